@@ -1,0 +1,353 @@
+//! Commands as data: built, printed and snapshot-tested without being run.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::Read as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{Error, ErrorKind, Result};
+
+/// A command that can be looked at before it is run.
+///
+/// ```
+/// use reachmap::command::Command;
+/// let command = Command::new("kind").args(["get", "clusters"]);
+/// assert_eq!(command.display(), "kind get clusters");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Command {
+    /// The program: a name looked up in `PATH`, or a path.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Environment variables set for it, beside the inherited ones.
+    pub env: BTreeMap<String, String>,
+    /// Environment variables taken away from it.
+    pub env_remove: Vec<String>,
+    /// What it reads from its standard input; nothing if absent.
+    pub stdin: Option<Vec<u8>>,
+    /// Where it runs; the current directory if absent.
+    pub dir: Option<PathBuf>,
+    /// After this long it is killed and the run is an error.
+    pub deadline: Duration,
+    /// A file that gets everything it prints, appended, beside what is captured.
+    pub log: Option<PathBuf>,
+}
+
+/// What a command that ended left behind.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Standard output as text, without the last line break.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
+    }
+}
+
+impl Command {
+    /// A command without arguments, with a deadline of two minutes.
+    pub fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            env_remove: Vec::new(),
+            stdin: None,
+            dir: None,
+            deadline: Duration::from_secs(120),
+            log: None,
+        }
+    }
+
+    /// Adds one argument.
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Takes an environment variable away.
+    pub fn env_remove(mut self, name: impl Into<String>) -> Self {
+        self.env_remove.push(name.into());
+        self
+    }
+
+    /// Gives it something to read.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Sets where it runs.
+    pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Sets how long it may take.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Appends everything that it prints to `path`, too.
+    pub fn log(mut self, path: impl AsRef<Path>) -> Self {
+        self.log = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The command line as a person would type it; standard input is left out.
+    pub fn display(&self) -> String {
+        std::iter::once(&self.program)
+            .chain(&self.args)
+            .map(|word| quote(word))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// Runs it to its end and returns what it left, whatever its exit code.
+    ///
+    /// The command leads a process group of its own, so that a deadline ends its children too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] if the program is not there, [`ErrorKind::Deadline`] if it took too long.
+    pub fn output(&self) -> Result<Output> {
+        let tried = || format!("run `{}`", self.display());
+        let mut expression = duct::cmd(&self.program, self.args.iter().map(OsString::from))
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked()
+            .before_spawn(|command| {
+                use std::os::unix::process::CommandExt as _;
+                command.process_group(0);
+                Ok(())
+            });
+        expression = match &self.stdin {
+            Some(bytes) => expression.stdin_bytes(bytes.clone()),
+            None => expression.stdin_null(),
+        };
+        if let Some(dir) = &self.dir {
+            expression = expression.dir(dir);
+        }
+        for (name, value) in &self.env {
+            expression = expression.env(name, value);
+        }
+        for name in &self.env_remove {
+            expression = expression.env_remove(name);
+        }
+        let handle = expression.start().map_err(|error| {
+            let kind = if error.kind() == std::io::ErrorKind::NotFound {
+                ErrorKind::Missing
+            } else {
+                ErrorKind::Environment
+            };
+            Error::from_source(kind, tried(), error)
+        })?;
+        let ended = handle
+            .wait_timeout(self.deadline)
+            .map_err(|error| Error::from_source(ErrorKind::Environment, tried(), error))?;
+        let Some(ended) = ended else {
+            for pid in handle.pids() {
+                end_group(pid);
+            }
+            let partial = handle.kill().and_then(|()| handle.wait().cloned());
+            let tail = partial.map(|output| tail(&output.stderr)).unwrap_or_default();
+            return Err(Error::new(
+                ErrorKind::Deadline,
+                tried(),
+                format!("not ended after {:?}; it last printed: {tail}", self.deadline),
+            ));
+        };
+        let output = Output {
+            code: ended.status.code(),
+            stdout: ended.stdout.clone(),
+            stderr: ended.stderr.clone(),
+        };
+        self.append_log(&output)?;
+        Ok(output)
+    }
+
+    /// Runs it and returns its output if it exits with 0.
+    ///
+    /// # Errors
+    /// As [`Command::output`], and [`ErrorKind::Environment`] with the end of its
+    /// standard error if it exits with anything else.
+    pub fn run(&self) -> Result<Output> {
+        let output = self.output()?;
+        if output.code == Some(0) {
+            return Ok(output);
+        }
+        let code = output.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+        let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
+        let mut error = Error::new(
+            ErrorKind::Environment,
+            format!("run `{}`", self.display()),
+            format!("it ended with {code}: {}", tail(said)),
+        );
+        if let Some(log) = &self.log {
+            error = error.hint(format!("All that it printed is in {}.", log.display()));
+        }
+        Err(error)
+    }
+
+    /// Runs it as [`Command::run`] does, without blocking the async runtime.
+    pub async fn run_async(&self) -> Result<Output> {
+        let command = self.clone();
+        tokio::task::spawn_blocking(move || command.run())
+            .await
+            .map_err(|error| Error::from_source(ErrorKind::Internal, "join a command's thread", error))?
+    }
+
+    fn append_log(&self, output: &Output) -> Result<()> {
+        use std::io::Write as _;
+        let Some(path) = &self.log else { return Ok(()) };
+        let write = || -> std::io::Result<()> {
+            let mut file = std::fs::File::options().create(true).append(true).open(path)?;
+            writeln!(file, "$ {}", self.display())?;
+            file.write_all(&output.stdout)?;
+            file.write_all(&output.stderr)?;
+            writeln!(file, "[{:?}]", output.code)
+        };
+        write().map_err(|error| {
+            Error::from_source(ErrorKind::Storage, format!("write the log {}", path.display()), error)
+        })
+    }
+}
+
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn tail(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n    ")
+}
+
+fn end_group(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return };
+    // The group may be gone already, which is what we want.
+    let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+}
+
+/// Repeats `attempt` until it returns something, at most until `deadline` has passed.
+///
+/// For states that no watch announces (a process that starts, a socket that appears).
+///
+/// # Errors
+/// [`ErrorKind::Deadline`] with the last thing that `attempt` said about why it is not there yet.
+///
+/// ```
+/// use std::time::Duration;
+/// let mut n = 0;
+/// let found = reachmap::command::poll("count to three", Duration::from_secs(1), || {
+///     n += 1;
+///     if n == 3 { Ok(Ok(n)) } else { Ok(Err(format!("at {n}"))) }
+/// });
+/// assert_eq!(found.unwrap(), 3);
+/// ```
+pub fn poll<T>(
+    tried: &str,
+    deadline: Duration,
+    mut attempt: impl FnMut() -> Result<std::result::Result<T, String>>,
+) -> Result<T> {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(5);
+    loop {
+        let last_seen = match attempt()? {
+            Ok(value) => return Ok(value),
+            Err(last_seen) => last_seen,
+        };
+        if started.elapsed() + pause > deadline {
+            return Err(Error::new(
+                ErrorKind::Deadline,
+                tried,
+                format!("not there after {deadline:?}; last seen: {last_seen}"),
+            ));
+        }
+        #[expect(clippy::disallowed_methods, reason = "the one place that waits, with a condition and a deadline")]
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(250));
+    }
+}
+
+/// Reads a whole file to text, and says which file if that fails.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .map_err(|error| Error::from_source(ErrorKind::Storage, format!("read {}", path.display()), error))?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_command_says_what_it_printed() {
+        let error = Command::new("sh").args(["-c", "echo it broke >&2; exit 7"]).run().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Environment);
+        assert_eq!(
+            error.to_string(),
+            "failed to run `sh -c 'echo it broke >&2; exit 7'`: it ended with exit code 7: it broke"
+        );
+    }
+
+    #[test]
+    fn a_missing_program_is_missing() {
+        let error = Command::new("no-such-program-here").run().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Missing);
+    }
+
+    #[test]
+    fn a_deadline_ends_the_children_too() {
+        let error = Command::new("sh")
+            .args(["-c", "sleep 600 & echo $!; echo waiting >&2; wait"])
+            .deadline(Duration::from_millis(200))
+            .run()
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline);
+        assert!(error.to_string().contains("waiting"), "{error}");
+    }
+
+    #[test]
+    fn standard_input_reaches_the_command() {
+        let output = Command::new("cat").stdin("kind: Cluster").run().unwrap();
+        assert_eq!(output.text(), "kind: Cluster");
+    }
+
+    #[test]
+    fn a_poll_that_never_succeeds_says_what_it_last_saw() {
+        let error = poll::<()>("see the socket", Duration::from_millis(20), || Ok(Err("no file".into()))).unwrap_err();
+        assert!(error.to_string().ends_with("last seen: no file"), "{error}");
+    }
+}

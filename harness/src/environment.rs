@@ -1,0 +1,8 @@
+//! Everything that must be there before a packet is sent: engine, images, cluster, add-ons, workloads.
+
+pub mod addons;
+pub mod cluster;
+pub mod engine;
+pub mod images;
+pub mod journal;
+pub mod workloads;

@@ -1,0 +1,1 @@
+//! A kind cluster that we made, or one named by a kubeconfig.

@@ -1,0 +1,1 @@
+//! Cluster-wide edits, recorded before they are made, so that they are always put back.

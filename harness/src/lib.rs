@@ -1,0 +1,19 @@
+//! Reachmap proves, on a real Kubernetes cluster, who can reach a Service, by which way, and why.
+
+pub mod command;
+pub mod environment;
+mod error;
+pub mod home;
+pub mod model;
+pub mod plan;
+pub mod probe;
+pub mod progress;
+pub mod report;
+pub mod session;
+pub mod state;
+pub mod verdict;
+
+pub use error::{Context, Error, ErrorKind, Result};
+pub use k8s_openapi;
+pub use kube;
+pub use reachmap_wire as wire;

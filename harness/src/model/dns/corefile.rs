@@ -1,0 +1,1 @@
+//! The Corefile: parsed, edited and printed without losing anything, and evaluated.

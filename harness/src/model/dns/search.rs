@@ -1,0 +1,1 @@
+//! `resolv.conf` and the names that a resolver asks for.

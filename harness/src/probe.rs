@@ -1,0 +1,1 @@
+//! Agents at their vantages, and what they observe.

@@ -1,0 +1,1 @@
+//! What one run owns, and what a test gets in its hands.

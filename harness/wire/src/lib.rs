@@ -1,0 +1,124 @@
+//! What the harness and the probe agent say to each other: one JSON line a message.
+//!
+//! The harness writes [`Request`]s to the agent's standard input and reads [`Reply`]s from its
+//! standard output, in any order, matched by id. The agent ends when its standard input ends,
+//! or when it has heard nothing for [`IDLE_LIMIT_SECONDS`].
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+mod observation;
+
+pub use observation::{
+    Connect, DnsFailure, Failure, FailureClass, Observation, Question, QuestionKind, Record, RecordData,
+    Resolve, Respond, Route, RouteOutcome, Step,
+};
+
+/// The version of this protocol; harness and agent must agree on it.
+pub const PROTOCOL: u32 = 1;
+
+/// An agent that has heard nothing for this many seconds ends: its harness is gone.
+pub const IDLE_LIMIT_SECONDS: u64 = 30;
+
+/// One message to the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the harness; the reply carries the same.
+    pub id: u64,
+    /// What the agent should do.
+    pub action: Action,
+}
+
+/// What an agent can be asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Describe the place where the agent stands.
+    Hello,
+    /// Nothing; proves that the harness still lives.
+    Ping,
+    /// Send one HTTP request over a new connection and report every step.
+    Probe(Probe),
+    /// Only resolve a name, as the first step of a probe does.
+    Resolve(Lookup),
+}
+
+/// A name to resolve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lookup {
+    /// The name, with or without trailing dot.
+    pub name: String,
+    /// Ask this server in place of the vantage's own (port 53 if it is the vantage's own).
+    pub server: Option<SocketAddr>,
+}
+
+/// One HTTP request to send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// What the request names: a DNS name (a trailing dot is kept) or an address.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+    /// The path, `/` for the front page.
+    pub path: String,
+    /// Sent as `X-Request-Id`, so that both ends can be matched.
+    pub request_id: String,
+    /// How long one connection attempt may take, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How long the whole probe may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// One message from the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The id of the request that this answers.
+    pub id: u64,
+    /// The answer.
+    pub outcome: Outcome,
+}
+
+/// An agent's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// To [`Action::Hello`].
+    Hello(Hello),
+    /// To [`Action::Ping`].
+    Pong,
+    /// To [`Action::Probe`].
+    Observation(Observation),
+    /// To [`Action::Resolve`].
+    Resolve(Resolve),
+    /// The request could not be understood or carried out; says why.
+    Error(String),
+}
+
+/// The place where an agent stands, as its own kernel and files tell it: configuration, not measurement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Hello {
+    /// The protocol that the agent speaks, [`PROTOCOL`].
+    pub protocol: u32,
+    /// The host name.
+    pub hostname: String,
+    /// The text of `/etc/resolv.conf`.
+    pub resolv_conf: String,
+    /// The addresses of its interfaces, loopback left out.
+    pub addresses: Vec<IpAddr>,
+    /// The main IPv4 routing table, as in `/proc/net/route`, most specific first.
+    pub routes: Vec<RouteEntry>,
+}
+
+/// One entry of a routing table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RouteEntry {
+    /// The destination network, `0.0.0.0/0` for the default route.
+    pub destination: String,
+    /// The next hop, if the destination is not on the link itself.
+    pub gateway: Option<IpAddr>,
+    /// The interface.
+    pub interface: String,
+}

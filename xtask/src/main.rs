@@ -1,0 +1,2 @@
+//! `cargo xtask`: the front door.
+fn main() {}
