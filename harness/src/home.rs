@@ -100,6 +100,16 @@ impl Home {
         }
     }
 
+    /// Shares the lock called `name` with others who share it; nobody holds it alone meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if the lock file cannot be made.
+    pub fn lock_shared(&self, name: &str) -> Result<Lock> {
+        let file = self.lock_file(name)?;
+        file.lock_shared().tried(ErrorKind::Storage, || format!("share the lock {name}"))?;
+        Ok(Lock { _file: file })
+    }
+
     fn lock_file(&self, name: &str) -> Result<File> {
         let dir = self.root.join("locks");
         fs::create_dir_all(&dir).tried(ErrorKind::Storage, || format!("create {}", dir.display()))?;

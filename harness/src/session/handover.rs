@@ -1,0 +1,132 @@
+//! What a run hands to its test processes: one file, named by `REACHMAP_SESSION`.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Context as _, Error, ErrorKind, Result, command,
+    home::write_atomically,
+    model::{Vantage, vantage::VantageKind},
+};
+
+/// The environment variable that names the session file.
+pub const SESSION_VARIABLE: &str = "REACHMAP_SESSION";
+
+/// Everything that a test process needs to stand at the vantages of a running session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// The run's id.
+    pub run: String,
+    /// The run's directory: verdicts and states are written below it.
+    pub dir: PathBuf,
+    /// The suite that is running.
+    pub suite: String,
+    /// The Service state in which it is running.
+    pub stage: String,
+    /// The kubeconfig's text: our own, never the user's file.
+    pub kubeconfig: String,
+    /// The context in it; its current one if absent.
+    pub context: Option<String>,
+    /// The network namespace from which the API server can be reached; the process's own if absent.
+    pub network_namespace: Option<PathBuf>,
+    /// The agent's binary.
+    pub agent: PathBuf,
+    /// The vantages of this cluster, and where the agent of each is started.
+    pub vantages: Vec<Site>,
+    /// The namespaces that the run owns, where Services, pods and endpoints are read.
+    pub namespaces: Vec<String>,
+    /// The addresses that MetalLB was given, or would be given, `first-last`.
+    pub planned_pool: Option<String>,
+    /// Cells that this cluster or machine cannot have, by filter, each with what is missing.
+    pub unsupported: BTreeMap<String, String>,
+    /// What distinguishes this environment in reports, such as the proxy mode.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A vantage, and how the agent there is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// The vantage.
+    pub vantage: Vantage,
+    /// How its agent is started.
+    pub start: Start,
+}
+
+/// How an agent is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// By Kubernetes exec.
+    Pod {
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+    },
+    /// By a command to which the command line inside the container is appended.
+    Container {
+        /// The program, then its arguments.
+        prefix: Vec<String>,
+    },
+    /// As a child of the test process: the machine itself is the vantage.
+    Here,
+}
+
+impl Handover {
+    /// Reads the file that `REACHMAP_SESSION` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] without a session: a cluster test that finds no cluster fails.
+    pub fn from_environment() -> Result<Self> {
+        let path = std::env::var_os(SESSION_VARIABLE).ok_or_else(|| {
+            Error::new(ErrorKind::Missing, "open the session", format!("{SESSION_VARIABLE} is not set"))
+                .hint("Cluster tests need a running session: start them with `cargo xtask e2e`.")
+        })?;
+        Self::read(Path::new(&path))
+    }
+
+    /// Reads a session file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if it cannot be read, [`ErrorKind::Internal`] if it is not a session file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = command::read_text(path)?;
+        serde_json::from_str(&text)
+            .tried(ErrorKind::Internal, || format!("understand the session file {}", path.display()))
+    }
+
+    /// Writes the session file into the run's directory and returns its path.
+    ///
+    /// It holds the cluster's credentials: only its owner can read it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if it cannot be written.
+    pub fn write(&self) -> Result<PathBuf> {
+        let path = self.dir.join("session.json");
+        let text = serde_json::to_vec_pretty(self).tried(ErrorKind::Internal, || "write down the session")?;
+        write_atomically(&path, &text)?;
+        Ok(path)
+    }
+
+    /// The site of the vantage called `id`.
+    pub fn site(&self, id: &str) -> Option<&Site> {
+        self.vantages.iter().find(|site| site.vantage.id == id)
+    }
+
+    /// How a person runs a command at `vantage`: the words that come before it.
+    pub fn shell_prefix(&self, vantage: &Vantage) -> String {
+        match (self.site(&vantage.id).map(|site| &site.start), &vantage.kind) {
+            (Some(Start::Pod { namespace, pod, container }), VantageKind::Pod { .. } | VantageKind::Node { .. }) => {
+                format!("cargo xtask kubectl -- -n {namespace} exec {pod} -c {container} -- ")
+            }
+            (Some(Start::Here), _) => String::new(),
+            _ => format!("cargo xtask shell {} -- ", vantage.id),
+        }
+    }
+}
