@@ -11,6 +11,8 @@ pub mod progress;
 pub mod report;
 pub mod session;
 pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod verdict;
 
 pub use error::{Context, Error, ErrorKind, Result};

@@ -2,6 +2,11 @@
 //!
 //! The model is a pure function of this; nothing here is measured by sending packets.
 
+mod collect;
+mod example;
+pub(crate) mod lookup;
+pub mod roles;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
@@ -26,6 +31,8 @@ pub struct State {
     /// Where pod addresses come from.
     #[schemars(with = "Vec<String>")]
     pub pod_networks: Vec<IpNet>,
+    /// The names of all namespaces.
+    pub namespaces: Vec<String>,
     /// The nodes, control plane first, then by name.
     pub nodes: Vec<Node>,
     /// Every Service of the cluster, by namespace and name.
@@ -38,6 +45,9 @@ pub struct State {
     pub corefile: String,
     /// MetalLB's configuration, if it is installed.
     pub load_balancer: Option<LoadBalancer>,
+    /// The address range that the run gives MetalLB, or will: `first-last`.
+    #[serde(default)]
+    pub planned_pool: Option<String>,
     /// The place where each agent stands, by vantage id.
     pub places: BTreeMap<String, Hello>,
 }
@@ -72,7 +82,9 @@ pub enum Cni {
 }
 
 /// A node's part in the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeRole {
     /// Runs the control plane.
@@ -204,6 +216,9 @@ pub struct Pod {
     pub workload: String,
     /// The value of its `app` label.
     pub app: Option<String>,
+    /// The TCP ports that its containers declare.
+    #[serde(default)]
+    pub ports: Vec<u16>,
 }
 
 /// MetalLB's configuration.

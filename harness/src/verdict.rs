@@ -1,6 +1,11 @@
 //! Expectation against observation: the right answer for the wrong reason is a failure.
 
+mod judge;
+mod reproduce;
+
+pub use judge::judge;
 use reachmap_wire::{Observation, Step};
+pub use reproduce::reproduce;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -55,3 +60,40 @@ pub enum Judgement {
         reason: String,
     },
 }
+
+impl Verdict {
+    /// Whether the right thing happened, for the right reason.
+    pub fn is_as_expected(&self) -> bool {
+        self.outcome == Judgement::AsExpected
+    }
+
+    /// Whether the cell parts from its expectation: what makes a run end with exit code 1.
+    pub fn is_not_as_expected(&self) -> bool {
+        matches!(self.outcome, Judgement::NotAsExpected { .. })
+    }
+
+    /// Whether a request was sent, and could be judged.
+    pub fn is_judged(&self) -> bool {
+        self.is_as_expected() || self.is_not_as_expected()
+    }
+
+    /// Whether an answer of one of the Service's pods had to come back.
+    pub fn is_expected_reachable(&self) -> Option<bool> {
+        self.expectation
+            .as_ref()
+            .map(|expectation| expectation.reachable)
+    }
+
+    /// Whether an answer came back, from whomever.
+    pub fn is_reached(&self) -> Option<bool> {
+        self.observation.as_ref().map(Observation::is_reached)
+    }
+
+    /// The cell's id: stage, vantage and method.
+    pub fn cell(&self) -> String {
+        format!("{}/{}/{}", self.stage, self.vantage, self.method)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -135,6 +135,25 @@ pub enum Reason {
         /// The address that was tried instead.
         tried: IpAddr,
     },
+    /// The load-balancer address is assigned, but no node announces it to the network.
+    NotAnnounced {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The client is no member of the cluster, but its routes lead to a node, which translates the cluster IP.
+    RoutedToService {
+        /// The cluster IP.
+        cluster_ip: IpAddr,
+        /// The node that the route leads to.
+        node: String,
+    },
+    /// The client is no member of the cluster, but its routes lead to a node, which passes the packet on to the pod.
+    RoutedToPod {
+        /// The pod.
+        pod: String,
+        /// The node that the route leads to.
+        node: String,
+    },
     /// The client is no member of the cluster and has no route to cluster IPs.
     NoRouteToServices {
         /// The cluster IP.
@@ -145,9 +164,19 @@ pub enum Reason {
         /// The pod's address.
         address: IpAddr,
     },
+    /// The client is no member of the cluster and has no route to the address, which is on the nodes' network.
+    NoRoute {
+        /// The address.
+        address: IpAddr,
+    },
     /// The client's resolver is not the cluster's, and does not know the name.
     NameUnknownOutside {
         /// The name.
+        name: String,
+    },
+    /// The cluster's DNS does not know the name and passes it on to a server outside, which does not know it either.
+    NameUnknownUpstream {
+        /// The name that is passed on: the one given, or the alias that it leads to.
         name: String,
     },
     /// The cluster's DNS says that the name does not exist.
@@ -162,9 +191,16 @@ pub enum Reason {
         /// The Service.
         service: String,
     },
-    /// The name leads to an address where nothing of this cluster answers.
+    /// The traffic policy keeps the packet on a node that has no ready endpoint of its own: it is dropped.
+    NoLocalEndpoint {
+        /// The Service.
+        service: String,
+        /// The node.
+        node: String,
+    },
+    /// The name, or the address itself, leads to where nothing of this cluster answers.
     LeadsElsewhere {
-        /// The name as given.
+        /// The name or address as given.
         name: String,
         /// Where it leads.
         address: IpAddr,

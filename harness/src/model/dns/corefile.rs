@@ -1,1 +1,160 @@
 //! The Corefile: parsed, edited and printed without losing anything, and evaluated.
+//!
+//! The text itself is kept, and what was parsed only points into it, so that printing gives back
+//! every byte: comments, order, white space and plugins that nobody here has heard of.
+//!
+//! Sources: the Corefile's syntax, <https://coredns.io/manual/configuration/>; the `hosts` plugin,
+//! <https://coredns.io/plugins/hosts/>; the `kubernetes` plugin, <https://coredns.io/plugins/kubernetes/>.
+
+use std::{fmt, net::IpAddr, ops::Range, str::FromStr};
+
+use super::{absolute, longest_zone, parse};
+use crate::{Error, Result};
+
+/// A Corefile.
+///
+/// ```
+/// use reachmap::model::dns::{Corefile, HostsEntry};
+/// let text = ".:53 {\n    errors # kept\n    kubernetes cluster.local\n}\n";
+/// let corefile: Corefile = text.parse()?;
+/// assert_eq!(corefile.to_string(), text);
+///
+/// let entry = HostsEntry { address: "10.96.7.7".parse().unwrap(), names: vec!["my-nginx.external.local".to_owned()] };
+/// let edited = corefile.with_hosts(&[entry], true)?;
+/// assert!(edited.to_string().contains("    hosts {\n       10.96.7.7 my-nginx.external.local\n       fallthrough\n    }\n    kubernetes"));
+/// # Ok::<(), reachmap::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Corefile {
+    pub(super) text: String,
+    pub(super) blocks: Vec<ServerBlock>,
+    /// The line of an `import` outside all blocks: it could bring any block.
+    pub(super) imports: Option<usize>,
+}
+
+/// A server block: the zones it is for, and its plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerBlock {
+    /// The keys as written, such as `.:53`.
+    pub keys: Vec<String>,
+    /// The plugins in the order in which they are written, which is not the order in which they are asked.
+    pub plugins: Vec<Plugin>,
+    /// Where the block stands in the text.
+    pub span: Range<usize>,
+    /// The line that it starts on, from 1.
+    pub line: usize,
+}
+
+/// One plugin of a server block, with its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plugin {
+    /// Its name.
+    pub name: String,
+    /// The words after its name.
+    pub arguments: Vec<String>,
+    /// The lines between its braces, as words.
+    pub body: Vec<Vec<String>>,
+    /// Where it stands in the text, from its name to its last word or brace.
+    pub span: Range<usize>,
+    /// The line that it starts on, from 1.
+    pub line: usize,
+}
+
+/// An entry of the `hosts` plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostsEntry {
+    /// The address.
+    pub address: IpAddr,
+    /// The names that it is given to.
+    pub names: Vec<String>,
+}
+
+impl Corefile {
+    /// The server blocks in the order in which they are written, snippets left out.
+    pub fn blocks(&self) -> impl Iterator<Item = &ServerBlock> {
+        self.blocks.iter().filter(|block| !block.is_snippet())
+    }
+
+    /// The block that answers for `name` on port 53: the one with the longest zone that the name is in.
+    ///
+    /// ```
+    /// use reachmap::model::dns::Corefile;
+    /// let corefile: Corefile = ".:53 {\n}\nexample.org:53 {\n}\n".parse()?;
+    /// assert_eq!(corefile.block_for("www.example.org").unwrap().line, 3);
+    /// assert_eq!(corefile.block_for("example.com").unwrap().line, 1);
+    /// # Ok::<(), reachmap::Error>(())
+    /// ```
+    pub fn block_for(&self, name: &str) -> Option<&ServerBlock> {
+        let name = absolute(name);
+        let mut best: Option<(usize, &ServerBlock)> = None;
+        for block in self.blocks() {
+            let zones = block.zones();
+            if let Some(zone) = longest_zone(&name, zones.iter().map(String::as_str))
+                && best.is_none_or(|(length, _)| zone.len() > length)
+            {
+                best = Some((zone.len(), block));
+            }
+        }
+        best.map(|(_, block)| block)
+    }
+}
+
+impl ServerBlock {
+    /// Whether this is a snippet, `(name) { … }`, that only `import` brings to life.
+    pub fn is_snippet(&self) -> bool {
+        matches!(self.keys.as_slice(), [key] if key.starts_with('(') && key.ends_with(')'))
+    }
+
+    /// The zones that the block answers for over plain DNS on port 53, absolute.
+    pub fn zones(&self) -> Vec<String> {
+        self.keys
+            .iter()
+            .filter_map(|key| zone_on_port_53(key))
+            .collect()
+    }
+
+    /// The plugin of that name, if the block has it.
+    pub fn plugin(&self, name: &str) -> Option<&Plugin> {
+        self.plugins.iter().find(|plugin| plugin.name == name)
+    }
+}
+
+impl fmt::Display for Corefile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Corefile {
+    type Err = Error;
+
+    /// Parses what CoreDNS's own parser takes, and what its `hosts` and `kubernetes` plugins accept.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) with the line number for what CoreDNS would reject.
+    fn from_str(text: &str) -> Result<Self> {
+        parse::corefile(text)
+    }
+}
+
+/// The zone of a server block's key, if the key means plain DNS on port 53.
+fn zone_on_port_53(key: &str) -> Option<String> {
+    let rest = match key.split_once("://") {
+        Some(("dns", rest)) => rest,
+        Some(_) => return None,
+        None => key,
+    };
+    let (zone, port) = split_port(rest);
+    (port.is_none_or(|port| port == 53)).then(|| absolute(zone))
+}
+
+/// A zone and the port behind its last colon, if there is one.
+pub(super) fn split_port(key: &str) -> (&str, Option<u16>) {
+    match key.rsplit_once(':') {
+        Some((zone, port)) => match port.parse() {
+            Ok(port) => (zone, Some(port)),
+            Err(_) => (key, None),
+        },
+        None => (key, None),
+    }
+}
