@@ -26,12 +26,16 @@ use crate::{place, probe::micros};
 
 /// Where the resolver's configuration is; tests name another file.
 pub(crate) fn configuration_path() -> PathBuf {
-    std::env::var_os("REACHMAP_RESOLV_CONF").map_or_else(|| PathBuf::from("/etc/resolv.conf"), PathBuf::from)
+    std::env::var_os("REACHMAP_RESOLV_CONF")
+        .map_or_else(|| PathBuf::from("/etc/resolv.conf"), PathBuf::from)
 }
 
 fn configuration(server: Option<SocketAddr>) -> ResolvConf {
     // Only tests, which cannot have port 53, name another.
-    let port = std::env::var("REACHMAP_DNS_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(53);
+    let port = std::env::var("REACHMAP_DNS_PORT")
+        .ok()
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(53);
     let text = std::fs::read_to_string(configuration_path()).unwrap_or_default();
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let mut configuration = ResolvConf::parse(&text, hostname.trim_end(), port);
@@ -131,10 +135,22 @@ async fn ask_servers(
     for _ in 0..configuration.attempts.max(1) {
         for (index, server) in configuration.servers.iter().enumerate() {
             // As in glibc: the server at position n is waited for 2^n times as long, shared among all.
-            let share = if index == 0 { 1 } else { configuration.servers.len() as u64 };
+            let share = if index == 0 {
+                1
+            } else {
+                configuration.servers.len() as u64
+            };
             let seconds = ((configuration.timeout << index) / share).max(1);
             let until = deadline.min(Instant::now() + Duration::from_secs(seconds));
-            let question = ask(full, kind, *server, configuration.use_tcp, configuration.edns0, until).await;
+            let question = ask(
+                full,
+                kind,
+                *server,
+                configuration.use_tcp,
+                configuration.edns0,
+                until,
+            )
+            .await;
             let is_final = !matches!(
                 question.failure,
                 Some(
@@ -156,14 +172,23 @@ async fn ask_servers(
 
 fn outcome(full: &str, questions: &[Question]) -> Asked {
     match questions.last() {
-        Some(Question { failure: None, answers, .. }) => Asked::Answered(addresses(full, answers)),
-        Some(Question { failure: Some(failure @ (DnsFailure::NxDomain | DnsFailure::NoData)), .. }) => {
-            Asked::Failed(*failure)
-        }
+        Some(Question {
+            failure: None,
+            answers,
+            ..
+        }) => Asked::Answered(addresses(full, answers)),
+        Some(Question {
+            failure: Some(failure @ (DnsFailure::NxDomain | DnsFailure::NoData)),
+            ..
+        }) => Asked::Failed(*failure),
         _ => {
             let attempts: Vec<(DnsFailure, bool)> = questions
                 .iter()
-                .filter_map(|question| question.failure.map(|failure| (failure, question.rcode.is_some())))
+                .filter_map(|question| {
+                    question
+                        .failure
+                        .map(|failure| (failure, question.rcode.is_some()))
+                })
                 .collect();
             Asked::Failed(walk::sum_up(&attempts))
         }

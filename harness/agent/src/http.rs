@@ -49,7 +49,10 @@ enum Phase {
 }
 
 fn malformed(message: impl Into<String>) -> Failure {
-    Failure { class: FailureClass::Malformed, message: message.into() }
+    Failure {
+        class: FailureClass::Malformed,
+        message: message.into(),
+    }
 }
 
 impl Response {
@@ -74,7 +77,9 @@ impl Response {
     /// The kept start of the body as text; a character cut at its end is left out.
     pub(crate) fn body_start(&self) -> String {
         let cut = match std::str::from_utf8(&self.body_start) {
-            Err(error) if error.error_len().is_none() && self.body_start.len() == BODY_START => error.valid_up_to(),
+            Err(error) if error.error_len().is_none() && self.body_start.len() == BODY_START => {
+                error.valid_up_to()
+            }
             _ => self.body_start.len(),
         };
         String::from_utf8_lossy(&self.body_start[..cut]).into_owned()
@@ -123,9 +128,15 @@ impl Response {
                     Some((line, rest)) => {
                         let read = read + line.len();
                         if read > HEAD_LIMIT {
-                            return Err(malformed(format!("trailers of more than {HEAD_LIMIT} bytes")));
+                            return Err(malformed(format!(
+                                "trailers of more than {HEAD_LIMIT} bytes"
+                            )));
                         }
-                        self.phase = if line.is_empty() { Phase::Complete } else { Phase::Trailer(read) };
+                        self.phase = if line.is_empty() {
+                            Phase::Complete
+                        } else {
+                            Phase::Trailer(read)
+                        };
                         rest
                     }
                     None => return Ok(()),
@@ -139,7 +150,12 @@ impl Response {
 
     /// The other end has closed; an error if something is missing.
     pub(crate) fn end(&mut self) -> Result<(), Failure> {
-        let closed = |message: String| Err(Failure { class: FailureClass::Closed, message });
+        let closed = |message: String| {
+            Err(Failure {
+                class: FailureClass::Closed,
+                message,
+            })
+        };
         match self.phase {
             Phase::Complete => Ok(()),
             Phase::UntilClose => {
@@ -174,19 +190,28 @@ impl Response {
         self.pending.extend_from_slice(bytes);
         let Some((length, consumed)) = end(&self.pending) else {
             if self.pending.len() > HEAD_LIMIT {
-                return Err(malformed(format!("a head or line of more than {HEAD_LIMIT} bytes")));
+                return Err(malformed(format!(
+                    "a head or line of more than {HEAD_LIMIT} bytes"
+                )));
             }
             return Ok(None);
         };
         if length > HEAD_LIMIT {
-            return Err(malformed(format!("a head or line of more than {HEAD_LIMIT} bytes")));
+            return Err(malformed(format!(
+                "a head or line of more than {HEAD_LIMIT} bytes"
+            )));
         }
         let mut taken = std::mem::take(&mut self.pending);
         taken.truncate(length);
         Ok(Some((taken, &bytes[consumed - known..])))
     }
 
-    fn body<'a>(&mut self, bytes: &'a [u8], left: u64, next: impl FnOnce(u64) -> Phase) -> Result<&'a [u8], Failure> {
+    fn body<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        left: u64,
+        next: impl FnOnce(u64) -> Phase,
+    ) -> Result<&'a [u8], Failure> {
         let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         let (data, rest) = bytes.split_at(take);
         let keep = (BODY_START - self.body_start.len()).min(data.len());
@@ -209,12 +234,15 @@ impl Response {
         let mut length: Option<u64> = None;
         let mut chunked = false;
         for line in lines.filter(|line| !line.is_empty()) {
-            let (name, value) =
-                line.split_once(':').ok_or_else(|| malformed(format!("not a header: {line:?}")))?;
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| malformed(format!("not a header: {line:?}")))?;
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => {
-                    let parsed = value.parse().map_err(|_| malformed(format!("Content-Length is {value:?}")))?;
+                    let parsed = value
+                        .parse()
+                        .map_err(|_| malformed(format!("Content-Length is {value:?}")))?;
                     if length.is_some_and(|length| length != parsed) {
                         return Err(malformed("two different Content-Lengths"));
                     }
@@ -227,7 +255,9 @@ impl Response {
                     self.served_by.get_or_insert_with(|| value.to_owned());
                 }
                 "x-client-address" => {
-                    self.client_address = self.client_address.or(value.parse().ok().map(|ip: IpAddr| ip.to_canonical()));
+                    self.client_address = self
+                        .client_address
+                        .or(value.parse().ok().map(|ip: IpAddr| ip.to_canonical()));
                 }
                 _ => {}
             }
@@ -271,19 +301,34 @@ fn head_end(bytes: &[u8]) -> Option<(usize, usize)> {
 /// The length of the first line without its line break, and with it.
 fn line_end(bytes: &[u8]) -> Option<(usize, usize)> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let length = if end > 0 && bytes[end - 1] == b'\r' { end - 1 } else { end };
+    let length = if end > 0 && bytes[end - 1] == b'\r' {
+        end - 1
+    } else {
+        end
+    };
     Some((length, end + 1))
 }
 
 fn status(line: &str) -> Result<u16, Failure> {
-    let fail = || malformed(format!("not a status line: {:?}", line.chars().take(80).collect::<String>()));
+    let fail = || {
+        malformed(format!(
+            "not a status line: {:?}",
+            line.chars().take(80).collect::<String>()
+        ))
+    };
     let mut words = line.splitn(3, ' ');
     let version = words.next().unwrap_or_default();
     let code = words.next().unwrap_or_default();
-    if !version.starts_with("HTTP/1.") || code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !version.starts_with("HTTP/1.")
+        || code.len() != 3
+        || !code.bytes().all(|byte| byte.is_ascii_digit())
+    {
         return Err(fail());
     }
-    code.parse().ok().filter(|code| (100..600).contains(code)).ok_or_else(fail)
+    code.parse()
+        .ok()
+        .filter(|code| (100..600).contains(code))
+        .ok_or_else(fail)
 }
 
 fn chunk_size(line: &[u8]) -> Result<u64, Failure> {
@@ -292,7 +337,12 @@ fn chunk_size(line: &[u8]) -> Result<u64, Failure> {
     let hex = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_hexdigit());
     hex.then(|| u64::from_str_radix(size, 16).ok())
         .flatten()
-        .ok_or_else(|| malformed(format!("not a chunk size: {:?}", size.chars().take(40).collect::<String>())))
+        .ok_or_else(|| {
+            malformed(format!(
+                "not a chunk size: {:?}",
+                size.chars().take(40).collect::<String>()
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -317,7 +367,10 @@ mod tests {
         assert_eq!(response.status, Some(200));
         assert_eq!(response.served_by.as_deref(), Some("nginx-1"));
         assert_eq!(response.client_address, Some("10.0.0.9".parse().unwrap()));
-        assert_eq!((response.body_start().as_str(), response.body_length), ("hello", 5));
+        assert_eq!(
+            (response.body_start().as_str(), response.body_length),
+            ("hello", 5)
+        );
     }
 
     #[test]
@@ -326,7 +379,10 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5;name=value\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: yes\r\n\r\n",
         );
         result.unwrap();
-        assert_eq!((response.body_start().as_str(), response.body_length), ("hello world", 11));
+        assert_eq!(
+            (response.body_start().as_str(), response.body_length),
+            ("hello world", 11)
+        );
     }
 
     #[test]
@@ -338,7 +394,9 @@ mod tests {
 
     #[test]
     fn an_interim_response_is_passed_over() {
-        let (response, result) = read("HTTP/1.1 103 Early Hints\r\nX-Served-By: a\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
+        let (response, result) = read(
+            "HTTP/1.1 103 Early Hints\r\nX-Served-By: a\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+        );
         result.unwrap();
         assert_eq!((response.status, response.served_by), (Some(204), None));
     }
@@ -348,15 +406,36 @@ mod tests {
         let class = |text: &str| read(text).1.unwrap_err().class;
         assert_eq!(class(""), FailureClass::Closed);
         assert_eq!(class("HTTP/1.1 200 OK\r\nX-Serv"), FailureClass::Closed);
-        assert_eq!(class("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"), FailureClass::Closed);
-        assert_eq!(class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello"), FailureClass::Closed);
-        assert_eq!(class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello!!\r\n"), FailureClass::Malformed);
-        assert_eq!(class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+5\r\n"), FailureClass::Malformed);
+        assert_eq!(
+            class("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"),
+            FailureClass::Closed
+        );
+        assert_eq!(
+            class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello"),
+            FailureClass::Closed
+        );
+        assert_eq!(
+            class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello!!\r\n"),
+            FailureClass::Malformed
+        );
+        assert_eq!(
+            class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+5\r\n"),
+            FailureClass::Malformed
+        );
         assert_eq!(class("SSH-2.0-OpenSSH_9.2\r\n"), FailureClass::Malformed);
         assert_eq!(class("HTTP/1.1 999 Odd\r\n\r\n"), FailureClass::Malformed);
-        assert_eq!(class("HTTP/1.1 200 OK\r\nno colon\r\n\r\n"), FailureClass::Malformed);
-        assert_eq!(class("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"), FailureClass::Malformed);
-        assert_eq!(class(&format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(HEAD_LIMIT))), FailureClass::Malformed);
+        assert_eq!(
+            class("HTTP/1.1 200 OK\r\nno colon\r\n\r\n"),
+            FailureClass::Malformed
+        );
+        assert_eq!(
+            class("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"),
+            FailureClass::Malformed
+        );
+        assert_eq!(
+            class(&format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(HEAD_LIMIT))),
+            FailureClass::Malformed
+        );
     }
 
     #[test]
@@ -364,14 +443,19 @@ mod tests {
         let mut response = Response::new();
         response.feed(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         let piece = vec![b'x'; 64 * 1024];
-        let failure = (0..20).find_map(|_| response.feed(&piece).err()).expect("1.25 MiB is too much");
+        let failure = (0..20)
+            .find_map(|_| response.feed(&piece).err())
+            .expect("1.25 MiB is too much");
         assert_eq!(failure.class, FailureClass::Other);
         assert_eq!(response.body_start().len(), BODY_START);
     }
 
     #[test]
     fn a_character_cut_in_half_is_left_out() {
-        let (response, result) = read(&format!("HTTP/1.1 200 OK\r\n\r\n{}é and so on", "x".repeat(BODY_START - 1)));
+        let (response, result) = read(&format!(
+            "HTTP/1.1 200 OK\r\n\r\n{}é and so on",
+            "x".repeat(BODY_START - 1)
+        ));
         result.unwrap();
         assert_eq!(response.body_start(), "x".repeat(BODY_START - 1));
     }
@@ -379,7 +463,9 @@ mod tests {
     fn responses() -> impl Strategy<Value = Vec<u8>> {
         let chunked = proptest::collection::vec("[a-z]{1,40}", 0..5).prop_map(|chunks| {
             use std::fmt::Write as _;
-            let mut text = "HTTP/1.1 200 OK\r\nX-Served-By: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+            let mut text =
+                "HTTP/1.1 200 OK\r\nX-Served-By: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    .to_owned();
             for chunk in chunks {
                 write!(text, "{:x}\r\n{chunk}\r\n", chunk.len()).unwrap();
             }
@@ -387,10 +473,16 @@ mod tests {
             text.into_bytes()
         });
         let plain = "[a-z]{0,400}".prop_map(|body| {
-            format!("HTTP/1.1 503 No\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+            format!(
+                "HTTP/1.1 503 No\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .into_bytes()
         });
         let noise = proptest::collection::vec(any::<u8>(), 0..200);
-        let near = noise.clone().prop_map(|noise| [b"HTTP/1.1 200 OK\r\n".as_slice(), &noise].concat());
+        let near = noise
+            .clone()
+            .prop_map(|noise| [b"HTTP/1.1 200 OK\r\n".as_slice(), &noise].concat());
         prop_oneof![chunked, plain, noise, near]
     }
 

@@ -35,7 +35,10 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let (requests, replies) = lines::start();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             lines::complain(&format!("cannot start: {error}"));
@@ -66,7 +69,9 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: mpsc::UnboundedSe
             }
             Ok(None) => break,
             Err(_idle) => {
-                lines::complain(&format!("heard nothing for {IDLE_LIMIT_SECONDS} seconds: ending"));
+                lines::complain(&format!(
+                    "heard nothing for {IDLE_LIMIT_SECONDS} seconds: ending"
+                ));
                 return;
             }
         }
@@ -84,13 +89,20 @@ async fn answer(request: Request, slots: Arc<Semaphore>, replies: mpsc::Unbounde
         Action::Hello => place::hello().map_or_else(Outcome::Error, Outcome::Hello),
         Action::Probe(probe) => {
             let _slot = slots.acquire().await;
-            probe::observe(&probe).await.map_or_else(Outcome::Error, Outcome::Observation)
+            probe::observe(&probe)
+                .await
+                .map_or_else(Outcome::Error, Outcome::Observation)
         }
         Action::Resolve(lookup) => {
             let _slot = slots.acquire().await;
-            Outcome::Resolve(dns::resolve(&lookup.name, lookup.server, Instant::now() + LOOKUP_LIMIT).await)
+            Outcome::Resolve(
+                dns::resolve(&lookup.name, lookup.server, Instant::now() + LOOKUP_LIMIT).await,
+            )
         }
     };
     // A failed send means that the writer is gone, and then so are we.
-    let _ = replies.send(Reply { id: request.id, outcome });
+    let _ = replies.send(Reply {
+        id: request.id,
+        outcome,
+    });
 }
