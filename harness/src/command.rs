@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     io::Read as _,
     path::{Path, PathBuf},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -219,6 +220,29 @@ impl Command {
         tokio::task::spawn_blocking(move || command.run())
             .await
             .map_err(|error| Error::from_source(ErrorKind::Internal, "join a command's thread", error))?
+    }
+
+    /// The same command for tokio, for children that live long and are spoken to: its three streams
+    /// are pipes, it leads a process group of its own, and it is killed when its handle is dropped.
+    ///
+    /// [`Command::stdin`], [`Command::deadline`] and [`Command::log`] do not apply to it.
+    pub fn to_tokio(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.program);
+        command
+            .args(&self.args)
+            .envs(&self.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        for name in &self.env_remove {
+            command.env_remove(name);
+        }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        command
     }
 
     fn append_log(&self, output: &Output) -> Result<()> {
