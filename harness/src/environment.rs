@@ -3,6 +3,7 @@
 pub mod addons;
 pub mod cluster;
 pub mod engine;
+pub mod gc;
 pub mod images;
 pub mod journal;
 pub mod workloads;

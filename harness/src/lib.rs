@@ -4,6 +4,7 @@ pub mod command;
 pub mod environment;
 mod error;
 pub mod home;
+pub mod kubernetes;
 pub mod model;
 pub mod plan;
 pub mod probe;

@@ -1,0 +1,1 @@
+//! Removes what no live run owns, by what was recorded.
