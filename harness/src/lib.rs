@@ -1,5 +1,6 @@
 //! Reachmap proves, on a real Kubernetes cluster, who can reach a Service, by which way, and why.
 
+//pub mod cli;
 pub mod command;
 pub mod environment;
 mod error;
@@ -10,7 +11,8 @@ pub mod plan;
 pub mod probe;
 pub mod progress;
 pub mod report;
-pub mod session;
+pub mod process;
+//pub mod session;
 pub mod state;
 #[cfg(test)]
 mod testing;

@@ -71,12 +71,11 @@ impl Sandbox {
         let log = state.join("engine.log");
         let log_file = fs::File::create(&log).tried(ErrorKind::Storage, || format!("write {}", log.display()))?;
         let errors = log_file.try_clone().tried(ErrorKind::Storage, || format!("write {}", log.display()))?;
-        let words: [&std::ffi::OsStr; 5] =
-            [script.as_ref(), root.as_ref(), home.root().as_ref(), state.as_ref(), cgroup(home).as_ref()].map(|word| word);
         // `setsid --fork`: it outlives this run, and a kill of this run's process group does not reach it.
         std::process::Command::new("setsid")
             .args(["--fork", "unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "bash"])
-            .args(words)
+            .args([&script, &root, home.root(), &state])
+            .arg(cgroup(home))
             .env_remove("DOCKER_HOST")
             .stdin(std::process::Stdio::null())
             .stdout(log_file)
@@ -112,7 +111,6 @@ impl Sandbox {
 
     /// A command that runs inside the engine's namespaces and root file system.
     pub fn command(&self, command: Command) -> Command {
-        let program = std::mem::take(&mut command.program.clone());
         let mut inside = Command {
             program: "nsenter".to_owned(),
             args: ["--target", &self.init.pid.to_string(), "--mount", "--net", "--pid", "--ipc", "--uts", "--root", "--wd=/", "--", "env"]
@@ -128,7 +126,7 @@ impl Sandbox {
             inside.args.push(format!("TERM={term}"));
         }
         inside.args.extend(command.env.iter().map(|(name, value)| format!("{name}={value}")));
-        inside.args.push(program);
+        inside.args.push(command.program);
         inside.args.extend(command.args);
         inside
     }
