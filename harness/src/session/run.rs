@@ -1,36 +1,32 @@
 //! One run of `cargo xtask e2e`: from options to reports, and everything put back.
 
-use std::{
-    collections::BTreeMap,
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-use futures::future::try_join;
+use std::{collections::BTreeMap, io::IsTerminal as _, path::Path, time::Duration};
 
 use super::{
-    handover::Handover,
+    directory::RunDirectory,
     interrupt::guarded,
     selection,
     stage::Stage,
-    suite::{self, Suite, SuiteBinary, read_all},
+    suite::{self, Ended, Suite, SuiteBinary, read_all},
 };
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Error, ErrorKind, Result,
     cli::{E2eArguments, say},
-    environment::Environment,
+    environment::{self, Environment},
     filter::Filter,
     home::Home,
-    matrix::{self, Cell},
+    matrix::{Cell, Matrix},
+    model::{Method, Vantage},
+    probe::AgentBinary,
     process,
     progress::{Progress, Show},
     report,
+    state::State,
     verdict::{Judgement, Verdict},
 };
 
 /// A test binary with hundreds of cells side by side ends in seconds; after this it hangs.
-const SUITE_DEADLINE: Duration = Duration::from_secs(300);
+const SUITE_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Runs the chosen suites and returns the exit code: 0 if every cell is as expected, 1 if one is not.
 ///
@@ -40,30 +36,145 @@ const SUITE_DEADLINE: Duration = Duration::from_secs(300);
 pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     let suites = suite::choose(all, &arguments.suite)?;
     let only = arguments.only.as_deref().map(Filter::parse).transpose()?;
-    let cells = selected_cells(arguments.environment.workers, only.as_ref())?;
+    let cells = chosen_cells(arguments.environment.workers, only.as_ref())?;
     if arguments.list {
         say(report::plan::list(&cells));
         return Ok(0);
     }
     if arguments.plan {
-        say(report::plan::table(&cells, &Environment::expected_steps(&arguments.environment)));
+        say(report::plan::table(&cells, &environment::expected_steps(&arguments.environment)));
         return Ok(0);
     }
-    let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    let home = environment::open_home(arguments.environment.cache_dir.as_deref())?;
     let run = RunDirectory::create(arguments.report_dir.as_deref())?;
     let progress = Progress::new(show(), run.path.join("logs"));
-    let mut record = report::Run::started(&run.id, &std::env::args().skip(1).collect::<Vec<_>>());
+    let mut record = report::Run::started(&run.id);
 
     let body = run_suites(&suites, only.as_ref(), &arguments, &home, &run, &progress, &mut record);
     let ended = guarded(body).await;
-    let released = Environment::release(&home, &run.id, arguments.keep, &progress).await;
+    let released = environment::release(&home, &run.id, arguments.keep, &progress).await;
 
-    record.verdicts.extend(run.verdicts()?);
-    record.finish(&progress, ended.as_ref().err());
+    record.collect(&run.path)?;
+    record.finish(progress.timeline(), ended.as_ref().err());
     let paths = report::write(&record, &run.path)?;
     say(report::terminal(&record));
-    say(format!("Report: {}", paths.markdown.display()));
+    say(format!("Reports: {}", paths.directory.display()));
     ended?;
     released?;
     Ok(record.exit_code())
+}
+
+/// How progress is shown to whoever is looking: live to a person at a terminal, in plain lines else.
+pub fn show() -> Show {
+    let live = std::io::stderr().is_terminal() && std::env::var_os("CI").is_none();
+    if live { Show::Live } else { Show::Plain }
+}
+
+fn chosen_cells(workers: u8, only: Option<&Filter>) -> Result<Vec<Cell>> {
+    let all = Matrix::tutorial(workers);
+    let Some(only) = only else { return Ok(all) };
+    only.choose(&all)
+}
+
+async fn run_suites(
+    suites: &[&Suite],
+    only: Option<&Filter>,
+    arguments: &E2eArguments,
+    home: &Home,
+    run: &RunDirectory,
+    progress: &Progress,
+    record: &mut report::Run,
+) -> Result<()> {
+    // The suites compile while the environment comes up: the one waits mostly for other machines.
+    let compiled = compile(suites, home, run, progress);
+    let up = Environment::up(&arguments.environment, arguments.fresh, home, &run.id, progress);
+    let ((binaries, agent), environment) = futures::future::try_join(compiled, up).await?;
+    record.environment = environment.description();
+    for stage in Stage::ALL {
+        let needed: Vec<_> = suites
+            .iter()
+            .zip(&binaries)
+            .map(|(suite, binary)| {
+                let tests = selection::of_stage(binary, stage.id(), only, environment.unsupported())?;
+                Ok((suite, binary, tests))
+            })
+            .collect::<Result<_>>()?;
+        if needed.iter().all(|(_, _, tests)| tests.tests.is_empty() && tests.unsupported.is_empty()) {
+            continue;
+        }
+        environment.enter(stage, &agent, progress).await?;
+        for (suite, binary, chosen) in needed {
+            let mut handover = environment.handover(run, &suite.name, stage, &agent);
+            for (vantage, method, reason) in &chosen.unsupported {
+                record.verdicts.push(not_supported(&suite.name, stage, vantage, method, reason, arguments)?);
+            }
+            if chosen.tests.is_empty() {
+                continue;
+            }
+            handover.dir.clone_from(&run.path);
+            let session = handover.write()?;
+            let title = format!("Probe {} cells: {} in {stage}", chosen.tests.len(), suite.name);
+            let step = progress.step(title, Some(Duration::from_secs(6)));
+            let tests: Vec<String> = chosen.tests.iter().map(|test| (*test).to_owned()).collect();
+            let (binary, log) = (binary.clone(), step.log().to_owned());
+            let ended = blocking(move || binary.run(&tests, &session, &log, SUITE_DEADLINE)).await?;
+            record.suites.push(report::SuiteEnd {
+                suite: suite.name.clone(),
+                stage: stage.id().to_owned(),
+                tests: chosen.tests.len(),
+                passed: ended == Ended::Passed,
+                log: step.log().to_owned(),
+            });
+            step.done();
+        }
+    }
+    Ok(())
+}
+
+async fn compile(
+    suites: &[&Suite],
+    home: &Home,
+    run: &RunDirectory,
+    progress: &Progress,
+) -> Result<(Vec<SuiteBinary>, AgentBinary)> {
+    let suites: Vec<Suite> = suites.iter().map(|suite| (*suite).clone()).collect();
+    let (home, progress, logs) = (home.clone(), progress.clone(), run.path.join("logs"));
+    blocking(move || {
+        let step = progress.step("Compile the suites", Some(Duration::from_secs(10)));
+        let log = logs.join("compile-the-suites.log");
+        let binaries = suites.iter().map(|suite| suite.build(&log)).collect::<Result<_>>()?;
+        step.done();
+        Ok((binaries, AgentBinary::find_or_build(&home, &progress)?))
+    })
+    .await
+}
+
+fn not_supported(
+    suite: &str,
+    stage: Stage,
+    vantage: &str,
+    method: &str,
+    reason: &str,
+    arguments: &E2eArguments,
+) -> Result<Verdict> {
+    Ok(Verdict {
+        suite: suite.to_owned(),
+        stage: stage.id().to_owned(),
+        vantage: Vantage::absent(vantage),
+        method: Method::find(method, arguments.environment.workers.max(3))?,
+        expectation: None,
+        observation: None,
+        outcome: Judgement::NotSupported { reason: reason.to_owned() },
+        reproduce: String::new(),
+    })
+}
+
+/// Runs what blocks on a thread of its own.
+///
+/// # Errors
+/// Those of `work`; [`ErrorKind::Internal`] if it panics.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::from_source(ErrorKind::Internal, "join a thread", error))?
 }
