@@ -1,9 +1,11 @@
 //! Reachmap proves, on a real Kubernetes cluster, who can reach a Service, by which way, and why.
 
+pub mod claims;
 pub mod command;
 pub mod environment;
 mod error;
 pub mod home;
+pub mod matrix;
 pub mod model;
 pub mod plan;
 pub mod probe;

@@ -5,8 +5,10 @@ use reachmap_wire::{
 };
 
 use crate::{
-    model::{Expectation, Fact},
+    matrix::{Matrix, Stage},
+    model::{Expectation, Fact, expect},
     state::State,
+    verdict::{Verdict, judge, reproduce},
 };
 
 /// The example without an endpoint of any Service but the DNS's.
@@ -101,4 +103,28 @@ fn resolve(name: &str, asked: &[String]) -> Resolve {
         failure: None,
         elapsed_us: 1,
     }
+}
+
+/// Verdicts for the whole matrix with three workers, as a run gives them in which everything is as it should be.
+pub(crate) fn verdicts() -> Vec<Verdict> {
+    let states = [State::example_pending(), State::example()];
+    Matrix::tutorial(3)
+        .into_iter()
+        .map(|cell| {
+            let state = &states[usize::from(cell.stage == Stage::LoadBalancerReady)];
+            let (vantage, method) = (cell.vantage_in(state).unwrap(), cell.method_with(3).unwrap());
+            let expectation = expect(state, &vantage, &method).unwrap();
+            let observation = observation_of(&expectation);
+            Verdict {
+                suite: "access".to_owned(),
+                stage: cell.stage.to_string(),
+                reproduce: reproduce(&vantage, &expectation.target),
+                outcome: judge(&expectation, &observation),
+                vantage,
+                method,
+                expectation: Some(expectation),
+                observation: Some(observation),
+            }
+        })
+        .collect()
 }
