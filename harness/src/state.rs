@@ -3,9 +3,13 @@
 //! The model is a pure function of this; nothing here is measured by sending packets.
 
 mod collect;
+mod convert;
 mod example;
 pub(crate) mod lookup;
-pub mod roles;
+mod roles;
+
+pub use collect::collect;
+pub use roles::Roles;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
