@@ -216,7 +216,7 @@ pub struct Pod {
     pub ready: bool,
     /// Whether it uses its node's network.
     pub host_network: bool,
-    /// The name of the workload that it belongs to: its Deployment or DaemonSet, else its own.
+    /// The name of the workload that it belongs to: its `Deployment` or `DaemonSet`, else its own.
     pub workload: String,
     /// The value of its `app` label.
     pub app: Option<String>,
