@@ -211,7 +211,7 @@ fn a_route_by_way_of_a_node_brings_the_laptop_in(
                 .get_mut("laptop")
                 .unwrap()
                 .routes
-                .push(route(network, gateway))
+                .push(route(network, gateway));
         });
         let expectation = derive(&state, "laptop", method);
         assert_eq!(expectation.reachable, reachable, "{gateway}");
@@ -272,7 +272,7 @@ fn a_deleted_external_name_service_is_a_name_that_does_not_exist() {
     let state = edited(|state| {
         state
             .services
-            .retain(|service| service.kind != ServiceType::ExternalName)
+            .retain(|service| service.kind != ServiceType::ExternalName);
     });
     let expectation = derive(&state, "testpod", "externalname-fqdn");
     assert_eq!(expectation.reason.kind(), "name_does_not_exist");
@@ -334,7 +334,7 @@ fn no_ready_endpoint_is_a_refused_connection_or_a_name_that_is_gone() {
             .endpoints
             .iter_mut()
             .filter(|endpoint| endpoint.service != "kube-dns")
-            .for_each(|endpoint| endpoint.ready = false)
+            .for_each(|endpoint| endpoint.ready = false);
     });
     let by_address = derive(&state, "testpod", "clusterip-address");
     assert_eq!(by_address.reason.kind(), "no_ready_endpoint");

@@ -174,7 +174,7 @@ pub fn resolve(
                     };
                 }
                 Answer::Forwarded { aliases } => {
-                    outside.get_or_insert((full_name.clone(), aliases));
+                    outside.get_or_insert_with(|| (full_name.clone(), aliases));
                     failure = failure.or(Some(DnsFailure::NxDomain));
                 }
                 // One family's NODATA does not hide that the name exists.

@@ -1,0 +1,229 @@
+//! The matrix: which request is sent from where, in which state of the Services, and which row of the tutorial it proves.
+//!
+//! Cells are data. What must happen in one is never written here: [`expect`](crate::model::expect) derives it.
+
+mod tutorial;
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+pub use tutorial::{RowOutcome, TutorialRow};
+
+use crate::model::{Method, Vantage};
+
+/// A state of the Services in which requests are sent.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// MetalLB is installed and has no pool: the `LoadBalancer` Service waits for its address.
+    LoadBalancerPending,
+    /// The pool is applied, and the address is announced.
+    LoadBalancerReady,
+}
+
+impl Stage {
+    /// Both, in the order in which a run passes through them.
+    pub const ALL: [Self; 2] = [Self::LoadBalancerPending, Self::LoadBalancerReady];
+
+    /// Its name in reports and filters.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::LoadBalancerPending => "load-balancer-pending",
+            Self::LoadBalancerReady => "load-balancer-ready",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// One request: from a vantage, by an access method, in a state of the Services.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Cell {
+    /// The state of the Services.
+    pub stage: Stage,
+    /// The vantage's id.
+    pub vantage: String,
+    /// The method's id.
+    pub method: String,
+}
+
+impl Cell {
+    /// A cell by its parts' ids.
+    pub fn new(stage: Stage, vantage: impl Into<String>, method: impl Into<String>) -> Self {
+        Self {
+            stage,
+            vantage: vantage.into(),
+            method: method.into(),
+        }
+    }
+
+    /// Its name in reports and filters, `stage/vantage/method`, the same on every cluster.
+    ///
+    /// ```
+    /// use reachmap::matrix::{Cell, Stage};
+    /// let cell = Cell::new(Stage::LoadBalancerReady, "laptop", "loadbalancer-address");
+    /// assert_eq!(cell.id(), "load-balancer-ready/laptop/loadbalancer-address");
+    /// ```
+    pub fn id(&self) -> String {
+        format!("{}/{}/{}", self.stage, self.vantage, self.method)
+    }
+
+    /// Whether every word of `filter` is part of the cell's id.
+    ///
+    /// ```
+    /// use reachmap::matrix::{Cell, Stage};
+    /// let cell = Cell::new(Stage::LoadBalancerReady, "laptop", "loadbalancer-address");
+    /// assert!(cell.matches("laptop address") && !cell.matches("laptop nodeport"));
+    /// ```
+    pub fn matches(&self, filter: &str) -> bool {
+        let id = self.id();
+        filter.split_whitespace().all(|word| id.contains(word))
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id())
+    }
+}
+
+/// The access methods whose outcome the load balancer's state can change.
+const CHANGING: [&str; 2] = ["loadbalancer-", "nodeport-"];
+
+/// The access methods that are tried again when the load balancer is ready, to see that nothing else changed.
+const CORE: [&str; 5] = [
+    "clusterip-short",
+    "clusterip-fqdn",
+    "clusterip-address",
+    "externalname-namespace",
+    "pod-ip",
+];
+
+/// The tutorial's matrix.
+///
+/// ```
+/// assert!(reachmap::matrix::Matrix::tutorial(3).len() >= 100);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix;
+
+impl Matrix {
+    /// Every cell of a cluster with so many workers: all pairs while the load balancer is pending, and once it is
+    /// ready those that it can change and a core of the others.
+    pub fn tutorial(workers: u8) -> Vec<Cell> {
+        let vantages = Self::vantages(workers);
+        let methods = Method::all(workers);
+        let mut cells = Vec::new();
+        for stage in Stage::ALL {
+            for vantage in &vantages {
+                for Method { id, .. } in &methods {
+                    let again = CORE.contains(&id.as_str())
+                        || CHANGING.iter().any(|prefix| id.starts_with(prefix));
+                    if stage == Stage::LoadBalancerPending || again {
+                        cells.push(Cell::new(stage, vantage, id));
+                    }
+                }
+            }
+        }
+        cells
+    }
+
+    /// The ids of the vantages of a cluster with so many workers.
+    ///
+    /// They are known without a cluster; [`Vantage::find`] makes one of them a place in a cluster.
+    pub fn vantages(workers: u8) -> Vec<String> {
+        let workers = (1..=workers).map(|number| format!("worker-{number}"));
+        let pods = ["testpod", "testpod-other"].map(str::to_owned);
+        pods.into_iter()
+            .chain(workers)
+            .chain(["control-plane", "laptop"].map(str::to_owned))
+            .collect()
+    }
+
+    /// The rows of the tutorial's tables, each with the cells that prove it.
+    pub fn tutorial_rows(workers: u8) -> Vec<TutorialRow> {
+        tutorial::rows(workers)
+    }
+}
+
+impl Cell {
+    /// The cell's vantage in a cluster.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the cluster does not have it.
+    pub fn vantage_in(&self, state: &crate::state::State) -> crate::Result<Vantage> {
+        Vantage::find(state, &self.vantage)
+    }
+
+    /// The cell's access method in a cluster with so many workers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if there is none of that id.
+    pub fn method_with(&self, workers: u8) -> crate::Result<Method> {
+        Method::find(&self.method, workers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{model::expect, state::State};
+
+    #[rstest]
+    #[case(1)]
+    #[case(3)]
+    #[case(4)]
+    fn every_cell_is_there_once(#[case] workers: u8) {
+        let cells = Matrix::tutorial(workers);
+        assert!(cells.len() >= 100, "{}", cells.len());
+        assert_eq!(
+            cells.iter().map(Cell::id).collect::<BTreeSet<_>>().len(),
+            cells.len()
+        );
+        for cell in &cells {
+            assert!(cell.method_with(workers).is_ok(), "{cell}");
+        }
+    }
+
+    #[test]
+    fn every_cell_of_the_tutorial_has_an_expectation() {
+        let mut kinds = BTreeSet::new();
+        for cell in Matrix::tutorial(3) {
+            let state = match cell.stage {
+                Stage::LoadBalancerPending => State::example_pending(),
+                Stage::LoadBalancerReady => State::example(),
+            };
+            let expectation = expect(
+                &state,
+                &cell.vantage_in(&state).unwrap(),
+                &cell.method_with(3).unwrap(),
+            )
+            .unwrap_or_else(|error| panic!("{cell}: {error:?}"));
+            kinds.insert(expectation.reason.kind());
+        }
+        assert!(kinds.len() >= 9, "{kinds:?}");
+    }
+
+    #[test]
+    fn vantage_ids_are_those_of_the_cluster() {
+        let state = State::example();
+        let found: Vec<String> = Vantage::all(&state)
+            .into_iter()
+            .map(|vantage| vantage.id)
+            .collect();
+        assert_eq!(found, Matrix::vantages(3));
+    }
+}
