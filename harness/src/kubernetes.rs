@@ -35,6 +35,9 @@ pub(crate) mod mock {
         pub(crate) body: Value,
     }
 
+    /// The status that leaves a request without an answer, as a watch that sees nothing new.
+    pub(crate) const SILENCE: u16 = 0;
+
     /// A client whose requests `answer` answers with a status and a body: JSON, or text for a watch.
     ///
     /// Await the handle after dropping the client to get everything that was asked.
@@ -44,6 +47,7 @@ pub(crate) mod mock {
         let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
         let served = tokio::spawn(async move {
             let mut all = Vec::new();
+            let mut unanswered = Vec::new();
             while let Some((request, respond)) = handle.next_request().await {
                 let (parts, body) = request.into_parts();
                 let bytes = body.collect_bytes().await.expect("a request's body");
@@ -55,6 +59,10 @@ pub(crate) mod mock {
                 };
                 let (status, text) = answer(&asked);
                 all.push(asked);
+                if status == SILENCE {
+                    unanswered.push(respond);
+                    continue;
+                }
                 let response = Response::builder().status(status).body(Body::from(text.into_bytes()));
                 respond.send_response(response.expect("a response"));
             }

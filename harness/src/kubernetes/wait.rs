@@ -180,8 +180,10 @@ mod tests {
                 });
                 return (200, list.to_string());
             }
-            let lines = events.take().unwrap_or_default();
-            (200, lines.iter().map(|event| format!("{event}\n")).collect())
+            match events.take() {
+                Some(lines) => (200, lines.iter().map(|event| format!("{event}\n")).collect()),
+                None => (mock::SILENCE, String::new()),
+            }
         })
         .0
     }
