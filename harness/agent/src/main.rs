@@ -106,3 +106,35 @@ async fn answer(request: Request, slots: Arc<Semaphore>, replies: mpsc::Unbounde
         outcome,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_it_and_a_ping_puts_that_off() {
+        let (requests, receiver) = mpsc::channel(1);
+        let (sender, mut replies) = mpsc::unbounded_channel();
+        let started = Instant::now();
+        let ping = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            requests
+                .send(Request {
+                    id: 1,
+                    action: Action::Ping,
+                })
+                .await
+                .unwrap();
+        };
+        tokio::join!(serve(receiver, sender), ping);
+        assert_eq!(
+            started.elapsed(),
+            Duration::from_secs(20 + IDLE_LIMIT_SECONDS)
+        );
+        assert_eq!(
+            replies.recv().await.map(|reply| reply.outcome),
+            Some(Outcome::Pong)
+        );
+        drop(requests);
+    }
+}
