@@ -120,6 +120,22 @@ impl Command {
         self
     }
 
+    /// The same command line after other words: for a program that runs another, such as `nsenter`.
+    ///
+    /// ```
+    /// use reachmap::command::Command;
+    /// let words = ["nsenter".to_owned(), "--net=/proc/7/ns/net".to_owned()];
+    /// let command = Command::new("docker").arg("ps").after(&words);
+    /// assert_eq!(command.display(), "nsenter --net=/proc/7/ns/net docker ps");
+    /// ```
+    pub fn after(mut self, words: &[String]) -> Self {
+        if let Some((program, words)) = words.split_first() {
+            let own = std::mem::replace(&mut self.program, program.clone());
+            self.args = words.iter().cloned().chain([own]).chain(self.args).collect();
+        }
+        self
+    }
+
     /// The command line as a person would type it; standard input is left out.
     pub fn display(&self) -> String {
         std::iter::once(&self.program)

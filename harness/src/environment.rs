@@ -6,4 +6,5 @@ pub mod engine;
 pub mod gc;
 pub mod images;
 pub mod journal;
+pub mod tutorial;
 pub mod workloads;

@@ -12,20 +12,25 @@
 //! # }
 //! ```
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::OnceLock,
+};
 
 use futures::future::try_join_all;
 
 use crate::{
     Context as _, Error, ErrorKind, Result,
+    command::Command,
     environment::cluster::connect,
     home::write_atomically,
-    matrix,
+    environment::journal::Journal,
     model::{Method, Vantage, expect},
     probe::{Agent, AgentBinary, Timeouts, probe_target},
-    state::{self, State, roles::Roles},
-    verdict::{Verdict, judge, reproduce},
-    wire::Observation,
+    state::{self, NodeRole, State, roles::Roles},
+    verdict::{Verdict, judge},
+    wire::{Hello, Lookup, Observation},
 };
 
 pub mod directory;
@@ -33,7 +38,6 @@ pub mod handover;
 pub mod interrupt;
 pub mod run;
 pub mod selection;
-pub mod stage;
 pub mod suite;
 
 use handover::{Handover, Start};
@@ -94,10 +98,9 @@ impl Session {
             )
             .await?;
             let agents = start_agents(&handover, &client).await?;
-            let places =
-                agents.iter().map(|(id, agent): (&String, &Agent)| (id.clone(), agent.hello().clone())).collect();
-            let state =
-                state::collect(&client, &handover.namespaces, places, handover.planned_pool.clone()).await?;
+            let hello = agents.iter().map(async |(id, agent)| Ok::<_, Error>((id.clone(), agent.hello().await?)));
+            let places = try_join_all(hello).await?.into_iter().collect();
+            let state = collect(&handover, &client, places).await?;
             Ok::<_, Error>((client, agents, state))
         })?;
         let roles = Roles::of(&state);
@@ -147,12 +150,26 @@ impl Session {
         Ok(&self.agents[id])
     }
 
+    /// How many workers the cluster has.
+    pub fn workers(&self) -> u8 {
+        let workers = self.state.nodes.iter().filter(|node| node.role == NodeRole::Worker).count();
+        u8::try_from(workers).unwrap_or(u8::MAX)
+    }
+
+    /// A new snapshot of the state, for tests that change something.
+    ///
+    /// # Errors
+    /// If the API server does not answer.
+    pub async fn snapshot(&self) -> Result<State> {
+        collect(&self.handover, &self.client, self.state.places.clone()).await
+    }
+
     /// Sends one request and reports what was seen; knows nothing of what was expected.
     ///
     /// # Errors
-    /// If the agent is gone, or the state does not have what the method names.
-    pub async fn observe(&self, vantage: &str, method: &Method) -> Result<Observation> {
-        let target = method.way.target(&self.state)?;
+    /// If the agent is gone, or `state` does not have what the method names.
+    pub async fn observe(&self, state: &State, vantage: &str, method: &Method) -> Result<Observation> {
+        let target = method.way.target(state)?;
         probe_target(self.agent(vantage)?, &target, Timeouts::default()).await
     }
 
@@ -161,30 +178,49 @@ impl Session {
     /// # Errors
     /// If there is no such vantage or method, or the probe could not be carried out.
     pub async fn check(&self, vantage: &str, method: &str) -> Result<Verdict> {
-        let verdict = self.judge(vantage, method).await?;
+        let verdict = self.judge_in(&self.state, vantage, method).await?;
         self.write(&format!("verdicts/{}/{vantage}.{method}", verdict.stage), &verdict)?;
         Ok(verdict)
     }
 
-    /// The same without recording it: for tests that break things on purpose.
+    /// Probes one cell and judges it against what `state` says must happen, without recording the verdict.
     ///
     /// # Errors
     /// As [`Session::check`].
-    pub async fn judge(&self, vantage: &str, method: &str) -> Result<Verdict> {
-        let vantage = self.vantage(vantage)?;
-        let method = matrix::method(method)?;
-        let expectation = expect(&self.state, vantage, &method)?;
-        let observation = self.observe(&vantage.id, &method).await?;
+    pub async fn judge_in(
+        &self,
+        state: &State,
+        vantage: impl AsRef<str>,
+        method: impl AsRef<str>,
+    ) -> Result<Verdict> {
+        let vantage = self.vantage(vantage.as_ref())?;
+        let method = Method::find(method.as_ref(), self.workers())?;
+        let expectation = expect(state, vantage, &method)?;
+        let observation = self.observe(state, &vantage.id, &method).await?;
         Ok(Verdict {
             suite: self.handover.suite.clone(),
             stage: self.handover.stage.clone(),
-            reproduce: reproduce(&self.handover.shell_prefix(vantage), &expectation.target),
+            reproduce: self.handover.by_hand(vantage, &expectation.target),
             vantage: vantage.clone(),
             method,
             outcome: judge(&expectation, &observation),
             expectation: Some(expectation),
             observation: Some(observation),
         })
+    }
+
+    /// Asks the DNS server at `server` for a name's address, from the pod in the Services' namespace.
+    ///
+    /// # Errors
+    /// If the agent there is gone.
+    pub async fn ask(&self, server: SocketAddr, name: String) -> Result<Option<IpAddr>> {
+        let lookup = Lookup { name: format!("{}.", name.trim_end_matches('.')), server: Some(server) };
+        Ok(self.agent("testpod")?.resolve(lookup).await?.addresses.first().copied())
+    }
+
+    /// The journal of cluster-wide edits: what is edited through it is put back when the run ends, however it ends.
+    pub fn journal(&self) -> Journal {
+        Journal::new(self.client.clone(), &self.handover.run, self.handover.journal.clone())
     }
 
     /// The runtime that the session's agents and client live on.
@@ -198,18 +234,26 @@ impl Session {
     }
 }
 
+async fn collect(handover: &Handover, client: &kube::Client, places: BTreeMap<String, Hello>) -> Result<State> {
+    let namespaces: Vec<&str> = handover.namespaces.iter().map(String::as_str).collect();
+    state::collect(client, &namespaces, places, handover.planned_pool.clone()).await
+}
+
 async fn start_agents(handover: &Handover, client: &kube::Client) -> Result<BTreeMap<String, Agent>> {
-    let binary = AgentBinary::at(&handover.agent)?;
+    let binary = AgentBinary::read(&handover.agent)?;
     let started = handover.vantages.iter().map(|site| {
         let binary = &binary;
         async move {
             let label = &site.vantage.id;
             let agent = match &site.start {
                 Start::Pod { namespace, pod, container } => {
-                    Agent::in_pod(client, label, namespace, pod, container, binary).await
+                    Agent::in_pod(client, namespace, pod, container, binary).await
                 }
-                Start::Container { prefix } => Agent::in_container(label, prefix, binary).await,
-                Start::Here => Agent::here(label, binary).await,
+                Start::Container { engine, container } => {
+                    let engine = engine.clone();
+                    Agent::in_container(move |command| command.after(&engine), container, binary).await
+                }
+                Start::Here => Agent::spawn(Command::new(binary.path().to_string_lossy())).await,
             }?;
             Ok::<_, Error>((label.clone(), agent))
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Context as _, Error, ErrorKind, Result, command,
     home::write_atomically,
-    model::{Vantage, vantage::VantageKind},
+    model::{Target, Vantage},
 };
 
 /// The environment variable that names the session file.
@@ -43,6 +43,8 @@ pub struct Handover {
     pub planned_pool: Option<String>,
     /// Cells that this cluster or machine cannot have, by filter, each with what is missing.
     pub unsupported: BTreeMap<String, String>,
+    /// The file that says that there may be something to put back.
+    pub journal: Option<PathBuf>,
     /// What distinguishes this environment in reports, such as the proxy mode.
     pub environment: BTreeMap<String, String>,
 }
@@ -69,10 +71,12 @@ pub enum Start {
         /// The container.
         container: String,
     },
-    /// By a command to which the command line inside the container is appended.
+    /// By the engine's exec.
     Container {
-        /// The program, then its arguments.
-        prefix: Vec<String>,
+        /// The words that come before `docker`, to reach the engine; none for the user's own.
+        engine: Vec<String>,
+        /// The container.
+        container: String,
     },
     /// As a child of the test process: the machine itself is the vantage.
     Here,
@@ -119,14 +123,12 @@ impl Handover {
         self.vantages.iter().find(|site| site.vantage.id == id)
     }
 
-    /// How a person runs a command at `vantage`: the words that come before it.
-    pub fn shell_prefix(&self, vantage: &Vantage) -> String {
-        match (self.site(&vantage.id).map(|site| &site.start), &vantage.kind) {
-            (Some(Start::Pod { namespace, pod, container }), VantageKind::Pod { .. } | VantageKind::Node { .. }) => {
-                format!("cargo xtask kubectl -- -n {namespace} exec {pod} -c {container} -- ")
-            }
-            (Some(Start::Here), _) => String::new(),
-            _ => format!("cargo xtask shell {} -- ", vantage.id),
+    /// A command that repeats a request to `target` from `vantage` by hand.
+    pub fn by_hand(&self, vantage: &Vantage, target: &Target) -> String {
+        let curl = format!("curl -sS -i -m 5 http://{target}/");
+        match self.site(&vantage.id).map(|site| &site.start) {
+            Some(Start::Here) | None => curl,
+            Some(_) => format!("cargo xtask shell {} -- {curl}", vantage.id),
         }
     }
 }
