@@ -110,10 +110,18 @@ impl Home {
         Ok(Lock { _file: file })
     }
 
-    fn lock_file(&self, name: &str) -> Result<File> {
+    /// The file of the lock called `name`, in a directory that exists: for commands that hold the lock themselves.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if the directory cannot be made.
+    pub fn lock_path(&self, name: &str) -> Result<PathBuf> {
         let dir = self.root.join("locks");
         fs::create_dir_all(&dir).tried(ErrorKind::Storage, || format!("create {}", dir.display()))?;
-        let path = dir.join(format!("{name}.lock"));
+        Ok(dir.join(format!("{name}.lock")))
+    }
+
+    fn lock_file(&self, name: &str) -> Result<File> {
+        let path = self.lock_path(name)?;
         File::options()
             .create(true)
             .truncate(false)
