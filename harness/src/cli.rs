@@ -238,7 +238,7 @@ impl Cli {
                 Command::Down(arguments) => cluster::down(&arguments).await,
                 Command::Gc(arguments) => cluster::gc(&arguments).await,
                 Command::Doctor(arguments) => machine::doctor(&arguments),
-                Command::Cache(arguments) => machine::cache(arguments.command),
+                Command::Cache(arguments) => machine::cache(arguments.command).await,
                 Command::Bench(arguments) => match arguments.command {
                     BenchCommand::Probes(arguments) => machine::bench_probes(arguments).await,
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,

@@ -2,17 +2,15 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Node;
-use kube::{Api, Client, api::ListParams};
+use kube::Client;
 
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Error, ErrorKind, Result,
     command::Command,
     home::{Home, Lock},
-    kubernetes::wait::natural,
     matrix::Stage,
     model::{Vantage, VantageKind},
-    plan::{CniChoice, EnvironmentOptions, ImagesChoice},
+    plan::{CniChoice, EnvironmentOptions},
     probe::{Agent, AgentBinary},
     process,
     progress::Progress,
@@ -21,7 +19,6 @@ use crate::{
         directory::RunDirectory,
         handover::{Handover, Site, Start},
     },
-    state::NodeRole,
 };
 
 pub mod addons;
@@ -45,6 +42,7 @@ use engine::Engine;
 use images::Images;
 use journal::Journal;
 pub use release::release;
+pub(crate) use release::running;
 use workloads::{NAMESPACE, NODES_NAMESPACE, OTHER_NAMESPACE, WorkloadImages, Workloads};
 
 /// How long workloads and add-ons may take to become ready: five times what they usually take.
@@ -168,14 +166,8 @@ impl Environment {
             install_metallb(&client, &images.metallb_manifest, run, progress),
             laptop,
         )?;
-        let mut sites = sites(&client).await?;
-        let reach = engine.command(Command::new("docker"));
-        let words = std::iter::once(reach.program).chain(reach.args);
-        let engine_words: Vec<String> = words.collect::<Vec<_>>().split_last().map(|(_, words)| words.to_vec()).unwrap_or_default();
-        sites.push(Site {
-            vantage: Vantage { id: "laptop".to_owned(), kind: VantageKind::Laptop },
-            start: Start::Container { engine: engine_words, container: laptop },
-        });
+        let mut sites = sites(&client, Some(&laptop)).await?;
+        reach(&mut sites, &engine);
         let description = BTreeMap::from([
             ("engine", engine.name().to_owned()),
             ("images", images.source.to_owned()),
@@ -229,9 +221,9 @@ impl Environment {
         deploy(&workloads, progress).await?;
         let mut unsupported = BTreeMap::new();
         if allowed.metallb {
-            let (home, progress) = (home.clone(), progress.clone());
-            let manifest = crate::session::run::blocking(move || images::metallb_manifest(&home, &progress)).await?;
-            install_metallb(&client, &manifest, run, &progress_of(&home, &progress)).await?;
+            let (home, shared) = (home.clone(), progress.clone());
+            let manifest = crate::session::run::blocking(move || images::metallb_manifest(&home, &shared)).await?;
+            install_metallb(&client, &manifest, run, progress).await?;
         } else {
             let reason = "no load balancer of ours: allow it with --install-metallb";
             unsupported.insert("load-balancer-ready/*/*".to_owned(), reason.to_owned());
@@ -243,7 +235,7 @@ impl Environment {
             }
         }
         unsupported.insert("laptop".to_owned(), "the laptop is known only beside a cluster that we made".to_owned());
-        let sites = sites(&client).await?;
+        let sites = sites(&client, None).await?;
         let workers = sites.iter().filter(|site| site.vantage.id.starts_with("worker-")).count();
         unsupported.extend(missing_workers(u8::try_from(workers).unwrap_or(u8::MAX)));
         let description = BTreeMap::from([
@@ -459,8 +451,8 @@ async fn install_metallb(client: &Client, manifest: &str, run: &str, progress: &
     Ok(())
 }
 
-/// The vantages inside the cluster, and where their agents are started.
-async fn sites(client: &Client) -> Result<Vec<Site>> {
+/// The vantages of a cluster, and where their agents are started.
+pub(crate) async fn sites(client: &Client, laptop: Option<&str>) -> Result<Vec<Site>> {
     let pod = |id: &str, namespace: &str| Site {
         vantage: Vantage::pod(id, namespace, "testpod"),
         start: Start::Pod {
@@ -470,13 +462,28 @@ async fn sites(client: &Client) -> Result<Vec<Site>> {
         },
     };
     let mut sites = vec![pod("testpod", NAMESPACE), pod("testpod-other", OTHER_NAMESPACE)];
-    for (vantage, pod) in workloads::node_agents(client).await? {
-        sites.push(Site {
-            vantage,
-            start: Start::Pod { namespace: NODES_NAMESPACE.to_owned(), pod, container: "agent".to_owned() },
-        });
+    sites.extend(laptop.map(|laptop| Site {
+        vantage: Vantage { id: "laptop".to_owned(), kind: VantageKind::Laptop },
+        start: Start::Container { engine: Vec::new(), container: laptop.to_owned() },
+    }));
+    for (vantage, pod) in workloads::node_places(client).await? {
+        let start = Start::Pod { namespace: NODES_NAMESPACE.to_owned(), pod, container: "node".to_owned() };
+        sites.push(Site { vantage, start });
     }
     Ok(sites)
+}
+
+/// Writes down how the containers among `sites` are reached: test processes know nothing of engines.
+fn reach(sites: &mut [Site], engine: &Engine) {
+    let docker = engine.command(Command::new("docker"));
+    let mut words: Vec<String> = std::iter::once(docker.program).chain(docker.args).collect();
+    // The last word is `docker` itself.
+    words.pop();
+    for site in sites {
+        if let Start::Container { engine, .. } = &mut site.start {
+            engine.clone_from(&words);
+        }
+    }
 }
 
 /// Cells of workers that the matrix knows and the cluster does not have.

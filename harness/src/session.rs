@@ -22,7 +22,6 @@ use futures::future::try_join_all;
 
 use crate::{
     Context as _, Error, ErrorKind, Result,
-    command::Command,
     environment::cluster::connect,
     home::write_atomically,
     environment::journal::Journal,
@@ -40,7 +39,7 @@ pub mod run;
 pub mod selection;
 pub mod suite;
 
-use handover::{Handover, Start};
+use handover::Handover;
 
 /// A running environment, as a test sees it: vantages to stand at, and the state that decides what must happen.
 #[derive(Debug)]
@@ -91,12 +90,7 @@ impl Session {
             .build()
             .tried(ErrorKind::Environment, || "start the session's async runtime")?;
         let (client, agents, state) = runtime.block_on(async {
-            let client = connect::client(
-                &handover.kubeconfig,
-                handover.context.as_deref(),
-                handover.network_namespace.as_deref(),
-            )
-            .await?;
+            let client = connect::client(&handover.kubeconfig, handover.network_namespace.as_deref()).await?;
             let agents = start_agents(&handover, &client).await?;
             let hello = agents.iter().map(async |(id, agent)| Ok::<_, Error>((id.clone(), agent.hello().await?)));
             let places = try_join_all(hello).await?.into_iter().collect();
@@ -244,18 +238,10 @@ async fn start_agents(handover: &Handover, client: &kube::Client) -> Result<BTre
     let started = handover.vantages.iter().map(|site| {
         let binary = &binary;
         async move {
-            let label = &site.vantage.id;
-            let agent = match &site.start {
-                Start::Pod { namespace, pod, container } => {
-                    Agent::in_pod(client, namespace, pod, container, binary).await
-                }
-                Start::Container { engine, container } => {
-                    let engine = engine.clone();
-                    Agent::in_container(move |command| command.after(&engine), container, binary).await
-                }
-                Start::Here => Agent::spawn(Command::new(binary.path().to_string_lossy())).await,
-            }?;
-            Ok::<_, Error>((label.clone(), agent))
+            let agent = site.start.agent(client, binary).await.map_err(|error| {
+                Error::new(error.kind(), format!("stand at {}", site.vantage), &error)
+            })?;
+            Ok::<_, Error>((site.vantage.id.clone(), agent))
         }
     });
     Ok(try_join_all(started).await?.into_iter().collect())

@@ -142,6 +142,14 @@ impl Engine {
         }
     }
 
+    /// Where the engine's root directory is seen from here; ours if absent.
+    pub fn root(&self) -> Option<PathBuf> {
+        match self {
+            Self::Docker => None,
+            Self::Sandbox(sandbox) => Some(sandbox.root()),
+        }
+    }
+
     /// Its name in reports and records.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -43,8 +43,6 @@ pub struct Images {
     pub pull_policy: &'static str,
     /// The kind program, as commands of the engine see it.
     pub kind: PathBuf,
-    /// The kubectl program, as the host sees it.
-    pub kubectl: Option<PathBuf>,
 }
 
 /// Which source `choice` comes to with `engine`.
@@ -78,6 +76,41 @@ pub fn prepare(
         (ImagesChoice::Registry, Engine::Docker) => registry(engine, home, progress, &versions, kubernetes),
         _ => packages::prepare(engine, home, progress, kubernetes),
     }
+}
+
+/// MetalLB's own manifest, of the version in the table: for clusters that we did not make.
+///
+/// # Errors
+/// [`ErrorKind::Missing`] without Go to fetch the module that it comes with.
+pub fn metallb_manifest(home: &Home, progress: &Progress) -> Result<String> {
+    let toolchain = tools::toolchain(home, progress, &Versions::embedded()?)?;
+    go::metallb_manifest(home, progress, &toolchain)
+}
+
+/// The kind program that deletes what it has made, as commands of `engine` see it.
+pub fn kind_program(engine: &Engine, home: &Home) -> String {
+    let built = engine.inside(&go::kind().recipe.path(home).join("kind"));
+    match (engine, which::which("kind")) {
+        (Engine::Docker, Ok(kind)) => kind,
+        _ => built,
+    }
+    .to_string_lossy()
+    .into_owned()
+}
+
+/// The kubectl program for a cluster of that version, as the host sees it.
+///
+/// # Errors
+/// [`ErrorKind::Missing`] if there is none.
+pub fn kubectl_program(home: &Home, kubernetes: &str) -> Result<PathBuf> {
+    if let Ok(built) = packages::kubectl_program(home, kubernetes) {
+        if built.exists() {
+            return Ok(built);
+        }
+    }
+    which::which("kubectl").map_err(|error| {
+        Error::from_source(ErrorKind::Missing, "find kubectl", error).hint("Install kubectl for this cluster's version.")
+    })
 }
 
 fn registry(
@@ -120,6 +153,5 @@ fn registry(
         metallb_manifest: go::metallb_manifest(home, progress, &toolchain)?,
         pull_policy: "IfNotPresent",
         kind,
-        kubectl: which::which("kubectl").ok(),
     })
 }

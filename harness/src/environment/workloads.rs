@@ -264,6 +264,40 @@ fn or_none(items: &[String]) -> String {
     if items.is_empty() { "none".to_owned() } else { items.join("; ") }
 }
 
+/// The nodes as vantages, control plane first, each with the pod of ours that stands there.
+///
+/// # Errors
+/// [`ErrorKind::Environment`] if the API server does not answer.
+pub async fn node_places(client: &Client) -> Result<Vec<(Vantage, String)>> {
+    let list = ListParams::default();
+    let nodes = Api::<Node>::all(client.clone()).list(&list);
+    let pods = Api::<Pod>::namespaced(client.clone(), NODES_NAMESPACE);
+    let (nodes, pods) =
+        tokio::try_join!(nodes, pods.list(&list)).tried(ErrorKind::Environment, || "find a place to ask from on every node")?;
+    let is_control_plane = |node: &Node| node.labels().contains_key("node-role.kubernetes.io/control-plane");
+    let mut nodes: Vec<&Node> = nodes.iter().collect();
+    nodes.sort_by_key(|node| (!is_control_plane(node), natural(&node.name_any())));
+    let mut workers = 0;
+    let mut places = Vec::new();
+    for node in nodes {
+        let name = node.name_any();
+        let (id, role) = if is_control_plane(node) {
+            ("control-plane".to_owned(), NodeRole::ControlPlane)
+        } else {
+            workers += 1;
+            (format!("worker-{workers}"), NodeRole::Worker)
+        };
+        let stands_here = |pod: &&Pod| {
+            let spec = pod.spec.as_ref();
+            pod.metadata.deletion_timestamp.is_none() && spec.and_then(|spec| spec.node_name.as_ref()) == Some(&name)
+        };
+        if let Some(pod) = pods.iter().find(stands_here) {
+            places.push((Vantage { id, kind: VantageKind::Node { node: name, role } }, pod.name_any()));
+        }
+    }
+    Ok(places)
+}
+
 /// A key that sorts names as people count: `worker`, `worker2`, …, `worker10`.
 pub fn natural(name: &str) -> Vec<(String, u64)> {
     let mut key = Vec::new();

@@ -1,171 +1,78 @@
-//! A cell in words: what had to happen and why, what happened, where the two part.
+//! A verdict in full, for a person who has to find out what broke.
 
-use std::fmt::Write as _;
+use super::words;
+use crate::verdict::{Judgement, Verdict};
 
-use crate::{
-    verdict::{Judgement, Verdict},
-    wire::{DnsFailure, Failure, FailureClass, Observation, Question, RecordData, RouteOutcome, Step},
-};
+/// How wide the names on the left are.
+const MARGIN: usize = 11;
 
-/// Everything about one cell, for a person who has to find out what is wrong.
+/// A verdict in full: what had to happen and why, what was seen step by step, where they part, and how to repeat it.
+///
+/// It is plain text without colours, and safe to print whatever came over the network.
+///
+/// ```
+/// # use reachmap::{model::{Method, Vantage, expect}, state::State, verdict::{Judgement, Verdict}};
+/// # let state = State::example();
+/// # let vantage = Vantage::find(&state, "laptop")?;
+/// # let method = Method::find("loadbalancer-address", 3)?;
+/// # let verdict = Verdict {
+/// #     suite: "access".into(), stage: "load-balancer-ready".into(), vantage, method, expectation: None,
+/// #     observation: None, outcome: Judgement::NotSupported { reason: "there is no MetalLB here".into() },
+/// #     reproduce: String::new(),
+/// # };
+/// let text = reachmap::report::explain(&verdict);
+/// assert!(text.starts_with("load-balancer-ready/laptop/loadbalancer-address: not supported here"));
+/// # Ok::<(), reachmap::Error>(())
+/// ```
 pub fn explain(verdict: &Verdict) -> String {
-    let mut text = format!("{}\n", verdict.cell());
-    let mut line = |label: &str, words: &str| {
-        let _ = writeln!(text, "  {label:<11} {words}");
-    };
+    let mut lines = vec![format!("{}: {}", words::visible(&verdict.cell()), headline(verdict))];
     if let Some(expectation) = &verdict.expectation {
-        let what = if expectation.reachable { "reaches the Service" } else { "does not reach the Service" };
-        line("request", &format!("http://{}/ from {}", expectation.target, verdict.vantage));
-        line("expected", &format!("{what}: {}", expectation.why()));
+        let what = if expectation.reachable { "reached" } else { "not reached" };
+        let mut expected = vec![format!("{what}. {}", words::visible(&expectation.why()))];
+        expected.extend(expectation.facts.iter().map(|fact| format!("- {}", words::fact(fact))));
+        push(&mut lines, "request", [format!("{} → http://{}/", words::visible(&verdict.vantage.id), words::visible(&expectation.target.to_string()))]);
+        push(&mut lines, "expected", expected);
     }
     if let Some(observation) = &verdict.observation {
-        for (at, words) in steps(observation).iter().enumerate() {
-            line(if at == 0 { "observed" } else { "" }, words);
+        let steps = words::steps(observation);
+        let mut observed: Vec<String> = Vec::new();
+        for (step, seen) in steps {
+            observed.extend(seen.into_iter().map(|line| format!("{step:<8} {line}")));
         }
+        if observed.is_empty() {
+            observed.push("nothing".to_owned());
+        }
+        push(&mut lines, "observed", observed);
     }
     match &verdict.outcome {
-        Judgement::AsExpected => line("verdict", "as expected"),
-        Judgement::NotAsExpected { step, expected, observed } => {
-            line("they part", &format!("at {}", step_name(*step)));
-            line("  expected", expected);
-            line("  observed", observed);
-        }
-        Judgement::NotSupported { reason } => line("verdict", &format!("not supported here: {reason}")),
-        Judgement::NotProbed { reason } => line("verdict", &format!("not probed: {reason}")),
+        Judgement::AsExpected => {}
+        Judgement::NotAsExpected { step, expected, observed } => push(&mut lines, "they part", [
+            format!("at {}", words::step(*step)),
+            format!("had to be: {}", words::visible(expected)),
+            format!("was:       {}", words::visible(observed)),
+        ]),
+        Judgement::NotSupported { reason } => push(&mut lines, "missing", [words::visible(reason)]),
+        Judgement::NotProbed { reason } => push(&mut lines, "because", [words::visible(reason)]),
     }
     if !verdict.reproduce.is_empty() {
-        line("by hand", &verdict.reproduce);
+        push(&mut lines, "by hand", [words::visible(&verdict.reproduce)]);
     }
-    text
+    lines.join("\n")
 }
 
-/// What was seen, a line a step.
-pub(super) fn steps(observation: &Observation) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(resolve) = &observation.resolve {
-        lines.extend(resolve.questions.iter().map(question));
-        lines.push(match resolve.failure {
-            Some(failure) => format!("{} does not resolve: {}", resolve.name, dns_failure(failure)),
-            None => format!("{} resolves to {}", resolve.name, list(&resolve.addresses)),
-        });
-    }
-    if let Some(route) = &observation.route {
-        lines.push(match &route.outcome {
-            RouteOutcome::Source(source) => format!("route to {} from {source}", route.destination),
-            RouteOutcome::Failed(failure) => format!("no route to {}: {}", route.destination, failed(failure)),
-        });
-    }
-    if let Some(connect) = &observation.connect {
-        let took = milliseconds(connect.elapsed_us);
-        lines.push(match &connect.failure {
-            None => format!("connected to {} in {took}", connect.destination),
-            Some(failure) => format!("no connection to {} after {took}: {}", connect.destination, failed(failure)),
-        });
-    }
-    if let Some(respond) = &observation.respond {
-        let pod = respond.served_by.as_deref().unwrap_or("a server without X-Served-By");
-        let seen = respond.client_address.map(|address| format!(", which saw {address}")).unwrap_or_default();
-        lines.push(match (respond.status, &respond.failure) {
-            (_, Some(failure)) => format!("no answer: {}", failed(failure)),
-            (Some(status), None) => format!("{status} from {pod}{seen}"),
-            (None, None) => "no answer".to_owned(),
-        });
-        if respond.status != Some(200) || respond.served_by.is_none() {
-            lines.push(format!("body starts {:?}", respond.body_start));
-        }
-    }
-    lines
-}
-
-/// What was seen, in one short phrase for a table.
-pub(super) fn seen(observation: &Observation) -> String {
-    if let Some(respond) = &observation.respond {
-        return match (respond.status, &respond.served_by, &respond.failure) {
-            (_, _, Some(failure)) => class(failure.class).to_owned(),
-            (Some(status), Some(pod), None) => format!("{status} from {pod}"),
-            (Some(status), None, None) => format!("{status}"),
-            (None, _, None) => "no answer".to_owned(),
-        };
-    }
-    let connect = observation.connect.as_ref().and_then(|connect| connect.failure.as_ref());
-    let route = observation.route.as_ref().and_then(|route| match &route.outcome {
-        RouteOutcome::Failed(failure) => Some(failure),
-        RouteOutcome::Source(_) => None,
-    });
-    if let Some(failure) = connect.or(route) {
-        return class(failure.class).to_owned();
-    }
-    match observation.resolve.as_ref().and_then(|resolve| resolve.failure) {
-        Some(failure) => dns_failure(failure).to_owned(),
-        None => "nothing".to_owned(),
+/// How a cell ended, in a few words.
+pub(super) fn headline(verdict: &Verdict) -> String {
+    match &verdict.outcome {
+        Judgement::AsExpected => "as expected".to_owned(),
+        Judgement::NotAsExpected { step, .. } => format!("not as expected, from the step `{}` on", words::step(*step)),
+        Judgement::NotSupported { .. } => "not supported here".to_owned(),
+        Judgement::NotProbed { .. } => "not probed".to_owned(),
     }
 }
 
-fn question(question: &Question) -> String {
-    let answers: Vec<String> = question
-        .answers
-        .iter()
-        .map(|record| match &record.data {
-            RecordData::Address(address) => address.to_string(),
-            RecordData::Cname(name) => format!("CNAME {name}"),
-            RecordData::Other(text) => text.clone(),
-        })
-        .collect();
-    let said = match (&question.rcode, question.failure) {
-        (Some(rcode), _) if answers.is_empty() => rcode.clone(),
-        (Some(_), _) => answers.join(", "),
-        (None, Some(failure)) => dns_failure(failure).to_owned(),
-        (None, None) => "no answer".to_owned(),
-    };
-    let kind = format!("{:?}", question.kind).to_uppercase();
-    format!("{} {kind}? {said} ({})", question.name, milliseconds(question.elapsed_us))
-}
-
-fn failed(failure: &Failure) -> String {
-    format!("{} ({})", class(failure.class), failure.message)
-}
-
-/// A failure class in a person's words.
-pub(super) const fn class(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::NetworkUnreachable => "network unreachable",
-        FailureClass::HostUnreachable => "host unreachable",
-        FailureClass::Refused => "refused",
-        FailureClass::Reset => "reset",
-        FailureClass::Forbidden => "forbidden",
-        FailureClass::Timeout => "timeout",
-        FailureClass::Closed => "closed early",
-        FailureClass::Malformed => "not HTTP",
-        FailureClass::Other => "failed",
+fn push(lines: &mut Vec<String>, name: &str, text: impl IntoIterator<Item = String>) {
+    for (index, line) in text.into_iter().enumerate() {
+        let name = if index == 0 { name } else { "" };
+        lines.push(format!("  {name:<MARGIN$}{line}"));
     }
-}
-
-const fn dns_failure(failure: DnsFailure) -> &'static str {
-    match failure {
-        DnsFailure::NxDomain => "NXDOMAIN",
-        DnsFailure::NoData => "no address (NODATA)",
-        DnsFailure::ServFail => "SERVFAIL",
-        DnsFailure::Refused => "REFUSED",
-        DnsFailure::Timeout => "no DNS answer in time",
-        DnsFailure::NoServer => "no DNS server",
-        DnsFailure::Malformed => "malformed DNS answer",
-    }
-}
-
-pub(super) const fn step_name(step: Step) -> &'static str {
-    match step {
-        Step::Resolve => "resolve",
-        Step::Route => "route",
-        Step::Connect => "connect",
-        Step::Respond => "respond",
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
-fn milliseconds(microseconds: u64) -> String {
-    format!("{:.1} ms", microseconds as f64 / 1000.0)
-}
-
-fn list<T: ToString>(values: &[T]) -> String {
-    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -1,16 +1,15 @@
 //! What a run hands to its test processes: one file, named by `REACHMAP_SESSION`.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Context as _, Error, ErrorKind, Result, command,
+    Context as _, Error, ErrorKind, Result,
+    command::{self, Command},
     home::write_atomically,
     model::{Target, Vantage},
+    probe::{Agent, AgentBinary},
 };
 
 /// The environment variable that names the session file.
@@ -29,8 +28,6 @@ pub struct Handover {
     pub stage: String,
     /// The kubeconfig's text: our own, never the user's file.
     pub kubeconfig: String,
-    /// The context in it; its current one if absent.
-    pub context: Option<String>,
     /// The network namespace from which the API server can be reached; the process's own if absent.
     pub network_namespace: Option<PathBuf>,
     /// The agent's binary.
@@ -41,12 +38,8 @@ pub struct Handover {
     pub namespaces: Vec<String>,
     /// The addresses that MetalLB was given, or would be given, `first-last`.
     pub planned_pool: Option<String>,
-    /// Cells that this cluster or machine cannot have, by filter, each with what is missing.
-    pub unsupported: BTreeMap<String, String>,
     /// The file that says that there may be something to put back.
     pub journal: Option<PathBuf>,
-    /// What distinguishes this environment in reports, such as the proxy mode.
-    pub environment: BTreeMap<String, String>,
 }
 
 /// A vantage, and how the agent there is started.
@@ -80,6 +73,23 @@ pub enum Start {
     },
     /// As a child of the test process: the machine itself is the vantage.
     Here,
+}
+
+impl Start {
+    /// Starts an agent there.
+    ///
+    /// # Errors
+    /// Those of [`Agent`]'s constructors.
+    pub async fn agent(&self, client: &kube::Client, binary: &AgentBinary) -> Result<Agent> {
+        match self {
+            Self::Pod { namespace, pod, container } => Agent::in_pod(client, namespace, pod, container, binary).await,
+            Self::Container { engine, container } => {
+                let engine = engine.clone();
+                Agent::in_container(move |command| command.after(&engine), container, binary).await
+            }
+            Self::Here => Agent::spawn(Command::new(binary.path().to_string_lossy())).await,
+        }
+    }
 }
 
 impl Handover {

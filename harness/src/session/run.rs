@@ -1,13 +1,12 @@
 //! One run of `cargo xtask e2e`: from options to reports, and everything put back.
 
-use std::{collections::BTreeMap, io::IsTerminal as _, path::Path, time::Duration};
+use std::{io::IsTerminal as _, path::Path, time::Duration};
 
 use super::{
     directory::RunDirectory,
     interrupt::guarded,
     selection,
-    stage::Stage,
-    suite::{self, Ended, Suite, SuiteBinary, read_all},
+    suite::{self, Suite, SuiteBinary, read_all},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -15,13 +14,13 @@ use crate::{
     environment::{self, Environment},
     filter::Filter,
     home::Home,
-    matrix::{Cell, Matrix},
-    model::{Method, Vantage},
+    matrix::{Cell, Matrix, Stage},
+    model::{Method, Vantage, VantageKind},
     probe::AgentBinary,
     process,
     progress::{Progress, Show},
     report,
-    state::State,
+    state::NodeRole,
     verdict::{Judgement, Verdict},
 };
 
@@ -48,20 +47,36 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     let home = environment::open_home(arguments.environment.cache_dir.as_deref())?;
     let run = RunDirectory::create(arguments.report_dir.as_deref())?;
     let progress = Progress::new(show(), run.path.join("logs"));
-    let mut record = report::Run::started(&run.id);
+    let options: Vec<String> = std::env::args().skip(1).collect();
+    let mut record = report::Run::started(&run.id, &options);
 
     let body = run_suites(&suites, only.as_ref(), &arguments, &home, &run, &progress, &mut record);
     let ended = guarded(body).await;
-    let released = environment::release(&home, &run.id, arguments.keep, &progress).await;
+    // Whatever happened, and whatever the body still held: what is recorded and nobody keeps goes.
+    let released = environment::release(&home, false, &progress).await;
 
-    record.collect(&run.path)?;
-    record.finish(progress.timeline(), ended.as_ref().err());
+    collect(&mut record, &run.path)?;
+    record.finish(&progress, ended.as_ref().err().or(released.as_ref().err()));
     let paths = report::write(&record, &run.path)?;
     say(report::terminal(&record));
     say(format!("Reports: {}", paths.directory.display()));
     ended?;
     released?;
     Ok(record.exit_code())
+}
+
+/// Reads what the run's tests have written: the states that they found, and their verdicts.
+fn collect(record: &mut report::Run, directory: &Path) -> Result<()> {
+    for stage in Stage::ALL {
+        let state = directory.join("states").join(format!("{stage}.json"));
+        let state = state.is_file().then(|| suite::read(&state)).transpose()?;
+        let verdicts: Vec<Verdict> = read_all(&directory.join("verdicts").join(stage.id()))?;
+        if state.is_some() || !verdicts.is_empty() {
+            record.stages.push(report::StageRecord { id: stage.id().to_owned(), state });
+        }
+        record.verdicts.extend(verdicts);
+    }
+    Ok(())
 }
 
 /// How progress is shown to whoever is looking: live to a person at a terminal, in plain lines else.
@@ -87,9 +102,10 @@ async fn run_suites(
 ) -> Result<()> {
     // The suites compile while the environment comes up: the one waits mostly for other machines.
     let compiled = compile(suites, home, run, progress);
-    let up = Environment::up(&arguments.environment, arguments.fresh, home, &run.id, progress);
-    let ((binaries, agent), environment) = futures::future::try_join(compiled, up).await?;
-    record.environment = environment.description();
+    let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
+    let ((binaries, agent), mut environment) = futures::future::try_join(compiled, up).await?;
+    record.environment.describe(environment.description());
+    environment.publish_names(&agent, progress).await?;
     for stage in Stage::ALL {
         let needed: Vec<_> = suites
             .iter()
@@ -102,32 +118,30 @@ async fn run_suites(
         if needed.iter().all(|(_, _, tests)| tests.tests.is_empty() && tests.unsupported.is_empty()) {
             continue;
         }
-        environment.enter(stage, &agent, progress).await?;
+        environment.enter(stage, progress).await?;
         for (suite, binary, chosen) in needed {
-            let mut handover = environment.handover(run, &suite.name, stage, &agent);
-            for (vantage, method, reason) in &chosen.unsupported {
-                record.verdicts.push(not_supported(&suite.name, stage, vantage, method, reason, arguments)?);
+            for (vantage, method, reason) in chosen.unsupported {
+                record.verdicts.push(not_supported(&suite.name, stage, vantage, &method, reason)?);
             }
             if chosen.tests.is_empty() {
                 continue;
             }
-            handover.dir.clone_from(&run.path);
-            let session = handover.write()?;
-            let title = format!("Probe {} cells: {} in {stage}", chosen.tests.len(), suite.name);
+            let session = environment.handover(run, &suite.name, stage, &agent).write()?;
+            let title = format!("Probe: {} tests of {} in {stage}", chosen.tests.len(), suite.name);
             let step = progress.step(title, Some(Duration::from_secs(6)));
             let tests: Vec<String> = chosen.tests.iter().map(|test| (*test).to_owned()).collect();
             let (binary, log) = (binary.clone(), step.log().to_owned());
-            let ended = blocking(move || binary.run(&tests, &session, &log, SUITE_DEADLINE)).await?;
-            record.suites.push(report::SuiteEnd {
+            let failed = blocking(move || binary.run(&tests, &session, &log, SUITE_DEADLINE)).await?;
+            record.failed_tests.extend(failed.into_iter().map(|(test, output)| report::FailedTest {
                 suite: suite.name.clone(),
                 stage: stage.id().to_owned(),
-                tests: chosen.tests.len(),
-                passed: ended == Ended::Passed,
-                log: step.log().to_owned(),
-            });
+                test,
+                output,
+            }));
             step.done();
         }
     }
+    record.retries.extend_from_slice(environment.retries());
     Ok(())
 }
 
@@ -149,22 +163,20 @@ async fn compile(
     .await
 }
 
-fn not_supported(
-    suite: &str,
-    stage: Stage,
-    vantage: &str,
-    method: &str,
-    reason: &str,
-    arguments: &E2eArguments,
-) -> Result<Verdict> {
+fn not_supported(suite: &str, stage: Stage, vantage: String, method: &str, reason: String) -> Result<Verdict> {
+    let kind = if vantage == "laptop" {
+        VantageKind::Laptop
+    } else {
+        VantageKind::Node { node: String::new(), role: NodeRole::Worker }
+    };
     Ok(Verdict {
         suite: suite.to_owned(),
         stage: stage.id().to_owned(),
-        vantage: Vantage::absent(vantage),
-        method: Method::find(method, arguments.environment.workers.max(3))?,
+        vantage: Vantage { id: vantage, kind },
+        method: Method::find(method, 3)?,
         expectation: None,
         observation: None,
-        outcome: Judgement::NotSupported { reason: reason.to_owned() },
+        outcome: Judgement::NotSupported { reason },
         reproduce: String::new(),
     })
 }

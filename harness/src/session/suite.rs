@@ -1,7 +1,6 @@
 //! Suites: test binaries that cargo builds, listed and run against a session.
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -40,15 +39,6 @@ pub struct SuiteBinary {
     pub tests: Vec<String>,
     /// The directory in which cargo would run it: its package's.
     pub dir: PathBuf,
-}
-
-/// How a test binary ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Every test passed.
-    Passed,
-    /// At least one failed.
-    Failed,
 }
 
 #[derive(Deserialize)]
@@ -120,16 +110,23 @@ impl SuiteBinary {
         self.tests.iter().filter(move |test| test.starts_with(&prefix)).map(|test| (test.as_str(), cell_of(test)))
     }
 
-    /// Runs exactly `tests` side by side against the session in `session`.
+    /// Runs exactly `tests` side by side against the session in `session`; returns those that failed, each with
+    /// what it printed.
     ///
     /// # Errors
     /// As [`Command::output`]; a failed test is no error.
-    pub fn run(&self, tests: &BTreeSet<&str>, session: &Path, log: &Path, deadline: Duration) -> Result<Ended> {
+    pub fn run(
+        &self,
+        tests: &[String],
+        session: &Path,
+        log: &Path,
+        deadline: Duration,
+    ) -> Result<Vec<(String, String)>> {
         // Each test mostly waits for an answer from an agent: threads are cheap, and negative cells
         // must wait for their timeouts side by side.
         let output = Command::new(self.path.to_string_lossy())
             .args(["--exact", "--test-threads", "256"])
-            .args(tests.iter().copied())
+            .args(tests.iter().cloned())
             .dir(&self.dir)
             .env(SESSION_VARIABLE, session.to_string_lossy())
             .env("INSTA_WORKSPACE_ROOT", workspace_root(&self.dir).to_string_lossy())
@@ -137,9 +134,9 @@ impl SuiteBinary {
             .log(log)
             .output()?;
         match output.code {
-            Some(0) => Ok(Ended::Passed),
+            Some(0) => Ok(Vec::new()),
             // libtest's exit code for failed tests.
-            Some(101) => Ok(Ended::Failed),
+            Some(101) => Ok(failed_tests(&String::from_utf8_lossy(&output.stdout))),
             code => Err(Error::new(
                 ErrorKind::Environment,
                 format!("run the tests in {}", self.path.display()),
@@ -148,6 +145,22 @@ impl SuiteBinary {
             .hint(format!("All that it printed is in {}.", log.display()))),
         }
     }
+}
+
+/// The tests that failed, each with what it printed, in libtest's words.
+fn failed_tests(printed: &str) -> Vec<(String, String)> {
+    let names = printed.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    names
+        .map(|name| {
+            let said = printed
+                .split_once(&format!("---- {name} stdout ----\n"))
+                .map_or("", |(_, rest)| rest.split("\n---- ").next().unwrap_or(rest))
+                .split("\n\nfailures:")
+                .next()
+                .unwrap_or_default();
+            (name.to_owned(), said.trim().to_owned())
+        })
+        .collect()
 }
 
 /// The vantage and method ids in a test's name.
@@ -210,11 +223,17 @@ pub fn read_all<T: serde::de::DeserializeOwned>(dir: &Path) -> Result<Vec<T>> {
     paths.sort();
     paths
         .iter()
-        .map(|path| {
-            serde_json::from_str(&crate::command::read_text(path)?)
-                .tried(ErrorKind::Internal, || format!("understand {}", path.display()))
-        })
+        .map(|path| read(path))
         .collect()
+}
+
+/// Reads one JSON file.
+///
+/// # Errors
+/// As [`read_all`].
+pub fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    serde_json::from_str(&crate::command::read_text(path)?)
+        .tried(ErrorKind::Internal, || format!("understand {}", path.display()))
 }
 
 #[cfg(test)]
@@ -238,6 +257,14 @@ mod tests {
         let output = Output { code: Some(0), stdout: said.into(), stderr: Vec::new() };
         let found = Suite::new("access", "suites").find_binary(&output);
         assert_eq!(found, Some(("/w/target/access-1".into(), "/w/suites".into())));
+    }
+
+    #[test]
+    fn failed_tests_are_found_with_what_they_printed() {
+        let printed = "test a::b ... ok\ntest a::c ... FAILED\ntest a::d ... FAILED\n\nfailures:\n\n\
+                       ---- a::c stdout ----\nfirst\nsecond\n\n---- a::d stdout ----\nthird\n\n\nfailures:\n    a::c\n    a::d\n";
+        let expected = [("a::c", "first\nsecond"), ("a::d", "third")].map(|(test, said)| (test.to_owned(), said.to_owned()));
+        assert_eq!(failed_tests(printed), expected);
     }
 
     #[test]

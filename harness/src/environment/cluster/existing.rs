@@ -66,6 +66,17 @@ pub struct Note {
 }
 
 impl ExistingCluster {
+    /// The kubeconfig's text, with the chosen context as the current one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if the file cannot be read any more.
+    pub fn kubeconfig_text(&self) -> Result<String> {
+        let tried = || format!("use the kubeconfig {}", self.kubeconfig.display());
+        let mut kubeconfig = Kubeconfig::read_from(&self.kubeconfig).tried(ErrorKind::Usage, tried)?;
+        kubeconfig.current_context = Some(self.context.clone());
+        serde_json::to_string(&kubeconfig).tried(ErrorKind::Internal, tried)
+    }
+
     /// The name of its directory and its lock: the same for every run on this server.
     pub fn id(&self) -> String {
         let digest = Sha256::digest(self.server.as_bytes());

@@ -136,6 +136,11 @@ impl Sandbox {
         PathBuf::from(format!("/proc/{}/ns/net", self.init.pid))
     }
 
+    /// The engine's root directory, as it is seen from outside.
+    pub fn root(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.init.pid))
+    }
+
     /// A path below the home, as it is seen in the engine.
     pub fn inside(&self, path: &Path) -> PathBuf {
         path.strip_prefix(self.home.root()).map_or_else(|_| path.to_owned(), |below| Path::new(INSIDE).join(below))

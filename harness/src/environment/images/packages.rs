@@ -132,6 +132,7 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
     if !is_built(engine, &node)? {
         build_node_image(&parts, engine, home, progress)?;
     }
+    link_kubectl(&parts, home)?;
     let kind = go::kind().recipe.path(home).join("kind");
     Ok(Images {
         source: "packages",
@@ -145,7 +146,6 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
         // Every image is on every node: a pull could only fail, and slowly.
         pull_policy: "Never",
         kind: engine.inside(&kind),
-        kubectl: Some(kubectl(&parts, home)?),
     })
 }
 
@@ -205,15 +205,22 @@ fn pause(home: &Home, progress: &Progress) -> Result<PathBuf> {
     })
 }
 
-/// The one Kubernetes program, under the name by which it is kubectl.
-fn kubectl(parts: &Parts, home: &Home) -> Result<PathBuf> {
-    let dir = parts.programs[0].recipe.path(home);
-    let link = dir.join("kubectl");
+/// Where kubectl is, once it is built.
+pub(super) fn kubectl_program(home: &Home, kubernetes: &str) -> Result<PathBuf> {
+    let versions = Versions::embedded()?;
+    let parts = Parts::of(&versions, versions.kubernetes(Some(kubernetes))?)?;
+    Ok(parts.programs[0].recipe.path(home).join("kubectl"))
+}
+
+/// Gives the one Kubernetes program the name by which it is kubectl.
+fn link_kubectl(parts: &Parts, home: &Home) -> Result<()> {
+    let link = parts.programs[0].recipe.path(home).join("kubectl");
     match std::os::unix::fs::symlink("kube", &link) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(link.clone()),
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::from_source(ErrorKind::Storage, format!("link {}", link.display()), error))
+        }
+        _ => Ok(()),
     }
-    .tried(ErrorKind::Storage, || format!("link {}", link.display()))
 }
 
 fn require_space(home: &Home) -> Result<()> {

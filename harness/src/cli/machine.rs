@@ -1,0 +1,117 @@
+//! The commands about this machine: what it can do, what is cached, how fast it is.
+
+use std::time::Duration;
+
+use super::{CacheCommand, EnvironmentArguments, HomeArguments, ProbesArguments, say};
+use crate::{
+    Error, ErrorKind, Result,
+    doctor,
+    environment::{self, Environment, images, open_home, release, workloads::NAMESPACE},
+    home::Home,
+    model::Target,
+    probe::{AgentBinary, Timeouts, bench},
+    progress::{Progress, StepTime},
+    session::{
+        directory::RunDirectory,
+        interrupt::guarded,
+        run::{blocking, show},
+    },
+};
+
+/// How many exec'd curls are timed, one after the other: enough for a mean.
+const CURLS: usize = 20;
+
+pub(super) fn doctor(arguments: &HomeArguments) -> Result<u8> {
+    let home = Home::chosen(arguments.cache_dir.as_deref())?;
+    say(doctor::examine(&home));
+    Ok(0)
+}
+
+pub(super) async fn cache(command: CacheCommand) -> Result<u8> {
+    match command {
+        CacheCommand::List(arguments) => {
+            let home = Home::chosen(arguments.cache_dir.as_deref())?;
+            for entry in images::store::list(&home)? {
+                let used = entry.used.and_then(|time| jiff::Timestamp::try_from(time).ok());
+                let used = used.map_or_else(|| "never used".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M").to_string());
+                say(format!("{:<36} {:>7} MiB  {used}", entry.name, entry.bytes >> 20));
+            }
+            Ok(0)
+        }
+        CacheCommand::Prune(arguments) => {
+            let home = Home::chosen(arguments.cache_dir.as_deref())?;
+            for name in images::store::prune(&home, &images::packages::current_recipes()?)? {
+                say(format!("removed {name}"));
+            }
+            Ok(0)
+        }
+        CacheCommand::Warm(arguments) => warm(arguments).await,
+    }
+}
+
+async fn warm(arguments: EnvironmentArguments) -> Result<u8> {
+    let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    let run = RunDirectory::create(None)?;
+    let progress = Progress::new(show(), run.path.join("logs"));
+    let made = guarded(async {
+        let hold = environment::engine::hold(&home)?;
+        let made = environment::prepare(&arguments.environment, &home, &progress).await?;
+        let (home, progress) = (home.clone(), progress.clone());
+        blocking(move || AgentBinary::find_or_build(&home, &progress)).await?;
+        drop(hold);
+        Ok(made)
+    })
+    .await;
+    release(&home, false, &progress).await?;
+    say(format!("ready: {}", made?.1.node));
+    Ok(0)
+}
+
+pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
+    let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    let run = RunDirectory::create(None)?;
+    let progress = Progress::new(show(), run.path.join("logs"));
+    let body = async {
+        let agent = {
+            let (home, progress) = (home.clone(), progress.clone());
+            blocking(move || AgentBinary::find_or_build(&home, &progress)).await?
+        };
+        let environment = Environment::up(&arguments.environment, false, false, &home, &run.id, &progress).await?;
+        let target = Target { host: format!("nginx-clusterip-service.{NAMESPACE}"), port: 80 };
+        let prober = environment.agent("testpod", &agent).await?;
+        let (count, in_flight) = (arguments.count as usize, arguments.in_flight as usize);
+        let probes = bench::bench(&prober, &target, Timeouts::default(), count, in_flight).await?;
+        let url = format!("http://{target}/");
+        let curl = bench::exec_cost(environment.client(), NAMESPACE, "testpod", &url, CURLS).await?;
+        Ok((probes, curl))
+    };
+    let measured = guarded(body).await;
+    release(&home, false, &progress).await?;
+    let (probes, curl) = measured?;
+    say(&probes);
+    say(format!("one exec'd curl: {:.1} ms, {:.1} a second", millis(curl), 1.0 / curl.as_secs_f64()));
+    say(format!("ratio: {:.0} probes in the time of one exec'd curl", probes.per_second * curl.as_secs_f64()));
+    if probes.failures > 0 {
+        let cause = format!("{} of {} failed; first: {:?}", probes.failures, probes.count, probes.first_failure);
+        return Err(Error::new(ErrorKind::Environment, "measure probes", cause));
+    }
+    Ok(0)
+}
+
+pub(super) async fn bench_boot(arguments: EnvironmentArguments) -> Result<u8> {
+    let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    let run = RunDirectory::create(None)?;
+    let progress = Progress::new(show(), run.path.join("logs"));
+    let up = guarded(Environment::up(&arguments.environment, true, false, &home, &run.id, &progress)).await;
+    let timeline = progress.timeline();
+    drop(up?);
+    release(&home, false, &progress).await?;
+    for StepTime { title, start_seconds, seconds, .. } in timeline {
+        say(format!("{start_seconds:7.1}s  +{seconds:6.1}s  {title}"));
+    }
+    Ok(0)
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
