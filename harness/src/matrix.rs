@@ -1,6 +1,6 @@
 //! The matrix: which request is sent from where, in which state of the Services, and which row of the tutorial it proves.
 //!
-//! Cells are data. What must happen in one is never written here: [`expect`](crate::model::expect) derives it.
+//! Cells are data. What must happen in one is never written here: [`expect`](crate::model::expect()) derives it.
 
 mod tutorial;
 

@@ -21,6 +21,7 @@ pub(crate) fn without_endpoints(mut state: State) -> State {
 }
 
 /// What a perfect probe sees where everything is as the expectation says.
+#[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 pub(crate) fn observation_of(expectation: &Expectation) -> Observation {
     let mut observation = Observation {
         elapsed_us: 1,
@@ -121,7 +122,7 @@ pub(crate) fn observation_of(expectation: &Expectation) -> Observation {
                 });
             }
             Fact::SeenAs(addresses) => {
-                observation.respond.as_mut().unwrap().client_address = addresses.first().copied()
+                observation.respond.as_mut().unwrap().client_address = addresses.first().copied();
             }
         }
     }

@@ -82,7 +82,7 @@ fn an_answer_without_a_name_is_a_failure() {
 #[test]
 fn another_status_is_a_failure() {
     let (step, ..) = parting("testpod", "pod-ip", |observation| {
-        observation.respond.as_mut().unwrap().status = Some(503)
+        observation.respond.as_mut().unwrap().status = Some(503);
     });
     assert_eq!(step, Step::Respond);
 }
