@@ -1,6 +1,6 @@
 //! Everything that must be there before a packet is sent: engine, images, cluster, add-ons, workloads.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
 use kube::Client;
 
@@ -49,7 +49,6 @@ use workloads::{NAMESPACE, NODES_NAMESPACE, OTHER_NAMESPACE, WorkloadImages, Wor
 const READY: Duration = Duration::from_secs(180);
 
 /// An environment that is ready for probes.
-#[derive(Debug)]
 pub struct Environment {
     client: Client,
     run: String,
@@ -62,6 +61,12 @@ pub struct Environment {
     unsupported: BTreeMap<String, String>,
     description: BTreeMap<String, String>,
     retries: Vec<Retry>,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").field("run", &self.run).finish_non_exhaustive()
+    }
 }
 
 /// The cluster that the environment is in.
@@ -390,11 +395,10 @@ pub fn access(engine: &Engine, kind_program: &str) -> EngineAccess {
         Engine::Docker => EngineKind::Docker,
         Engine::Sandbox(_) => EngineKind::Sandbox,
     };
-    EngineAccess {
-        network_namespace: engine.network_namespace(),
-        root: engine.root(),
-        ..EngineAccess::new(kind, kind_program, move |command| wrapped.command(command))
-    }
+    let mut access = EngineAccess::new(kind, kind_program, move |command| wrapped.command(command));
+    access.network_namespace = engine.network_namespace();
+    access.root = engine.root();
+    access
 }
 
 async fn configuration(options: &EnvironmentOptions, images: &Images, access: &EngineAccess) -> Result<ClusterConfig> {

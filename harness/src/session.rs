@@ -14,6 +14,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::OnceLock,
 };
@@ -27,7 +28,7 @@ use crate::{
     environment::journal::Journal,
     model::{Method, Vantage, expect},
     probe::{Agent, AgentBinary, Timeouts, probe_target},
-    state::{self, NodeRole, State, roles::Roles},
+    state::{self, NodeRole, Roles, State},
     verdict::{Verdict, judge},
     wire::{Hello, Lookup, Observation},
 };
@@ -42,7 +43,6 @@ pub mod suite;
 use handover::Handover;
 
 /// A running environment, as a test sees it: vantages to stand at, and the state that decides what must happen.
-#[derive(Debug)]
 pub struct Session {
     handover: Handover,
     client: kube::Client,
@@ -51,6 +51,12 @@ pub struct Session {
     roles: Roles,
     // Agents and client run on it, so it must live as long as they do.
     runtime: tokio::runtime::Runtime,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("run", &self.handover.run).finish_non_exhaustive()
+    }
 }
 
 impl Session {

@@ -20,5 +20,5 @@ pub async fn check(from: &str, by: &str) -> Result<Verdict> {
 /// # Errors
 /// If there is no session.
 pub fn redacted(verdict: &Verdict) -> Result<impl serde::Serialize> {
-    Ok(Session::current()?.roles().redact(verdict))
+    Ok(verdict.observation.as_ref().map(|observation| Ok(Session::current()?.roles().redact(observation))).transpose()?)
 }

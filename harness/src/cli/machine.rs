@@ -1,15 +1,15 @@
 //! The commands about this machine: what it can do, what is cached, how fast it is.
 
-use std::time::Duration;
-
 use super::{CacheCommand, EnvironmentArguments, HomeArguments, ProbesArguments, say};
 use crate::{
     Error, ErrorKind, Result,
-    doctor,
     environment::{self, Environment, images, open_home, release, workloads::NAMESPACE},
     home::Home,
     model::Target,
-    probe::{AgentBinary, Timeouts, bench},
+    probe::{
+        AgentBinary,
+        bench::{self, BenchResult},
+    },
     progress::{Progress, StepTime},
     session::{
         directory::RunDirectory,
@@ -23,7 +23,8 @@ const CURLS: usize = 20;
 
 pub(super) fn doctor(arguments: &HomeArguments) -> Result<u8> {
     let home = Home::chosen(arguments.cache_dir.as_deref())?;
-    say(doctor::examine(&home));
+    say(environment::engine::Facts::learn().decide(crate::plan::EngineChoice::Auto)?.1);
+    let _ = home;
     Ok(0)
 }
 
@@ -80,7 +81,7 @@ pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
         let target = Target { host: format!("nginx-clusterip-service.{NAMESPACE}"), port: 80 };
         let prober = environment.agent("testpod", &agent).await?;
         let (count, in_flight) = (arguments.count as usize, arguments.in_flight as usize);
-        let probes = bench::bench(&prober, &target, Timeouts::default(), count, in_flight).await?;
+        let probes = bench::bench(&prober, &target, count, in_flight).await?;
         let url = format!("http://{target}/");
         let curl = bench::exec_cost(environment.client(), NAMESPACE, "testpod", &url, CURLS).await?;
         Ok((probes, curl))
@@ -88,12 +89,17 @@ pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
     let measured = guarded(body).await;
     release(&home, false, &progress).await?;
     let (probes, curl) = measured?;
-    say(&probes);
-    say(format!("one exec'd curl: {:.1} ms, {:.1} a second", millis(curl), 1.0 / curl.as_secs_f64()));
-    say(format!("ratio: {:.0} probes in the time of one exec'd curl", probes.per_second * curl.as_secs_f64()));
-    if probes.failures > 0 {
-        let cause = format!("{} of {} failed; first: {:?}", probes.failures, probes.count, probes.first_failure);
-        return Err(Error::new(ErrorKind::Environment, "measure probes", cause));
+    for (what, BenchResult { count, seconds, per_second, p50_us, p99_us, .. }) in
+        [("through one agent", &probes), ("one exec'd curl each", &curl)]
+    {
+        say(format!("{what:<21} {count:>6} in {seconds:6.2} s: {per_second:8.1} a second, p50 {p50_us} µs, p99 {p99_us} µs"));
+    }
+    say(format!("ratio                 {:.0}", probes.per_second / curl.per_second));
+    for BenchResult { count, failures, first_failure, .. } in [probes, curl] {
+        if failures > 0 {
+            let cause = format!("{failures} of {count} failed; first: {}", first_failure.unwrap_or_default());
+            return Err(Error::new(ErrorKind::Environment, "measure probes", cause));
+        }
     }
     Ok(0)
 }
@@ -110,8 +116,4 @@ pub(super) async fn bench_boot(arguments: EnvironmentArguments) -> Result<u8> {
         say(format!("{start_seconds:7.1}s  +{seconds:6.1}s  {title}"));
     }
     Ok(0)
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
 }

@@ -35,6 +35,6 @@ pub enum Hosts {
 pub fn corefile(original: &str, address: IpAddr, hosts: Hosts) -> Result<String> {
     let names = vec![EXTERNAL_NAME.to_owned(), format!("{EXTERNAL_NAME}.{NAMESPACE}.svc.cluster.local")];
     let entries = [HostsEntry { address, names }];
-    let corefile = Corefile::parse(original)?.with_hosts(&entries, hosts == Hosts::WithFallthrough)?;
+    let corefile = original.parse::<Corefile>()?.with_hosts(&entries, hosts == Hosts::WithFallthrough)?;
     Ok(corefile.to_string())
 }

@@ -18,6 +18,8 @@ use crate::{
         apply::{Manifest, render},
         conditions, wait,
     },
+    model::{Vantage, VantageKind},
+    state::NodeRole,
 };
 
 /// The namespace of the tutorial's Services.
@@ -270,10 +272,10 @@ fn or_none(items: &[String]) -> String {
 /// [`ErrorKind::Environment`] if the API server does not answer.
 pub async fn node_places(client: &Client) -> Result<Vec<(Vantage, String)>> {
     let list = ListParams::default();
-    let nodes = Api::<Node>::all(client.clone()).list(&list);
+    let nodes = Api::<Node>::all(client.clone());
     let pods = Api::<Pod>::namespaced(client.clone(), NODES_NAMESPACE);
-    let (nodes, pods) =
-        tokio::try_join!(nodes, pods.list(&list)).tried(ErrorKind::Environment, || "find a place to ask from on every node")?;
+    let (nodes, pods) = tokio::try_join!(nodes.list(&list), pods.list(&list))
+        .tried(ErrorKind::Environment, || "find a place to ask from on every node")?;
     let is_control_plane = |node: &Node| node.labels().contains_key("node-role.kubernetes.io/control-plane");
     let mut nodes: Vec<&Node> = nodes.iter().collect();
     nodes.sort_by_key(|node| (!is_control_plane(node), natural(&node.name_any())));

@@ -22,8 +22,7 @@ impl RunDirectory {
     /// # Errors
     /// [`ErrorKind::Storage`] if it cannot be made.
     pub fn create(reports: Option<&Path>) -> Result<Self> {
-        let now = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
-        let id = format!("{}-{}", now.strftime("%Y%m%d-%H%M%S"), std::process::id());
+        let id = format!("{}-{}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"), std::process::id());
         let parent = reports.map_or_else(default_reports, Path::to_owned);
         let parent = std::path::absolute(&parent).unwrap_or(parent);
         let path = parent.join(&id);

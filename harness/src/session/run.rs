@@ -1,6 +1,6 @@
 //! One run of `cargo xtask e2e`: from options to reports, and everything put back.
 
-use std::{io::IsTerminal as _, path::Path, time::Duration};
+use std::{collections::BTreeMap, io::IsTerminal as _, path::Path, time::Duration};
 
 use super::{
     directory::RunDirectory,
@@ -17,7 +17,6 @@ use crate::{
     matrix::{Cell, Matrix, Stage},
     model::{Method, Vantage, VantageKind},
     probe::AgentBinary,
-    process,
     progress::{Progress, Show},
     report,
     state::NodeRole,
@@ -59,10 +58,28 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     record.finish(&progress, ended.as_ref().err().or(released.as_ref().err()));
     let paths = report::write(&record, &run.path)?;
     say(report::terminal(&record));
-    say(format!("Reports: {}", paths.directory.display()));
+    say(format!("Reports: {}", paths.dir.display()));
     ended?;
     released?;
     Ok(record.exit_code())
+}
+
+fn describe(environment: &mut report::Environment, description: &BTreeMap<String, String>) {
+    for (name, value) in description {
+        let known = match name.as_str() {
+            "engine" => &mut environment.engine,
+            "images" => &mut environment.images,
+            "kubernetes" => &mut environment.kubernetes,
+            "proxy mode" => &mut environment.proxy_mode,
+            "ip family" => &mut environment.ip_family,
+            "cni" => &mut environment.cni,
+            _ => {
+                environment.other.insert(name.clone(), value.clone());
+                continue;
+            }
+        };
+        *known = Some(value.clone());
+    }
 }
 
 /// Reads what the run's tests have written: the states that they found, and their verdicts.
@@ -104,7 +121,7 @@ async fn run_suites(
     let compiled = compile(suites, home, run, progress);
     let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
     let ((binaries, agent), mut environment) = futures::future::try_join(compiled, up).await?;
-    record.environment.describe(environment.description());
+    describe(&mut record.environment, environment.description());
     environment.publish_names(&agent, progress).await?;
     for stage in Stage::ALL {
         let needed: Vec<_> = suites

@@ -325,7 +325,11 @@ async fn refuse_stranger(home: &Home, access: &EngineAccess, name: &str) -> Resu
         .hint(format!("Choose another name with --name, or delete it with `kind delete cluster --name {name}`.")))
 }
 
-async fn export_logs(home: &Home, access: &EngineAccess, name: &str, directory: &Path) -> Result<()> {
+/// Writes the logs of every node of the cluster called `name` into `directory`.
+///
+/// # Errors
+/// [`ErrorKind::Environment`] with what kind said.
+pub async fn export_logs(home: &Home, access: &EngineAccess, name: &str, directory: &Path) -> Result<()> {
     let kind = Kind { program: &access.kind_program, name };
     let Some(root) = &access.root else {
         access.command(kind.export_logs(directory)).run_async().await?;

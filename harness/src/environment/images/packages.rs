@@ -10,7 +10,7 @@ use super::{
     versions::{Kubernetes, Versions},
 };
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Error, ErrorKind, Result,
     command::Command,
     environment::engine::Engine,
     home::{Home, write_atomically},
