@@ -17,13 +17,10 @@ pub async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     let stopped = |name: &str| {
-        // What runs in other threads ends when its process does.
-        process::end_own();
         Err(Error::new(ErrorKind::Interrupted, "finish the run", format!("it was interrupted by {name}")))
     };
-    tokio::select! {
+    let ended = tokio::select! {
         ended = AssertUnwindSafe(work).catch_unwind() => ended.unwrap_or_else(|panic| {
-            process::end_own();
             let said = panic.downcast_ref::<&str>().copied().map(ToOwned::to_owned)
                 .or_else(|| panic.downcast_ref::<String>().cloned())
                 .unwrap_or_else(|| "no message".to_owned());
@@ -32,7 +29,12 @@ pub async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
         }),
         _ = interrupt.recv() => stopped("SIGINT"),
         _ = terminate.recv() => stopped("SIGTERM"),
+    };
+    if ended.is_err() {
+        // What runs in other threads ends when its process does.
+        process::end_own();
     }
+    ended
 }
 
 #[cfg(test)]
