@@ -211,7 +211,7 @@ fn combine(outcomes: Vec<Asked>) -> Asked {
             [DnsFailure::NoData, DnsFailure::ServFail]
                 .into_iter()
                 .find(|failure| failures.contains(failure))
-                .or(failures.first().copied())
+                .or_else(|| failures.first().copied())
                 .unwrap_or(DnsFailure::NoServer),
         ),
     }

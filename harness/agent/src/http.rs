@@ -16,6 +16,9 @@ const BODY_LIMIT: u64 = 1024 * 1024;
 /// How much of the body is kept, in bytes.
 const BODY_START: usize = 256;
 
+/// A line or head, and the bytes that follow it.
+type Taken<'a> = (Vec<u8>, &'a [u8]);
+
 /// A response under way: [`Response::feed`] it until [`Response::is_complete`], or tell it of the [`Response::end`].
 #[derive(Debug)]
 pub(crate) struct Response {
@@ -185,7 +188,7 @@ impl Response {
         &mut self,
         bytes: &'a [u8],
         end: fn(&[u8]) -> Option<(usize, usize)>,
-    ) -> Result<Option<(Vec<u8>, &'a [u8])>, Failure> {
+    ) -> Result<Option<Taken<'a>>, Failure> {
         let known = self.pending.len();
         self.pending.extend_from_slice(bytes);
         let Some((length, consumed)) = end(&self.pending) else {
@@ -255,9 +258,8 @@ impl Response {
                     self.served_by.get_or_insert_with(|| value.to_owned());
                 }
                 "x-client-address" => {
-                    self.client_address = self
-                        .client_address
-                        .or(value.parse().ok().map(|ip: IpAddr| ip.to_canonical()));
+                    let address = || value.parse().ok().map(|ip: IpAddr| ip.to_canonical());
+                    self.client_address = self.client_address.or_else(address);
                 }
                 _ => {}
             }

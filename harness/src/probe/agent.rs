@@ -175,7 +175,7 @@ impl Agent {
     pub async fn probe(&self, probe: Probe) -> Result<Observation> {
         let limit = Duration::from_millis(probe.timeout_ms).saturating_add(ANSWER_LIMIT);
         match self.call(Action::Probe(probe), limit).await? {
-            Outcome::Observation(observation) => Ok(observation),
+            Outcome::Observation(observation) => Ok(*observation),
             other => Err(self.unexpected("probe", &other)),
         }
     }

@@ -88,7 +88,7 @@ pub enum Outcome {
     /// To [`Action::Ping`].
     Pong,
     /// To [`Action::Probe`].
-    Observation(Observation),
+    Observation(Box<Observation>),
     /// To [`Action::Resolve`].
     Resolve(Resolve),
     /// The request could not be understood or carried out; says why.
