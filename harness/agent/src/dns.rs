@@ -211,8 +211,44 @@ fn combine(outcomes: Vec<Asked>) -> Asked {
             [DnsFailure::NoData, DnsFailure::ServFail]
                 .into_iter()
                 .find(|failure| failures.contains(failure))
-                .or(failures.first().copied())
+                .or_else(|| failures.first().copied())
                 .unwrap_or(DnsFailure::NoServer),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_family_that_answers_is_an_answer() {
+        let v6: IpAddr = "fd00::7".parse().unwrap();
+        let combined = combine(vec![
+            Asked::Failed(DnsFailure::NoData),
+            Asked::Answered(vec![v6]),
+        ]);
+        assert!(matches!(combined, Asked::Answered(addresses) if addresses == [v6]));
+    }
+
+    #[test]
+    fn two_families_that_fail_have_the_failure_that_says_most() {
+        let combined =
+            |first, second| match combine(vec![Asked::Failed(first), Asked::Failed(second)]) {
+                Asked::Failed(failure) => failure,
+                Asked::Answered(_) => panic!("nothing answered"),
+            };
+        assert_eq!(
+            combined(DnsFailure::NxDomain, DnsFailure::NoData),
+            DnsFailure::NoData
+        );
+        assert_eq!(
+            combined(DnsFailure::NxDomain, DnsFailure::ServFail),
+            DnsFailure::ServFail
+        );
+        assert_eq!(
+            combined(DnsFailure::Timeout, DnsFailure::Refused),
+            DnsFailure::Timeout
+        );
     }
 }

@@ -91,7 +91,9 @@ async fn answer(request: Request, slots: Arc<Semaphore>, replies: mpsc::Unbounde
             let _slot = slots.acquire().await;
             probe::observe(&probe)
                 .await
-                .map_or_else(Outcome::Error, Outcome::Observation)
+                .map_or_else(Outcome::Error, |observation| {
+                    Outcome::Observation(Box::new(observation))
+                })
         }
         Action::Resolve(lookup) => {
             let _slot = slots.acquire().await;

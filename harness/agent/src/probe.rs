@@ -42,14 +42,11 @@ pub(crate) async fn observe(probe: &Probe) -> Result<Observation, String> {
         .trim_start_matches('[')
         .trim_end_matches(']')
         .parse::<IpAddr>();
-    let addresses = match literal {
-        Ok(address) => vec![address],
-        Err(_) => {
-            let resolve = dns::resolve(&probe.host, None, deadline).await;
-            let addresses = resolve.addresses.clone();
-            observation.resolve = Some(resolve);
-            addresses
-        }
+    let addresses = if let Ok(address) = literal {
+        vec![address]
+    } else {
+        let resolve = dns::resolve(&probe.host, None, deadline).await;
+        observation.resolve.insert(resolve).addresses.clone()
     };
     if let Some(stream) = connect(probe, &addresses, deadline, &mut observation).await {
         observation.respond = Some(respond(probe, stream, deadline).await);

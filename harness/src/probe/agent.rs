@@ -175,7 +175,7 @@ impl Agent {
     pub async fn probe(&self, probe: Probe) -> Result<Observation> {
         let limit = Duration::from_millis(probe.timeout_ms).saturating_add(ANSWER_LIMIT);
         match self.call(Action::Probe(probe), limit).await? {
-            Outcome::Observation(observation) => Ok(observation),
+            Outcome::Observation(observation) => Ok(*observation),
             other => Err(self.unexpected("probe", &other)),
         }
     }
@@ -255,5 +255,70 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.pending.forget(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shell that greets like an agent of protocol `protocol`, and does `then` when asked to probe.
+    fn shell(protocol: u32, then: &str) -> Command {
+        let hello = format!(
+            r#"{{"id":1,"outcome":{{"hello":{{"protocol":{protocol},"hostname":"h","resolv_conf":"","addresses":[],"routes":[]}}}}}}"#
+        );
+        let script = format!(
+            "while read -r line; do case $line in *hello*) echo '{hello}';; *probe*) {then};; esac; done"
+        );
+        Command::new("sh").args(["-c", &script])
+    }
+
+    fn probe() -> Probe {
+        let target = crate::model::method::Target {
+            host: "web".to_owned(),
+            port: 80,
+        };
+        crate::probe::request(&target, crate::probe::Timeouts::default())
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_dies_is_quoted() {
+        let agent = Agent::spawn(shell(PROTOCOL, "echo out of memory >&2; exit 7"))
+            .await
+            .unwrap();
+        let error = agent.probe(probe()).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to have the agent in sh answer (probe web:80): the agent is gone: \
+             it ended with exit code 7; it last printed: out of memory"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_agent_of_another_protocol_is_refused() {
+        let error = Agent::spawn(shell(99, ":")).await.unwrap_err();
+        assert!(
+            error.to_string().contains("it speaks protocol 99"),
+            "{error}"
+        );
+        assert!(error.hint_text().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_no_agent_is_quoted() {
+        let error = Agent::spawn(Command::new("cat")).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("it said something that is no reply"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn request_ids_are_never_the_same() {
+        let (one, two) = (probe(), probe());
+        assert_ne!(one.request_id, two.request_id);
+        assert_eq!((one.connect_timeout_ms, one.timeout_ms), (2_000, 6_000));
     }
 }

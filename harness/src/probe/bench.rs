@@ -20,7 +20,7 @@ pub struct BenchResult {
     pub seconds: f64,
     /// Requests a second.
     pub per_second: f64,
-    /// Half of them took at most this long, in microseconds: [`bench`] takes the probe's own time,
+    /// Half of them took at most this long, in microseconds: [`bench()`] takes the probe's own time,
     /// [`exec_cost`] the time from the exec's start to its end.
     pub p50_us: u64,
     /// 99 of 100 took at most this long, in microseconds.

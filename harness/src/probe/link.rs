@@ -53,6 +53,13 @@ enum Calls {
 }
 
 impl Pending {
+    /// Nobody waits yet.
+    fn none() -> Self {
+        Self {
+            calls: Arc::new(Mutex::new(Calls::Open(HashMap::new()))),
+        }
+    }
+
     fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,9 +111,7 @@ impl Pending {
 /// The agent's standard input ends when the sender is dropped, and with it the agent.
 pub(crate) fn open(running: Running) -> (mpsc::UnboundedSender<Vec<u8>>, Pending) {
     let (requests, lines) = mpsc::unbounded_channel();
-    let pending = Pending {
-        calls: Arc::new(Mutex::new(Calls::Open(HashMap::new()))),
-    };
+    let pending = Pending::none();
     let Running {
         stdin,
         stdout,
@@ -118,10 +123,12 @@ pub(crate) fn open(running: Running) -> (mpsc::UnboundedSender<Vec<u8>>, Pending
     let errors = tokio::spawn(keep_last(stderr, words.clone()));
     let ours = pending.clone();
     tokio::spawn(async move {
-        let reading = read(stdout, &ours);
+        let reading = read(stdout, &ours, SILENCE_LIMIT);
         tokio::pin!(reading);
         let why = tokio::select! {
             read = &mut reading => {
+                // Nothing more can come of it: the end of its input ends it, if it has not ended yet.
+                writer.abort();
                 let end = timeout(LAST_WORDS_LIMIT, &mut end).await.map(describe_end);
                 match (read, end) {
                     (Ok(()), Ok(end)) => end,
@@ -199,16 +206,20 @@ pub(crate) fn line(request: &Request) -> Vec<u8> {
 }
 
 /// Hands replies to their callers until standard output ends; an error says what is wrong with it.
-async fn read(stdout: Box<dyn AsyncRead + Send + Unpin>, pending: &Pending) -> Result<(), String> {
+async fn read(
+    stdout: Box<dyn AsyncRead + Send + Unpin>,
+    pending: &Pending,
+    silence: Duration,
+) -> Result<(), String> {
     let mut stdout = BufReader::with_capacity(BATCH, stdout);
     let mut line = Vec::new();
     loop {
         line.clear();
-        match timeout(SILENCE_LIMIT, stdout.read_until(b'\n', &mut line)).await {
+        match timeout(silence, stdout.read_until(b'\n', &mut line)).await {
             Ok(Ok(0)) => return Ok(()),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(format!("its standard output cannot be read: {error}")),
-            Err(_) => return Err(format!("nothing was heard from it for {SILENCE_LIMIT:?}")),
+            Err(_) => return Err(format!("nothing was heard from it for {silence:?}")),
         }
         match serde_json::from_slice(&line) {
             Ok(reply) => pending.answer(reply),
@@ -256,5 +267,40 @@ async fn keep_last(stderr: Box<dyn AsyncRead + Send + Unpin>, words: Words) {
             kept.pop_front();
         }
         kept.push_back(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_agent_that_falls_silent_is_told_from_one_that_ends() {
+        let pending = Pending::none();
+        let mut waiting = pending.expect(1).unwrap();
+        let (mut theirs, ours) = tokio::io::duplex(64);
+        theirs
+            .write_all(b"{\"id\":1,\"outcome\":\"pong\"}\n")
+            .await
+            .unwrap();
+        let silent = read(Box::new(ours), &pending, Duration::from_millis(30)).await;
+        assert_eq!(silent, Err("nothing was heard from it for 30ms".to_owned()));
+        assert_eq!(waiting.try_recv(), Ok(Outcome::Pong));
+        let ended = read(
+            Box::new(tokio::io::empty()),
+            &pending,
+            Duration::from_secs(30),
+        )
+        .await;
+        assert_eq!(ended, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_lost_agent_wakes_who_waits_and_refuses_who_comes() {
+        let pending = Pending::none();
+        let waiting = pending.expect(1).unwrap();
+        pending.lose("it fell over".to_owned());
+        waiting.await.unwrap_err();
+        assert_eq!(pending.expect(2).unwrap_err(), "it fell over");
     }
 }

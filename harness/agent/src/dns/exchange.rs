@@ -15,8 +15,8 @@ use tokio::{
 use super::message::{Answer, Asked, Received};
 use crate::probe::micros;
 
-/// Larger than any UDP datagram.
-const DATAGRAM: usize = 65_536;
+/// Larger than any answer by UDP that our questions allow: 512 bytes, or 1200 with EDNS(0).
+const DATAGRAM: usize = 4096;
 
 /// Asks `server` for `name`, waiting until `until` at the latest.
 ///

@@ -197,8 +197,8 @@ mod tests {
             servers in proptest::collection::vec(proptest::prelude::any::<Ipv4Addr>(), 1..=3),
             ndots in 0_usize..=15,
         ) {
-            let lines: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-            let conf = parse(&format!("search {}\n{lines}options ndots:{ndots}\n", search.join(" ")));
+            let lines = servers.iter().map(|server| format!("nameserver {server}")).collect::<Vec<_>>().join("\n");
+            let conf = parse(&format!("search {}\n{lines}\noptions ndots:{ndots}\n", search.join(" ")));
             assert_eq!(conf.search, search);
             assert_eq!(conf.servers, servers.iter().map(|server| SocketAddr::new((*server).into(), 53)).collect::<Vec<_>>());
             assert_eq!(conf.ndots, ndots);

@@ -118,8 +118,8 @@ impl Walk {
             return DnsFailure::NoServer;
         }
         self.as_is_first
-            .or(self.no_data.then_some(DnsFailure::NoData))
-            .or(self.server_failed.then_some(DnsFailure::ServFail))
+            .or_else(|| self.no_data.then_some(DnsFailure::NoData))
+            .or_else(|| self.server_failed.then_some(DnsFailure::ServFail))
             .or(self.last)
             .unwrap_or(DnsFailure::NxDomain)
     }

@@ -26,9 +26,12 @@ pub(crate) enum Say {
     Nothing,
 }
 
+/// What is said to a name (absolute) and a type.
+type Answers = dyn Fn(&str, &str) -> Say + Send + Sync;
+
 /// Starts a server; `say` is given the name (absolute) and the type.
 pub(crate) async fn start(say: impl Fn(&str, &str) -> Say + Send + Sync + 'static) -> SocketAddr {
-    let say: Arc<dyn Fn(&str, &str) -> Say + Send + Sync> = Arc::new(say);
+    let say: Arc<Answers> = Arc::new(say);
     // The port of the TCP listener may be taken for UDP: take the first that is free for both.
     let (listener, socket) = loop {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -63,11 +66,7 @@ pub(crate) async fn start(say: impl Fn(&str, &str) -> Say + Send + Sync + 'stati
     address
 }
 
-fn answer(
-    question: &[u8],
-    say: &(dyn Fn(&str, &str) -> Say + Send + Sync),
-    by_tcp: bool,
-) -> Option<Vec<u8>> {
+fn answer(question: &[u8], say: &Answers, by_tcp: bool) -> Option<Vec<u8>> {
     let mut message = Message::from_vec(question).unwrap().into_response();
     let query = &message.queries[0];
     let said = say(&query.name().to_ascii(), &query.query_type().to_string());

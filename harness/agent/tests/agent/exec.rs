@@ -1,13 +1,20 @@
 //! Upload, start and protocol over the API server's exec channel, and over an engine's.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use reachmap::probe::{Agent, AgentBinary, bench, exec};
 
 use crate::{api_server::ApiServer, http::server_that_echoes, probe};
 
+/// A program of half a megabyte that becomes the agent: a tenth of the agent as tests build it.
 fn binary() -> AgentBinary {
-    AgentBinary::read(Path::new(env!("CARGO_BIN_EXE_reachmap-agent"))).unwrap()
+    let mut script = format!("#!/bin/sh\nexec {}\n", env!("CARGO_BIN_EXE_reachmap-agent"));
+    while script.len() < 500_000 {
+        script.push_str("# It never comes to this line, but all of it is uploaded.\n");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), script).unwrap();
+    AgentBinary::read(file.path()).unwrap()
 }
 
 const LIMIT: Duration = Duration::from_secs(20);

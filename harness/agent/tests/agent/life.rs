@@ -97,7 +97,7 @@ async fn dropping_the_last_handle_ends_it() {
     other.hello().await.expect("a clone keeps it alive");
     drop(other);
     tokio::task::spawn_blocking(move || {
-        ends(|| std::fs::read_to_string(&mark).is_ok_and(|text| text == "0\n"))
+        ends(|| std::fs::read_to_string(&mark).is_ok_and(|text| text == "0\n"));
     })
     .await
     .unwrap();

@@ -1,5 +1,10 @@
 //! The agent's real binary, spoken to through the library, against servers on loopback.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail the test that calls them"
+)]
+
 mod api_server;
 mod dns;
 mod dns_server;
