@@ -1,1 +1,31 @@
-//! Reports: terminal, Markdown, JSON, JUnit.
+//! What a run leaves behind: [`Run`], and that same run as terminal text, Markdown, JSON, JUnit and HTML.
+//!
+//! Every renderer is a pure function of the [`Run`]; [`write`] puts them all into the run's directory.
+//! Text that came over the network (bodies, headers, DNS names, error messages) is never trusted: it is cut,
+//! its control characters are made visible, and each renderer escapes it for its own format.
+
+mod explain;
+pub mod github;
+mod grid;
+mod html;
+mod json;
+mod junit;
+mod markdown;
+pub mod plan;
+mod run;
+#[cfg(test)]
+mod sample;
+pub mod terminal;
+#[cfg(test)]
+mod tests;
+mod words;
+mod write;
+
+pub use explain::explain;
+pub use html::html;
+pub use json::{json, schema};
+pub use junit::junit;
+pub use markdown::markdown;
+pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRecord, VERSION};
+pub use terminal::terminal;
+pub use write::{Paths, write};

@@ -25,7 +25,6 @@ pub struct Verdict {
     /// What had to happen; absent if the cell is not supported here.
     pub expectation: Option<Expectation>,
     /// What happened; absent if nothing was sent.
-    #[schemars(with = "Option<serde_json::Value>")]
     pub observation: Option<Observation>,
     /// The judgement.
     pub outcome: Judgement,
@@ -42,7 +41,6 @@ pub enum Judgement {
     /// They part at a step.
     NotAsExpected {
         /// The first step at which they part.
-        #[schemars(with = "String")]
         step: Step,
         /// What had to be seen there.
         expected: String,

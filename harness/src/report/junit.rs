@@ -1,0 +1,74 @@
+//! `junit.xml`: one test case a cell.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::{Run, explain, explain::headline, grid::Grid, words};
+use crate::verdict::{Judgement, Verdict};
+
+/// The run as JUnit XML: a suite for each suite and stage, a test case for each cell.
+///
+/// Not as expected is a failure, not supported is skipped, not probed is an error. The text of each is
+/// that of [`explain`](super::explain()).
+pub fn junit(run: &Run) -> String {
+    let mut report = Report::new("reachmap");
+    if let Some(seconds) = run.seconds() {
+        report.set_time(Duration::from_secs_f64(seconds.max(0.0)));
+    }
+    for grid in Grid::all(&run.verdicts) {
+        let name = format!("{}.{}", grid.suite, grid.stage);
+        let mut suite = TestSuite::new(&*name);
+        suite.add_test_cases(grid.verdicts.iter().map(|verdict| case(&name, verdict)));
+        report.add_test_suite(suite);
+    }
+    add_other(&mut report, run);
+    // quick-junit fails only where a writer fails, and a string does not.
+    report.to_string().unwrap_or_default()
+}
+
+fn case(class: &str, verdict: &Verdict) -> TestCase {
+    let mut case = TestCase::new(format!("{}/{}", verdict.vantage, verdict.method), status(verdict));
+    case.set_classname(class);
+    if let Some(observation) = &verdict.observation {
+        case.set_time(Duration::from_micros(observation.elapsed_us));
+    }
+    case
+}
+
+fn status(verdict: &Verdict) -> TestCaseStatus {
+    let mut status = match &verdict.outcome {
+        Judgement::AsExpected => return TestCaseStatus::success(),
+        Judgement::NotSupported { reason } => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(words::visible(reason));
+            return status;
+        }
+        Judgement::NotAsExpected { .. } => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Judgement::NotProbed { .. } => TestCaseStatus::non_success(NonSuccessKind::Error),
+    };
+    status.set_message(headline(verdict)).set_description(explain(verdict));
+    status
+}
+
+/// What went wrong beside the cells: tests, and the run itself.
+fn add_other(report: &mut Report, run: &Run) {
+    let mut suite = TestSuite::new("reachmap.run");
+    for failed in &run.failed_tests {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        status.set_message("the test failed").set_description(words::plain_lines(&failed.output, 200));
+        let mut case = TestCase::new(&*failed.test, status);
+        case.set_classname(format!("{}.{}", failed.suite, failed.stage));
+        suite.add_test_case(case);
+    }
+    if let Some(failure) = &run.failure {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(&*failure.message).set_description(failure.hint.clone().unwrap_or_default());
+        let mut case = TestCase::new("the run", status);
+        case.set_classname("reachmap.run");
+        suite.add_test_case(case);
+    }
+    if !suite.test_cases.is_empty() {
+        report.add_test_suite(suite);
+    }
+}

@@ -1,0 +1,79 @@
+//! What a run would do, before anything is touched.
+
+use std::time::Duration;
+
+use comfy_table::{ContentArrangement, Table, presets::UTF8_NO_BORDERS};
+
+use super::{terminal::Look, words};
+use crate::matrix::{Cell, Stage};
+
+/// A cell's id on each line, `stage/vantage/method`: what filters match.
+///
+/// ```
+/// use reachmap::{matrix::{Cell, Stage}, report::plan};
+/// let cells = [Cell::new(Stage::LoadBalancerReady, "laptop", "pod-ip")];
+/// assert_eq!(plan::list(&cells), "load-balancer-ready/laptop/pod-ip");
+/// ```
+pub fn list(cells: &[Cell]) -> String {
+    cells.iter().map(Cell::id).collect::<Vec<_>>().join("\n")
+}
+
+/// The steps with how long each usually takes, and how many cells are probed in each stage from each vantage.
+pub fn table(cells: &[Cell], steps: &[(String, Duration)]) -> String {
+    render(cells, steps, Look::of_stdout())
+}
+
+fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
+    let mut parts = Vec::new();
+    if !steps.is_empty() {
+        let mut table = plain(look);
+        table.set_header(["step", "usually takes"]);
+        for (title, expected) in steps {
+            table.add_row([words::visible(title), words::seconds(expected.as_secs_f64())]);
+        }
+        let total: Duration = steps.iter().map(|(_, expected)| *expected).sum();
+        let total = words::seconds(total.as_secs_f64());
+        parts.push(format!("{}\n\nIn all about {total}; less where steps overlap, or an earlier run has done them.", table.trim_fmt()));
+    }
+    let mut vantages: Vec<&str> = Vec::new();
+    for cell in cells {
+        if !vantages.contains(&cell.vantage.as_str()) {
+            vantages.push(&cell.vantage);
+        }
+    }
+    let mut table = plain(look);
+    table.set_header(["vantage"].into_iter().chain(Stage::ALL.map(Stage::id)));
+    let count = |vantage: Option<&str>, stage| {
+        let chosen = |cell: &&Cell| cell.stage == stage && vantage.is_none_or(|vantage| vantage == cell.vantage);
+        cells.iter().filter(chosen).count().to_string()
+    };
+    for vantage in vantages {
+        table.add_row([words::visible(vantage)].into_iter().chain(Stage::ALL.map(|stage| count(Some(vantage), stage))));
+    }
+    table.add_row(["in all".to_owned()].into_iter().chain(Stage::ALL.map(|stage| count(None, stage))));
+    parts.push(format!("{}\n\n{} would be probed.", table.trim_fmt(), words::count(cells.len(), "cell")));
+    parts.join("\n\n")
+}
+
+fn plain(look: Look) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_NO_BORDERS).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width).force_no_tty();
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_shows_steps_cells_and_totals() {
+        let cells = [
+            Cell::new(Stage::LoadBalancerPending, "testpod", "pod-ip"),
+            Cell::new(Stage::LoadBalancerPending, "laptop", "pod-ip"),
+            Cell::new(Stage::LoadBalancerReady, "laptop", "pod-ip"),
+        ];
+        let steps =
+            [("Start the engine".to_owned(), Duration::from_secs(3)), ("Create the cluster".to_owned(), Duration::from_secs(72))];
+        insta::assert_snapshot!(render(&cells, &steps, Look::PLAIN));
+    }
+}

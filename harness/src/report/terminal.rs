@@ -1,0 +1,182 @@
+//! The report as a terminal shows it.
+
+use std::{env, io::IsTerminal as _};
+
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets::UTF8_NO_BORDERS};
+
+use super::{
+    Run, explain, github,
+    grid::{Grid, Mark},
+    words,
+};
+use crate::{matrix::RowOutcome, verdict::Verdict};
+
+/// What a terminal can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// How many columns there are.
+    pub width: u16,
+    /// Whether colours may be used.
+    pub color: bool,
+}
+
+impl Look {
+    /// Without a terminal, as in a log file.
+    pub const PLAIN: Self = Self { width: 120, color: false };
+
+    /// What standard output can show; `NO_COLOR` is honoured (<https://no-color.org>).
+    pub fn of_stdout() -> Self {
+        let is_terminal = std::io::stdout().is_terminal();
+        let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let width = columns.or_else(|| Table::new().width()).unwrap_or(Self::PLAIN.width);
+        Self { width: width.clamp(40, 400), color: is_terminal && !no_color }
+    }
+}
+
+/// The run as standard output can show it; in GitHub Actions with annotations for what is not as expected.
+pub fn terminal(run: &Run) -> String {
+    let mut text = render(run, Look::of_stdout());
+    if env::var_os("GITHUB_ACTIONS").is_some() {
+        text.push_str(&github::annotations(run));
+    }
+    text
+}
+
+/// The run as a terminal of that look shows it: the matrix, then everything that is not as expected in full.
+pub fn render(run: &Run, look: Look) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for grid in Grid::all(&run.verdicts) {
+        parts.push(format!("{} · {}\n{}", words::visible(grid.suite), words::visible(grid.stage), table(&grid, look)));
+    }
+    if !run.verdicts.is_empty() {
+        parts.push(legend(run));
+    }
+    let mut wrong: Vec<&Verdict> = run.verdicts.iter().filter(|verdict| Mark::of(verdict) == Mark::Wrong).collect();
+    wrong.extend(run.verdicts.iter().filter(|verdict| Mark::of(verdict) == Mark::NotProbed));
+    parts.extend(wrong.into_iter().map(|verdict| paint_first_line(&explain(verdict), look)));
+    parts.extend(run.failed_tests.iter().map(|failed| {
+        let head = format!("{}: the test failed", words::visible(&failed.test));
+        let output = words::plain_lines(&failed.output, 40).replace('\n', "\n  ");
+        paint_first_line(&format!("{head}\n  {output}"), look)
+    }));
+    parts.extend(tutorial(run));
+    parts.extend(retries(run));
+    parts.extend(unsupported(run));
+    parts.push(summary(run, look));
+    parts.join("\n\n") + "\n"
+}
+
+fn table(grid: &Grid<'_>, look: Look) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_NO_BORDERS).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width);
+    if look.color {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    let header = std::iter::once("").chain(grid.vantages.iter().copied());
+    table.set_header(header.map(|name| Cell::new(words::visible(name)).set_alignment(CellAlignment::Center)));
+    for method in &grid.methods {
+        let marks = grid.vantages.iter().map(|vantage| match grid.cell(vantage, method).map(Mark::of) {
+            Some(mark) => {
+                let cell = Cell::new(mark.symbol()).set_alignment(CellAlignment::Center);
+                if look.color { cell.fg(color(mark)) } else { cell }
+            }
+            None => Cell::new(""),
+        });
+        table.add_row(std::iter::once(Cell::new(words::visible(method))).chain(marks));
+    }
+    table.trim_fmt()
+}
+
+const fn color(mark: Mark) -> Color {
+    match mark {
+        Mark::Reached => Color::Green,
+        Mark::NotReached => Color::DarkGrey,
+        Mark::Wrong => Color::Red,
+        Mark::NotSupported => Color::Blue,
+        Mark::NotProbed => Color::Magenta,
+    }
+}
+
+fn legend(run: &Run) -> String {
+    let used = |mark: &Mark| run.verdicts.iter().any(|verdict| Mark::of(verdict) == *mark);
+    let used = Mark::ALL.into_iter().filter(used).map(|mark| format!("{} {}", mark.symbol(), mark.words()));
+    used.collect::<Vec<_>>().join("   ")
+}
+
+fn paint_first_line(text: &str, look: Look) -> String {
+    match text.split_once('\n') {
+        Some((first, rest)) if look.color => format!("\u{1b}[1;31m{first}\u{1b}[0m\n{rest}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Only what a reader must know: rows that the run refutes or could not show.
+fn tutorial(run: &Run) -> Option<String> {
+    if run.tutorial.is_empty() {
+        return None;
+    }
+    let confirmed = run.tutorial.iter().filter(|row| row.outcome == RowOutcome::Confirmed).count();
+    let mut lines = vec![format!("tutorial: {confirmed} of {} confirmed", words::count(run.tutorial.len(), "row"))];
+    for row in run.tutorial.iter().filter(|row| row.outcome != RowOutcome::Confirmed) {
+        let word = if row.outcome == RowOutcome::Refuted { "refuted" } else { "not shown" };
+        lines.push(format!("  {word:<11}{}", words::visible(&row.row.source)));
+    }
+    Some(lines.join("\n"))
+}
+
+fn retries(run: &Run) -> Option<String> {
+    let line = |retry: &super::Retry| {
+        format!("  {} ({} times): {}", words::visible(&retry.what), retry.times, words::plain(&retry.why))
+    };
+    let lines: Vec<String> = run.retries.iter().map(line).collect();
+    (!lines.is_empty()).then(|| format!("tried more than once:\n{}", lines.join("\n")))
+}
+
+fn unsupported(run: &Run) -> Option<String> {
+    let lines: Vec<String> = super::markdown::unsupported(run)
+        .into_iter()
+        .map(|(reason, cells)| format!("  {} ({})", words::visible(reason), words::count(cells.len(), "cell")))
+        .collect();
+    (!lines.is_empty()).then(|| format!("not supported here:\n{}", lines.join("\n")))
+}
+
+fn summary(run: &Run, look: Look) -> String {
+    let color = if run.exit_code() == 0 { "32" } else { "31" };
+    let mut text = headline(run);
+    if look.color {
+        text = format!("\u{1b}[1;{color}m{text}\u{1b}[0m");
+    }
+    if let Some(failure) = &run.failure {
+        text.push_str(&format!("\nerror: {}", words::plain_lines(&failure.message, 40)));
+        if let Some(hint) = &failure.hint {
+            text.push_str(&format!("\n{}", words::visible(hint)));
+        }
+    }
+    text
+}
+
+/// The whole run in one line.
+pub(super) fn headline(run: &Run) -> String {
+    let counts = run.counts;
+    let mut parts = vec![match counts.total() {
+        0 => "no cell probed".to_owned(),
+        total => format!("{} of {} as expected", counts.as_expected, words::count(total, "cell")),
+    }];
+    let others = [
+        (counts.not_as_expected, "not as expected"),
+        (counts.not_supported, "not supported here"),
+        (counts.not_probed, "not probed"),
+    ];
+    parts.extend(others.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")));
+    if !run.failed_tests.is_empty() {
+        parts.push(format!("{} failed", words::count(run.failed_tests.len(), "other test")));
+    }
+    if run.failure.is_some() {
+        parts.push("the run could not be carried out to its end".to_owned());
+    }
+    let took = run.seconds().map_or_else(String::new, |seconds| format!(" in {}", words::seconds(seconds)));
+    format!("{}{took}", parts.join(", "))
+}
