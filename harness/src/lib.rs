@@ -4,6 +4,7 @@ pub mod claims;
 pub mod command;
 pub mod environment;
 mod error;
+pub mod filter;
 pub mod home;
 pub mod matrix;
 pub mod model;
