@@ -232,7 +232,26 @@ pub(crate) mod tests {
 
     #[test]
     fn the_default_cluster_is_the_tutorial_s() {
-        insta::assert_snapshot!(config().kind_yaml().unwrap(), @"");
+        insta::assert_snapshot!(config().kind_yaml().unwrap(), @r"
+        kind: Cluster
+        apiVersion: kind.x-k8s.io/v1alpha4
+        networking:
+          ipFamily: ipv4
+          kubeProxyMode: iptables
+          podSubnet: 10.244.0.0/16
+          serviceSubnet: 10.96.0.0/16
+          disableDefaultCNI: true
+          dnsSearch: []
+        nodes:
+        - role: control-plane
+        - role: worker
+        - role: worker
+        - role: worker
+        kubeadmConfigPatches:
+        - |
+          kind: KubeletConfiguration
+          failCgroupV1: false
+        ");
     }
 
     #[test]
@@ -245,7 +264,20 @@ pub(crate) mod tests {
             cgroup_v1: false,
             ..config()
         };
-        insta::assert_snapshot!(other.kind_yaml().unwrap(), @"");
+        insta::assert_snapshot!(other.kind_yaml().unwrap(), @r"
+        kind: Cluster
+        apiVersion: kind.x-k8s.io/v1alpha4
+        networking:
+          ipFamily: dual
+          kubeProxyMode: nftables
+          podSubnet: 10.244.0.0/16,fd00:10:244::/56
+          serviceSubnet: 10.96.0.0/16,fd00:10:96::/112
+          disableDefaultCNI: false
+          dnsSearch: []
+        nodes:
+        - role: control-plane
+        - role: worker
+        ");
     }
 
     #[test]
@@ -290,7 +322,14 @@ pub(crate) mod tests {
             &holding(Path::new("/home/locks/kind.lock"), kind.delete(kubeconfig)),
         ];
         let shown: Vec<String> = commands.iter().map(|command| command.display()).collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        /opt/kind create cluster --name reachmap-0123abcd --image kindest/node:v1.37.2 --config - --kubeconfig /home/kubeconfig --retain
+        /opt/kind get kubeconfig --name reachmap-0123abcd
+        /opt/kind get clusters
+        /opt/kind export logs --name reachmap-0123abcd /tmp/logs
+        /opt/kind delete cluster --name reachmap-0123abcd --kubeconfig /home/kubeconfig
+        flock --exclusive /home/locks/kind.lock /opt/kind delete cluster --name reachmap-0123abcd --kubeconfig /home/kubeconfig
+        ");
     }
 
     /// A run that is killed in the middle must not free the lock while kind works on.

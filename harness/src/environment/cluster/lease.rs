@@ -428,7 +428,10 @@ mod tests {
         let record = record("reachmap-0123abcd");
         let commands = [run_laptop(&record, "laptop:1"), remove_container(&laptop_name(&record.name))];
         let shown: Vec<String> = commands.iter().map(Command::display).collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        docker run --detach --name reachmap-0123abcd-laptop --hostname laptop --network reachmap --label app.kubernetes.io/managed-by=reachmap --label reachmap.dev/cluster=reachmap-0123abcd --tmpfs /agent:exec,mode=1777 laptop:1 sleep infinity
+        docker rm --force --volumes reachmap-0123abcd-laptop
+        ");
     }
 
     #[rstest]

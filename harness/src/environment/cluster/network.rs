@@ -274,7 +274,11 @@ mod tests {
         let dual = Network::on("172.19.0.0/16".parse().unwrap(), true);
         let commands = [network().create(), dual.create(), network().remove()];
         let shown: Vec<String> = commands.iter().map(Command::display).collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        docker network create --driver bridge --subnet 172.18.0.0/16 --ip-range 172.18.0.0/17 --label app.kubernetes.io/managed-by=reachmap reachmap
+        docker network create --driver bridge --subnet 172.19.0.0/16 --ip-range 172.19.0.0/17 --ipv6 --subnet fd00:0:ac:13::/64 --label app.kubernetes.io/managed-by=reachmap reachmap-dual
+        docker network rm reachmap
+        ");
     }
 
     #[test]
