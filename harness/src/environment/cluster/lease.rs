@@ -190,7 +190,7 @@ async fn until_ready(client: &Client, config: &ClusterConfig, pull_policy: &str,
 /// Keeps the logs of a cluster that could not be made, and deletes it.
 async fn after_failure(home: &Home, access: &EngineAccess, record: Record, log: &Path, error: Error) -> Error {
     let logs = log.with_extension("nodes");
-    let mut hint = match export_logs(home, access, &record.name, &logs).await {
+    let mut hint = match export_logs(access, &record.name, &logs).await {
         Ok(()) => format!("The logs of its nodes are in {}.", logs.display()),
         Err(failed) => format!("The logs of its nodes could not be kept: {failed}."),
     };
@@ -238,7 +238,7 @@ impl LeasedCluster {
     /// # Errors
     /// [`ErrorKind::Environment`] with what kind said.
     pub async fn export_logs(&self, directory: &Path) -> Result<()> {
-        export_logs(&self.home, &self.access, &self.record.name, directory).await
+        export_logs(&self.access, &self.record.name, directory).await
     }
 
     /// Gives the cluster up: deletes it unless it is kept. Returns whether it was deleted.
@@ -285,7 +285,12 @@ pub(crate) async fn destroy(home: &Home, access: &EngineAccess, mut record: Reco
         access.command(remove_container(laptop)).run_async().await?;
     }
     let kind = Kind { program: &access.kind_program, name: &record.name };
-    run_kind(home, access, kind.delete(&scratch(home, access, &record.name)), None).await?;
+    let kubeconfig = scratch(home, access, &record.name);
+    run_kind(home, access, kind.delete(&kubeconfig), None).await?;
+    if let Some(root) = &access.root {
+        // kind takes its cluster out of the file and leaves the file; where it is gone already, all is well.
+        let _ = std::fs::remove_file(root.join(kubeconfig.strip_prefix("/").unwrap_or(&kubeconfig)));
+    }
     Record::remove(home, &record.name)
 }
 
@@ -325,23 +330,33 @@ async fn refuse_stranger(home: &Home, access: &EngineAccess, name: &str) -> Resu
         .hint(format!("Choose another name with --name, or delete it with `kind delete cluster --name {name}`.")))
 }
 
-async fn export_logs(home: &Home, access: &EngineAccess, name: &str, directory: &Path) -> Result<()> {
+/// kind ends with an error if one of its many sources is missing, such as a program that the node image lacks;
+/// what it did collect is worth as much.
+async fn export_logs(access: &EngineAccess, name: &str, directory: &Path) -> Result<()> {
     let kind = Kind { program: &access.kind_program, name };
+    let tried = || format!("keep the nodes' logs in {}", directory.display());
+    std::fs::create_dir_all(directory).tried(ErrorKind::Storage, tried)?;
     let Some(root) = &access.root else {
-        access.command(kind.export_logs(directory)).run_async().await?;
-        return Ok(());
+        let output = run_blocking(access.command(kind.export_logs(directory))).await?;
+        return any_logs(directory, &output, tried);
     };
     // kind writes where the engine's root directory is; from there we take them.
-    let inside = PathBuf::from(format!("/tmp/reachmap-logs-{name}"));
-    access.command(kind.export_logs(&inside)).run_async().await?;
-    let seen = root.join("tmp").join(format!("reachmap-logs-{name}"));
-    let tried = || format!("copy the nodes' logs to {}", directory.display());
-    std::fs::create_dir_all(directory).tried(ErrorKind::Storage, tried)?;
+    let inside = format!("tmp/reachmap-logs-{name}");
+    let output = run_blocking(access.command(kind.export_logs(&Path::new("/").join(&inside)))).await?;
+    let seen = root.join(&inside);
+    any_logs(&seen, &output, tried)?;
     let from = format!("{}/.", seen.display());
-    let copy = Command::new("cp").args(["-R", &from, &directory.display().to_string()]);
-    let copied = copy.run_async().await;
-    let _ = (home, std::fs::remove_dir_all(&seen));
+    let copied = Command::new("cp").args(["-R", &from, &directory.display().to_string()]).run_async().await;
+    std::fs::remove_dir_all(&seen).tried(ErrorKind::Storage, tried)?;
     copied.map(drop)
+}
+
+fn any_logs(directory: &Path, output: &Output, tried: impl Fn() -> String) -> Result<()> {
+    let mut entries = std::fs::read_dir(directory).tried(ErrorKind::Storage, &tried)?;
+    if entries.next().is_some() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Environment, tried(), String::from_utf8_lossy(&output.stderr)))
 }
 
 /// Runs kind with its own hold on the lock that serialises all that makes and deletes clusters.
