@@ -393,6 +393,7 @@ pub(crate) mod tests {
     }
 
     /// A run that is killed in the middle must not free the lock while kind works on.
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_lock_is_held_until_the_last_child_has_ended() {
         let dir = tempfile::tempdir().unwrap();
