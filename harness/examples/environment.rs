@@ -39,7 +39,10 @@ async fn main() -> Result<()> {
     clock.lap(&format!("connected to {}", version.git_version));
 
     let journal = Journal::new(client.clone(), "example", None);
-    println!("left by an earlier run: {:?}", journal.restore().await?);
+    println!(
+        "left by an earlier run: {:?}",
+        coredns::restore(&client, &journal, DEADLINE).await?
+    );
     let images = WorkloadImages {
         nginx: "nginx:latest".to_owned(),
         testpod: "testpod:latest".to_owned(),

@@ -105,6 +105,9 @@ where
 
 /// Puts the Corefile back as it was before any of our edits, and waits until CoreDNS has restarted with it.
 ///
+/// To be called before the first edit, too: a replica that is told to end while it is still starting does not
+/// listen yet, and is killed only after its grace period of 30 seconds.
+///
 /// # Errors
 /// [`ErrorKind::Deadline`] with the Deployment's last state if the restart does not end.
 pub async fn restore(
