@@ -6,6 +6,9 @@ use crate::verdict::{Judgement, Verdict};
 /// How wide the names on the left are.
 const MARGIN: usize = 11;
 
+/// How much of what had to be seen, and of what was, is shown.
+const LONGEST: usize = 600;
+
 /// A verdict in full: what had to happen and why, what was seen step by step, where they part, and how to repeat it.
 ///
 /// It is plain text without colours, and safe to print whatever came over the network.
@@ -27,7 +30,7 @@ const MARGIN: usize = 11;
 pub fn explain(verdict: &Verdict) -> String {
     let mut lines = vec![format!("{}: {}", words::visible(&verdict.cell()), headline(verdict))];
     if let Some(expectation) = &verdict.expectation {
-        let what = if expectation.reachable { "reached" } else { "not reached" };
+        let what = if expectation.reachable { "reachable" } else { "not reachable" };
         let mut expected = vec![format!("{what}. {}", words::visible(&expectation.why()))];
         expected.extend(expectation.facts.iter().map(|fact| format!("- {}", words::fact(fact))));
         push(&mut lines, "request", [format!("{} → http://{}/", words::visible(&verdict.vantage.id), words::visible(&expectation.target.to_string()))]);
@@ -48,8 +51,8 @@ pub fn explain(verdict: &Verdict) -> String {
         Judgement::AsExpected => {}
         Judgement::NotAsExpected { step, expected, observed } => push(&mut lines, "they part", [
             format!("at {}", words::step(*step)),
-            format!("had to be: {}", words::visible(expected)),
-            format!("was:       {}", words::visible(observed)),
+            format!("had to be: {}", words::cut(expected, LONGEST)),
+            format!("was:       {}", words::cut(observed, LONGEST)),
         ]),
         Judgement::NotSupported { reason } => push(&mut lines, "missing", [words::visible(reason)]),
         Judgement::NotProbed { reason } => push(&mut lines, "because", [words::visible(reason)]),

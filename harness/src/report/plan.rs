@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets::UTF8_NO_BORDERS};
+use comfy_table::{ContentArrangement, Table};
 
-use super::{terminal::Look, words};
+use super::{
+    terminal::{Look, TABLE},
+    words,
+};
 use crate::matrix::{Cell, Stage};
 
 /// A cell's id on each line, `stage/vantage/method`: what filters match.
@@ -57,7 +60,7 @@ fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
 
 fn plain(look: Look) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_NO_BORDERS).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width).force_no_tty();
+    table.load_style(TABLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width).force_no_tty();
     table
 }
 

@@ -20,17 +20,9 @@ use crate::{
 pub const VERSION: u32 = 1;
 
 /// The whole of one run.
-///
-/// ```
-/// use reachmap::{progress::{Progress, Show}, report::Run};
-/// let progress = Progress::new(Show::Nothing, "logs");
-/// let mut run = Run::started("20260101-120000-1", &["e2e".to_owned()]);
-/// run.finish(&progress, None);
-/// assert_eq!(run.exit_code(), 0);
-/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
-    /// The version of this format, [`VERSION`].
+    /// The version of this format: 1.
     pub version: u32,
     /// The run's id: the name of its directory, and a label on everything that it makes.
     pub id: String,
@@ -44,7 +36,7 @@ pub struct Run {
     pub reachmap: String,
     /// The command line, without the program.
     pub options: Vec<String>,
-    /// The exit code, as [`Run::exit_code`] derives it.
+    /// The exit code of the process.
     pub exit_code: u8,
     /// How many cells ended how.
     pub counts: Counts,
@@ -159,6 +151,14 @@ pub struct StageRecord {
 
 impl Run {
     /// A run called `id` that starts now, with what is known of every run.
+    ///
+    /// ```
+    /// use reachmap::{progress::{Progress, Show}, report::Run};
+    /// let progress = Progress::new(Show::Nothing, "logs");
+    /// let mut run = Run::started("20260101-120000-1", &["e2e".to_owned()]);
+    /// run.finish(&progress, None);
+    /// assert_eq!(run.exit_code(), 0);
+    /// ```
     pub fn started(id: impl Into<String>, options: &[String]) -> Self {
         Self {
             version: VERSION,

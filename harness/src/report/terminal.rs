@@ -2,7 +2,7 @@
 
 use std::{env, io::IsTerminal as _};
 
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets::UTF8_NO_BORDERS};
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, LineStyle, TableStyle, presets::UTF8_NO_BORDERS};
 
 use super::{
     Run, explain, github,
@@ -10,6 +10,9 @@ use super::{
     words,
 };
 use crate::{matrix::RowOutcome, verdict::Verdict};
+
+/// The look of tables: a line below the header, and no more.
+pub(super) const TABLE: TableStyle = UTF8_NO_BORDERS.row_separator(LineStyle::none());
 
 /// What a terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +72,7 @@ pub fn render(run: &Run, look: Look) -> String {
 
 fn table(grid: &Grid<'_>, look: Look) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_NO_BORDERS).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width);
+    table.load_style(TABLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width);
     if look.color {
         table.enforce_styling();
     } else {

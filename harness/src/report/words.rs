@@ -14,7 +14,12 @@ const LONGEST: usize = 200;
 
 /// A text from the network, made visible and cut.
 pub(super) fn plain(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
+    cut(text, LONGEST)
+}
+
+/// The first `most` characters of a text, made visible.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", visible(&text[..end])),
         None => visible(text),
     }
@@ -151,15 +156,20 @@ pub(super) fn outcome(observation: &Observation) -> String {
     if let Some(seen) = &observation.respond {
         return answer(seen);
     }
-    if let Some(seen) = &observation.connect {
-        return connect(seen);
-    }
-    if let Some(Route { outcome: RouteOutcome::Failed(_), .. }) = &observation.route {
-        return observation.route.as_ref().map(route).unwrap_or_default();
+    // The system's own words say no more than the class: they are left to the explanation in full.
+    match (&observation.connect, &observation.route) {
+        (Some(Connect { destination, failure: Some(failure), elapsed_us, .. }), _) => {
+            return format!("{destination}: {} after {}", network(failure.class), time(*elapsed_us));
+        }
+        (Some(seen), _) => return connect(seen),
+        (None, Some(Route { destination, outcome: RouteOutcome::Failed(failure) })) => {
+            return format!("{destination}: {}", network(failure.class));
+        }
+        _ => {}
     }
     match &observation.resolve {
         Some(Resolve { failure: Some(failure), questions, elapsed_us, .. }) => {
-            format!("{} to {} in {}", dns(*failure), count(questions.len(), "question"), time(*elapsed_us))
+            format!("{} after {} in {}", dns(*failure), count(questions.len(), "question"), time(*elapsed_us))
         }
         Some(seen) => resolve(seen).pop().unwrap_or_default(),
         None => observation.route.as_ref().map_or_else(|| "nothing".to_owned(), route),
