@@ -47,10 +47,15 @@ pub struct Images {
 
 /// Which source `choice` comes to with `engine`.
 pub fn source(choice: ImagesChoice, engine: &Engine) -> ImagesChoice {
-    match (choice, engine) {
+    source_for(choice, matches!(engine, Engine::Sandbox(_)))
+}
+
+/// Which source `choice` comes to, with the private engine or with Docker.
+pub(crate) const fn source_for(choice: ImagesChoice, sandbox: bool) -> ImagesChoice {
+    match (choice, sandbox) {
         // The private engine has no way out: it could not pull anything.
-        (ImagesChoice::Auto, Engine::Sandbox(_)) => ImagesChoice::Packages,
-        (ImagesChoice::Auto, Engine::Docker) => ImagesChoice::Registry,
+        (ImagesChoice::Auto, true) => ImagesChoice::Packages,
+        (ImagesChoice::Auto, false) => ImagesChoice::Registry,
         (chosen, _) => chosen,
     }
 }
