@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    io::Read as _,
+    io::{Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, process};
 
 /// A command that can be looked at before it is run.
 ///
@@ -119,6 +120,22 @@ impl Command {
         self
     }
 
+    /// The same command line after other words: for a program that runs another, such as `nsenter`.
+    ///
+    /// ```
+    /// use reachmap::command::Command;
+    /// let words = ["nsenter".to_owned(), "--net=/proc/7/ns/net".to_owned()];
+    /// let command = Command::new("docker").arg("ps").after(&words);
+    /// assert_eq!(command.display(), "nsenter --net=/proc/7/ns/net docker ps");
+    /// ```
+    pub fn after(mut self, words: &[String]) -> Self {
+        if let Some((program, words)) = words.split_first() {
+            let own = std::mem::replace(&mut self.program, program.clone());
+            self.args = words.iter().cloned().chain([own]).chain(self.args).collect();
+        }
+        self
+    }
+
     /// The command line as a person would type it; standard input is left out.
     pub fn display(&self) -> String {
         std::iter::once(&self.program)
@@ -136,9 +153,14 @@ impl Command {
     /// [`ErrorKind::Missing`] if the program is not there, [`ErrorKind::Deadline`] if it took too long.
     pub fn output(&self) -> Result<Output> {
         let tried = || format!("run `{}`", self.display());
-        let mut expression = duct::cmd(&self.program, self.args.iter().map(OsString::from))
-            .stdout_capture()
-            .stderr_capture()
+        let log = self.log.as_deref().map(Log::open).transpose()?;
+        let mut expression = duct::cmd(&self.program, self.args.iter().map(OsString::from)).stdout_capture();
+        // What a long command says while it runs can be read while it runs.
+        expression = match &log {
+            Some(log) => expression.stderr_file(log.begin(&self.display())?),
+            None => expression.stderr_capture(),
+        };
+        expression = expression
             .unchecked()
             .before_spawn(|command| {
                 use std::os::unix::process::CommandExt as _;
@@ -166,15 +188,18 @@ impl Command {
             };
             Error::from_source(kind, tried(), error)
         })?;
+        let _registered: Vec<_> =
+            handle.pids().into_iter().map(|pid| process::register(pid, &self.display())).collect();
         let ended = handle
             .wait_timeout(self.deadline)
             .map_err(|error| Error::from_source(ErrorKind::Environment, tried(), error))?;
         let Some(ended) = ended else {
             for pid in handle.pids() {
-                end_group(pid);
+                process::end_group(pid);
             }
             let partial = handle.kill().and_then(|()| handle.wait().cloned());
-            let tail = partial.map(|output| tail(&output.stderr)).unwrap_or_default();
+            let said = log.map_or_else(|| partial.map(|output| output.stderr).unwrap_or_default(), |log| log.said());
+            let tail = tail(&said);
             return Err(Error::new(
                 ErrorKind::Deadline,
                 tried(),
@@ -184,9 +209,11 @@ impl Command {
         let output = Output {
             code: ended.status.code(),
             stdout: ended.stdout.clone(),
-            stderr: ended.stderr.clone(),
+            stderr: log.as_ref().map_or_else(|| ended.stderr.clone(), Log::said),
         };
-        self.append_log(&output)?;
+        if let Some(log) = log {
+            log.end(&output)?;
+        }
         Ok(output)
     }
 
@@ -221,19 +248,96 @@ impl Command {
             .map_err(|error| Error::from_source(ErrorKind::Internal, "join a command's thread", error))?
     }
 
-    fn append_log(&self, output: &Output) -> Result<()> {
-        use std::io::Write as _;
-        let Some(path) = &self.log else { return Ok(()) };
-        let write = || -> std::io::Result<()> {
-            let mut file = std::fs::File::options().create(true).append(true).open(path)?;
-            writeln!(file, "$ {}", self.display())?;
+    /// The same command for tokio, for children that live long and are spoken to: its three streams
+    /// are pipes, it leads a process group of its own, and it is killed when its handle is dropped.
+    ///
+    /// [`Command::stdin`], [`Command::deadline`] and [`Command::log`] do not apply to it.
+    pub fn to_tokio(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.program);
+        command
+            .args(&self.args)
+            .envs(&self.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        for name in &self.env_remove {
+            command.env_remove(name);
+        }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        command
+    }
+
+    /// Runs it with the terminal of this process, for a person to use, and returns its exit code.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] if the program is not there.
+    pub fn interactive(&self) -> Result<u8> {
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.args).envs(&self.env);
+        for name in &self.env_remove {
+            command.env_remove(name);
+        }
+        let status = command
+            .status()
+            .map_err(|error| Error::from_source(ErrorKind::Missing, format!("run `{}`", self.display()), error))?;
+        Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+    }
+}
+
+/// The file that gets what a command prints: its errors while it runs, its output when it ends.
+struct Log {
+    path: PathBuf,
+    start: u64,
+}
+
+impl Log {
+    fn open(path: &Path) -> Result<Self> {
+        let start = std::fs::metadata(path).map_or(0, |meta| meta.len());
+        Ok(Self { path: path.to_owned(), start })
+    }
+
+    fn begin(&self, command: &str) -> Result<std::fs::File> {
+        self.write(|file| writeln!(file, "$ {command}"))
+    }
+
+    fn end(&self, output: &Output) -> Result<()> {
+        self.write(|file| {
             file.write_all(&output.stdout)?;
-            file.write_all(&output.stderr)?;
-            writeln!(file, "[{:?}]", output.code)
-        };
-        write().map_err(|error| {
-            Error::from_source(ErrorKind::Storage, format!("write the log {}", path.display()), error)
+            writeln!(file, "[{}]", output.code.map_or_else(|| "ended by a signal".to_owned(), |code| format!("exit code {code}")))
         })
+        .map(drop)
+    }
+
+    fn write(&self, write: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>) -> Result<std::fs::File> {
+        let open = || -> std::io::Result<std::fs::File> {
+            if let Some(dir) = self.path.parent() {
+                std::fs::create_dir_all(dir)?;
+            }
+            let mut file = std::fs::File::options().create(true).append(true).open(&self.path)?;
+            write(&mut file)?;
+            Ok(file)
+        };
+        open().map_err(|error| {
+            Error::from_source(ErrorKind::Storage, format!("write the log {}", self.path.display()), error)
+        })
+    }
+
+    /// What the command has said so far, without the line that names it.
+    fn said(&self) -> Vec<u8> {
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = std::fs::File::open(&self.path)?;
+            file.seek(std::io::SeekFrom::Start(self.start))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let mut bytes = read().unwrap_or_default();
+        let line = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        bytes.split_off(line)
     }
 }
 
@@ -250,12 +354,6 @@ fn tail(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text.trim_end().lines().collect();
     lines[lines.len().saturating_sub(12)..].join("\n    ")
-}
-
-fn end_group(pid: u32) {
-    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return };
-    // The group may be gone already, which is what we want.
-    let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
 }
 
 /// Repeats `attempt` until it returns something, at most until `deadline` has passed.
@@ -337,6 +435,18 @@ mod tests {
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert!(error.to_string().contains("waiting"), "{error}");
+    }
+
+    #[test]
+    fn a_log_has_the_command_what_it_said_and_how_it_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("logs/step.log");
+        let command = Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]).log(&log);
+        let output = command.output().unwrap();
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+        let text = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(text, "$ sh -c 'echo out; echo err >&2; exit 3'\nerr\nout\n[exit code 3]\n");
+        assert!(command.run().unwrap_err().to_string().ends_with("exit code 3: err"));
     }
 
     #[test]

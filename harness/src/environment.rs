@@ -1,8 +1,500 @@
 //! Everything that must be there before a packet is sent: engine, images, cluster, add-ons, workloads.
 
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
+
+use kube::Client;
+
+use crate::{
+    Error, ErrorKind, Result,
+    command::Command,
+    home::{Home, Lock},
+    matrix::Stage,
+    model::{Vantage, VantageKind},
+    plan::{CniChoice, EnvironmentOptions},
+    probe::{Agent, AgentBinary},
+    process,
+    progress::Progress,
+    report::Retry,
+    session::{
+        directory::RunDirectory,
+        handover::{Handover, Site, Start},
+    },
+};
+
 pub mod addons;
 pub mod cluster;
 pub mod engine;
+pub mod gc;
 pub mod images;
 pub mod journal;
+mod release;
+pub mod tutorial;
 pub mod workloads;
+
+use addons::{coredns, metallb};
+use cluster::{
+    EngineAccess, EngineKind,
+    existing::{self, Allowed, ExistingCluster},
+    kind::{self, ClusterConfig},
+    lease::{self, LeasedCluster},
+};
+use engine::Engine;
+use images::Images;
+use journal::Journal;
+pub use release::release;
+pub(crate) use release::running;
+use workloads::{NAMESPACE, NODES_NAMESPACE, OTHER_NAMESPACE, WorkloadImages, Workloads};
+
+/// How long workloads and add-ons may take to become ready: five times what they usually take.
+const READY: Duration = Duration::from_secs(180);
+
+/// An environment that is ready for probes.
+pub struct Environment {
+    client: Client,
+    run: String,
+    kubeconfig: String,
+    held: Held,
+    workloads: Workloads,
+    journal: Journal,
+    sites: Vec<Site>,
+    pool: Option<String>,
+    unsupported: BTreeMap<String, String>,
+    description: BTreeMap<String, String>,
+    retries: Vec<Retry>,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// The cluster that the environment is in.
+#[derive(Debug)]
+enum Held {
+    /// One that we made, and the engine that it runs in: neither is stopped as long as this lives.
+    Leased { cluster: LeasedCluster, engine: Engine, _engine_use: Arc<Lock> },
+    /// One that the user named.
+    Existing { _cluster: Box<ExistingCluster>, _lock: Lock },
+}
+
+/// The home that the user chose, with what a killed run left behind ended.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] if none can be told; [`ErrorKind::Deadline`] if something does not end.
+pub fn open_home(chosen: Option<&Path>) -> Result<Home> {
+    let home = Home::chosen(chosen)?;
+    process::record_in(&home);
+    process::end_orphans(&home)?;
+    Ok(home)
+}
+
+/// What making the environment consists of, each with how long it usually takes when everything is cached.
+pub fn expected_steps(options: &EnvironmentOptions) -> Vec<(String, Duration)> {
+    let mut steps = Vec::new();
+    let mut step = |title: &str, seconds| steps.push((title.to_owned(), Duration::from_secs(seconds)));
+    if options.kubeconfig.is_none() {
+        step("Start the engine", 3);
+        step("Make the cluster, with its network plugin", 30 + 3 * u64::from(options.workers));
+    }
+    if options.kubeconfig.is_none() || options.install_metallb {
+        step("Install MetalLB", 15);
+    }
+    step("Deploy the workloads", 10);
+    if options.kubeconfig.is_none() || options.allow_cluster_edits {
+        step("Edit the Corefile and see it live", 8);
+    }
+    step("Probe every cell, stage by stage", 12);
+    step("Put back and clean up", 5);
+    steps
+}
+
+impl Environment {
+    /// Makes the environment that `options` describe, or finds what is kept of it.
+    ///
+    /// # Errors
+    /// Those of its parts; what was made so far is recorded, and removed by [`release`].
+    pub async fn up(
+        options: &EnvironmentOptions,
+        fresh: bool,
+        keep: bool,
+        home: &Home,
+        run: &str,
+        progress: &Progress,
+    ) -> Result<Self> {
+        match &options.kubeconfig {
+            Some(kubeconfig) => Self::on_existing(options, kubeconfig, home, run, progress).await,
+            None => Self::on_leased(options, fresh, keep, home, run, progress).await,
+        }
+    }
+
+    async fn on_leased(
+        options: &EnvironmentOptions,
+        fresh: bool,
+        keep: bool,
+        home: &Home,
+        run: &str,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let pool = options.pool.as_deref().map(str::parse).transpose()?;
+        let engine_use = Arc::new(engine::hold(home)?);
+        let (engine, images) = prepare(options, home, progress).await?;
+        let access = access(&engine, &images.kind.to_string_lossy());
+        let config = configuration(options, &images, &access).await?;
+        let request = lease::Request {
+            name: options.name.clone(),
+            config,
+            pool,
+            fresh,
+            keep,
+            pull_policy: images.pull_policy.to_owned(),
+            run: run.to_owned(),
+        };
+        let mut cluster = lease::acquire(home, &access, request, progress).await?;
+        let client = cluster.client.clone();
+        let journal = Journal::new(client.clone(), run, Some(cluster.journal_note()));
+        put_back_earlier_edits(&client, &journal, progress).await?;
+        let workload_images = WorkloadImages {
+            nginx: images.nginx.clone(),
+            testpod: images.testpod.clone(),
+            pull_policy: images.pull_policy.to_owned(),
+        };
+        let workloads = Workloads::new(client.clone(), workload_images, run);
+        let laptop = async {
+            let step = progress.step("Start the laptop", Some(Duration::from_secs(1)));
+            let laptop = cluster.laptop(&images.laptop).await?;
+            step.done();
+            Ok::<_, Error>(laptop)
+        };
+        let ((), (), laptop) = tokio::try_join!(
+            deploy(&workloads, progress),
+            install_metallb(&client, &images.metallb_manifest, run, progress),
+            laptop,
+        )?;
+        let mut sites = sites(&client, Some(&laptop)).await?;
+        reach(&mut sites, &engine);
+        let description = BTreeMap::from([
+            ("engine", engine.name().to_owned()),
+            ("images", images.source.to_owned()),
+            ("cluster", cluster.record.name.clone()),
+            ("cluster reused", if cluster.reused { "yes" } else { "no" }.to_owned()),
+            ("kubernetes", images.kubernetes.clone()),
+            ("proxy mode", format!("{:?}", options.proxy_mode).to_lowercase()),
+            ("ip family", format!("{:?}", options.ip_family).to_lowercase()),
+            ("cni", if images.flannel.is_some() { "flannel, vxlan" } else { "kindnet" }.to_owned()),
+            ("nodes", format!("1 control plane, {} workers", options.workers)),
+            ("pool", cluster.record.pool.to_string()),
+        ]);
+        Ok(Self {
+            client,
+            run: run.to_owned(),
+            kubeconfig: cluster.kubeconfig.clone(),
+            workloads,
+            journal,
+            sites,
+            pool: Some(cluster.record.pool.to_string()),
+            unsupported: missing_workers(options.workers),
+            description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            retries: Vec::new(),
+            held: Held::Leased { cluster, engine, _engine_use: engine_use },
+        })
+    }
+
+    async fn on_existing(
+        options: &EnvironmentOptions,
+        kubeconfig: &Path,
+        home: &Home,
+        run: &str,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let allowed = Allowed { cluster_edits: options.allow_cluster_edits, metallb: options.install_metallb };
+        let cluster = existing::connect(kubeconfig, options.context.as_deref(), allowed).await?;
+        let lock = home.lock(&lease::lock_name(&cluster.id()), progress)?;
+        let note = cluster.note(home)?;
+        let client = cluster.client.clone();
+        let journal = Journal::new(client.clone(), run, Some(note));
+        if allowed.cluster_edits {
+            put_back_earlier_edits(&client, &journal, progress).await?;
+        }
+        let versions = images::versions::Versions::embedded()?;
+        let workload_images = WorkloadImages {
+            nginx: versions.nginx.image.clone(),
+            testpod: versions.nginx.image,
+            pull_policy: "IfNotPresent".to_owned(),
+        };
+        let workloads = Workloads::new(client.clone(), workload_images, run);
+        deploy(&workloads, progress).await?;
+        let mut unsupported = BTreeMap::new();
+        if allowed.metallb {
+            let (home, shared) = (home.clone(), progress.clone());
+            let manifest = crate::session::run::blocking(move || images::metallb_manifest(&home, &shared)).await?;
+            install_metallb(&client, &manifest, run, progress).await?;
+        } else {
+            let reason = "no load balancer of ours: allow it with --install-metallb";
+            unsupported.insert("load-balancer-ready/*/*".to_owned(), reason.to_owned());
+        }
+        if !allowed.cluster_edits {
+            let reason = "the Corefile may not be edited: allow it with --allow-cluster-edits";
+            for method in ["external-domain*", "externalname-*"] {
+                unsupported.insert(method.to_owned(), reason.to_owned());
+            }
+        }
+        unsupported.insert("laptop".to_owned(), "the laptop is known only beside a cluster that we made".to_owned());
+        let sites = sites(&client, None).await?;
+        let workers = sites.iter().filter(|site| site.vantage.id.starts_with("worker-")).count();
+        unsupported.extend(missing_workers(u8::try_from(workers).unwrap_or(u8::MAX)));
+        let description = BTreeMap::from([
+            ("engine", "none: an existing cluster".to_owned()),
+            ("cluster", cluster.context.clone()),
+            ("server", cluster.server.clone()),
+            ("kubernetes", cluster.version.clone()),
+        ]);
+        Ok(Self {
+            client,
+            run: run.to_owned(),
+            kubeconfig: cluster.kubeconfig_text()?,
+            workloads,
+            journal,
+            sites,
+            pool: options.pool.clone(),
+            unsupported,
+            description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            retries: Vec::new(),
+            held: Held::Existing { _cluster: Box::new(cluster), _lock: lock },
+        })
+    }
+
+    /// Edits the Corefile as the tutorial does, and returns when every replica answers from the new one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadline`] with CoreDNS's last words if it does not become live; it is put back then.
+    pub async fn publish_names(&self, agent: &AgentBinary, progress: &Progress) -> Result<()> {
+        if self.unsupported.contains_key("external-domain*") {
+            return Ok(());
+        }
+        let step = progress.step("Edit the Corefile and see it live in every replica", Some(Duration::from_secs(8)));
+        let address = self.workloads.cluster_ip().await?;
+        let asker = self.agent("testpod", agent).await?;
+        let ask = |replica, name: String| {
+            let asker = &asker;
+            async move {
+                let lookup = crate::wire::Lookup { name: format!("{name}."), server: Some(replica) };
+                Ok(asker.resolve(lookup).await?.addresses.first().copied())
+            }
+        };
+        let edit = |original: &str| tutorial::corefile(original, address, tutorial::Hosts::WithFallthrough);
+        coredns::change(&self.client, &self.journal, edit, ask, READY).await?;
+        step.done();
+        Ok(())
+    }
+
+    /// Brings the Services into the state `stage`, and returns when the API server says that they are in it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadline`] with the Service's last status.
+    pub async fn enter(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
+        let step = progress.step(format!("Enter the stage {stage}"), Some(Duration::from_secs(3)));
+        match (stage, &self.pool) {
+            (Stage::LoadBalancerPending, _) => {
+                metallb::remove_pool(&self.client).await?;
+                self.workloads.until_no_load_balancer_address(READY).await?;
+            }
+            (Stage::LoadBalancerReady, Some(pool)) => {
+                let applied = metallb::apply_pool(&self.client, pool, &self.run, READY).await?;
+                if applied.attempts > 1 {
+                    self.retries.push(Retry {
+                        what: "apply MetalLB's address pool".to_owned(),
+                        times: applied.attempts,
+                        why: "its webhook refuses connections for a while after its pod is Ready".to_owned(),
+                    });
+                }
+                self.workloads.until_load_balancer_address(READY).await?;
+            }
+            (Stage::LoadBalancerReady, None) => {
+                return Err(Error::new(ErrorKind::Usage, "give MetalLB addresses", "none are known for this cluster")
+                    .hint("Name a range of the nodes' network with --pool first-last."));
+            }
+        }
+        step.done();
+        Ok(())
+    }
+
+    /// An agent at the vantage called `id`, of this process's own.
+    ///
+    /// # Errors
+    /// If there is no such vantage, or the agent does not start.
+    pub async fn agent(&self, id: &str, binary: &AgentBinary) -> Result<Agent> {
+        let site = self.sites.iter().find(|site| site.vantage.id == id).ok_or_else(|| {
+            Error::new(ErrorKind::Usage, format!("stand at {id}"), "this environment has no such vantage")
+        })?;
+        site.start.agent(&self.client, binary).await
+    }
+
+    /// What a test process needs to stand at this environment's vantages.
+    pub fn handover(&self, directory: &RunDirectory, suite: &str, stage: Stage, agent: &AgentBinary) -> Handover {
+        let (network_namespace, journal) = match &self.held {
+            Held::Leased { cluster, engine, .. } => (engine.network_namespace(), Some(cluster.journal_note())),
+            Held::Existing { .. } => (None, None),
+        };
+        Handover {
+            run: self.run.clone(),
+            dir: directory.path.clone(),
+            suite: suite.to_owned(),
+            stage: stage.id().to_owned(),
+            kubeconfig: self.kubeconfig.clone(),
+            network_namespace,
+            agent: agent.path().to_owned(),
+            vantages: self.sites.clone(),
+            namespaces: [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE].map(ToOwned::to_owned).to_vec(),
+            planned_pool: self.pool.clone(),
+            journal,
+        }
+    }
+
+    /// The cells that cannot be had here, by filter, each with what is missing.
+    pub fn unsupported(&self) -> &BTreeMap<String, String> {
+        &self.unsupported
+    }
+
+    /// What distinguishes this environment, for reports.
+    pub fn description(&self) -> &BTreeMap<String, String> {
+        &self.description
+    }
+
+    /// What had to be tried more than once so far.
+    pub fn retries(&self) -> &[Retry] {
+        &self.retries
+    }
+
+    /// A client for the cluster's API server.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Starts the engine and makes whatever is missing of the images.
+///
+/// # Errors
+/// Those of [`engine::choose`] and [`images::prepare`].
+pub async fn prepare(options: &EnvironmentOptions, home: &Home, progress: &Progress) -> Result<(Engine, Images)> {
+    let (options, home, progress) = (options.clone(), home.clone(), progress.clone());
+    crate::session::run::blocking(move || {
+        // A version that cannot be had is refused before anything is built.
+        images::versions::Versions::embedded()?.kubernetes(options.k8s.as_deref())?;
+        let engine = engine::choose(options.engine, &home, &progress)?;
+        let images = images::prepare(options.images, options.k8s.as_deref(), &engine, &home, &progress)?;
+        Ok((engine, images))
+    })
+    .await
+}
+
+/// How the cluster's part reaches `engine`.
+pub fn access(engine: &Engine, kind_program: &str) -> EngineAccess {
+    let wrapped = engine.clone();
+    let kind = match engine {
+        Engine::Docker => EngineKind::Docker,
+        Engine::Sandbox(_) => EngineKind::Sandbox,
+    };
+    let mut access = EngineAccess::new(kind, kind_program, move |command| wrapped.command(command));
+    access.network_namespace = engine.network_namespace();
+    access.root = engine.root();
+    access
+}
+
+async fn configuration(options: &EnvironmentOptions, images: &Images, access: &EngineAccess) -> Result<ClusterConfig> {
+    let flannel_image = match (options.cni, &images.flannel) {
+        (CniChoice::Kindnet, Some(_)) => {
+            return Err(Error::new(ErrorKind::Usage, "use kindnet", "it is not to be had from packages").hint(
+                "kindnet is in kind's own node images: choose --images registry, or --cni flannel.",
+            ));
+        }
+        (CniChoice::Flannel, None) => {
+            return Err(Error::new(ErrorKind::Usage, "use Flannel", "registry images bring kindnet")
+                .hint("Choose --images packages, or --cni kindnet."));
+        }
+        (_, flannel) => flannel.clone(),
+    };
+    let cgroup = access.command(kind::cgroup_version()).run_async().await?.text();
+    Ok(ClusterConfig {
+        engine: access.kind,
+        kubernetes: images.kubernetes.clone(),
+        node_image: images.node.clone(),
+        workers: options.workers,
+        proxy_mode: options.proxy_mode,
+        ip_family: options.ip_family,
+        flannel_image,
+        cgroup_v1: cgroup == "1",
+    })
+}
+
+async fn put_back_earlier_edits(client: &Client, journal: &Journal, progress: &Progress) -> Result<()> {
+    if journal.read().await?.is_empty() {
+        return Ok(());
+    }
+    let step = progress.step("Put back what an earlier run left edited", Some(Duration::from_secs(10)));
+    coredns::restore(client, journal, READY).await?;
+    step.done();
+    Ok(())
+}
+
+async fn deploy(workloads: &Workloads, progress: &Progress) -> Result<()> {
+    let step = progress.step("Deploy the workloads", Some(Duration::from_secs(10)));
+    workloads.deploy().await?;
+    workloads.wait_ready(READY).await?;
+    step.done();
+    Ok(())
+}
+
+async fn install_metallb(client: &Client, manifest: &str, run: &str, progress: &Progress) -> Result<()> {
+    let step = progress.step("Install MetalLB", Some(Duration::from_secs(15)));
+    if metallb::install(client, manifest, run, READY).await? {
+        step.done();
+    } else {
+        step.cached();
+    }
+    Ok(())
+}
+
+/// The vantages of a cluster, and where their agents are started.
+pub(crate) async fn sites(client: &Client, laptop: Option<&str>) -> Result<Vec<Site>> {
+    let pod = |id: &str, namespace: &str| Site {
+        vantage: Vantage::pod(id, namespace, "testpod"),
+        start: Start::Pod {
+            namespace: namespace.to_owned(),
+            pod: "testpod".to_owned(),
+            container: "testpod".to_owned(),
+        },
+    };
+    let mut sites = vec![pod("testpod", NAMESPACE), pod("testpod-other", OTHER_NAMESPACE)];
+    sites.extend(laptop.map(|laptop| Site {
+        vantage: Vantage { id: "laptop".to_owned(), kind: VantageKind::Laptop },
+        start: Start::Container { engine: Vec::new(), container: laptop.to_owned() },
+    }));
+    for (vantage, pod) in workloads::node_places(client).await? {
+        let start = Start::Pod { namespace: NODES_NAMESPACE.to_owned(), pod, container: "node".to_owned() };
+        sites.push(Site { vantage, start });
+    }
+    Ok(sites)
+}
+
+/// Writes down how the containers among `sites` are reached: test processes know nothing of engines.
+fn reach(sites: &mut [Site], engine: &Engine) {
+    let docker = engine.command(Command::new("docker"));
+    let mut words: Vec<String> = std::iter::once(docker.program).chain(docker.args).collect();
+    // The last word is `docker` itself.
+    words.pop();
+    for site in sites {
+        if let Start::Container { engine, .. } = &mut site.start {
+            engine.clone_from(&words);
+        }
+    }
+}
+
+/// Cells of workers that the matrix knows and the cluster does not have.
+fn missing_workers(workers: u8) -> BTreeMap<String, String> {
+    let reason = format!("this cluster has {workers} workers");
+    (workers + 1..=3)
+        .flat_map(|number| [format!("worker-{number}"), format!("*/nodeport-worker-{number}")])
+        .map(|filter| (filter, reason.clone()))
+        .collect()
+}

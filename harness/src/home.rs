@@ -100,10 +100,28 @@ impl Home {
         }
     }
 
-    fn lock_file(&self, name: &str) -> Result<File> {
+    /// Shares the lock called `name` with others who share it; nobody holds it alone meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if the lock file cannot be made.
+    pub fn lock_shared(&self, name: &str) -> Result<Lock> {
+        let file = self.lock_file(name)?;
+        file.lock_shared().tried(ErrorKind::Storage, || format!("share the lock {name}"))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// The file of the lock called `name`, in a directory that exists: for commands that hold the lock themselves.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if the directory cannot be made.
+    pub fn lock_path(&self, name: &str) -> Result<PathBuf> {
         let dir = self.root.join("locks");
         fs::create_dir_all(&dir).tried(ErrorKind::Storage, || format!("create {}", dir.display()))?;
-        let path = dir.join(format!("{name}.lock"));
+        Ok(dir.join(format!("{name}.lock")))
+    }
+
+    fn lock_file(&self, name: &str) -> Result<File> {
+        let path = self.lock_path(name)?;
         File::options()
             .create(true)
             .truncate(false)

@@ -1,15 +1,18 @@
 //! Reachmap proves, on a real Kubernetes cluster, who can reach a Service, by which way, and why.
 
 pub mod claims;
+pub mod cli;
 pub mod command;
 pub mod environment;
 mod error;
 pub mod filter;
 pub mod home;
+pub mod kubernetes;
 pub mod matrix;
 pub mod model;
 pub mod plan;
 pub mod probe;
+pub mod process;
 pub mod progress;
 pub mod report;
 pub mod session;

@@ -18,4 +18,6 @@ pub use reason::{Expectation, Fact, Reason};
 pub use vantage::{Vantage, VantageKind};
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -1,1 +1,269 @@
 //! What one run owns, and what a test gets in its hands.
+//!
+//! A run (`cargo xtask e2e`) makes the environment and hands it over in a file; a test process opens
+//! the session from there, with an agent at each vantage, started once per process:
+//!
+//! ```no_run
+//! # async fn test() -> reachmap::Result<()> {
+//! let session = reachmap::session::Session::current()?;
+//! let verdict = session.check("testpod", "clusterip-fqdn").await?;
+//! reachmap::assert_as_expected!(verdict);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::OnceLock,
+};
+
+use futures::future::try_join_all;
+
+use crate::{
+    Context as _, Error, ErrorKind, Result,
+    environment::cluster::connect,
+    home::write_atomically,
+    environment::journal::Journal,
+    model::{Method, Vantage, expect},
+    probe::{Agent, AgentBinary, Timeouts, probe_target},
+    state::{self, NodeRole, Roles, State},
+    verdict::{Verdict, judge},
+    wire::{Hello, Lookup, Observation},
+};
+
+pub mod directory;
+pub mod handover;
+pub mod interrupt;
+pub mod run;
+pub mod selection;
+pub mod suite;
+
+use handover::Handover;
+
+/// A running environment, as a test sees it: vantages to stand at, and the state that decides what must happen.
+pub struct Session {
+    handover: Handover,
+    client: kube::Client,
+    agents: BTreeMap<String, Agent>,
+    state: State,
+    roles: Roles,
+    // Agents and client run on it, so it must live as long as they do.
+    runtime: tokio::runtime::Runtime,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("run", &self.handover.run).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// The session of this process, opened at the first call: it starts the agents and takes a snapshot of the state.
+    ///
+    /// It blocks the calling thread, once, for about a second.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] if there is no session: a cluster test that finds no cluster fails.
+    /// The same error again at every further call if opening it failed.
+    pub fn current() -> Result<&'static Self> {
+        static CURRENT: OnceLock<Result<Session>> = OnceLock::new();
+        // On a thread of its own, because the caller may be inside a runtime already.
+        let open = || {
+            std::thread::spawn(|| Self::open(Handover::from_environment()?)).join().unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Internal, "open the session", "the thread that opened it panicked"))
+            })
+        };
+        CURRENT.get_or_init(open).as_ref().map_err(|error| {
+            let again = Error::new(error.kind(), "open the session", error);
+            match error.hint_text() {
+                Some(hint) => again.hint(hint),
+                None => again,
+            }
+        })
+    }
+
+    /// Opens the session that `handover` describes; must not be called inside an async runtime.
+    ///
+    /// # Errors
+    /// If the API server or one of the vantages cannot be reached.
+    pub fn open(handover: Handover) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("reachmap-session")
+            .enable_all()
+            .build()
+            .tried(ErrorKind::Environment, || "start the session's async runtime")?;
+        let (client, agents, state) = runtime.block_on(async {
+            let client = connect::client(&handover.kubeconfig, handover.network_namespace.as_deref()).await?;
+            let agents = start_agents(&handover, &client).await?;
+            let hello = agents.iter().map(async |(id, agent)| Ok::<_, Error>((id.clone(), agent.hello().await?)));
+            let places = try_join_all(hello).await?.into_iter().collect();
+            let state = collect(&handover, &client, places).await?;
+            Ok::<_, Error>((client, agents, state))
+        })?;
+        let roles = Roles::of(&state);
+        let session = Self { handover, client, agents, state, roles, runtime };
+        session.write(&format!("states/{}", session.handover.stage), &session.state)?;
+        Ok(session)
+    }
+
+    /// What the run handed over.
+    pub fn handover(&self) -> &Handover {
+        &self.handover
+    }
+
+    /// A client for the cluster's API server.
+    pub fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
+    /// The state as it was when the session was opened.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The roles of this cluster's addresses and names, for snapshots.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// The vantage called `id`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if this cluster has no such vantage.
+    pub fn vantage(&self, id: &str) -> Result<&Vantage> {
+        self.handover.site(id).map(|site| &site.vantage).ok_or_else(|| {
+            let known: Vec<&str> = self.agents.keys().map(String::as_str).collect();
+            Error::new(ErrorKind::Usage, format!("stand at {id}"), "this session has no such vantage")
+                .hint(format!("Its vantages are: {}.", known.join(", ")))
+        })
+    }
+
+    /// The agent at the vantage called `id`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if this cluster has no such vantage.
+    pub fn agent(&self, id: &str) -> Result<&Agent> {
+        self.vantage(id)?;
+        Ok(&self.agents[id])
+    }
+
+    /// How many workers the cluster has.
+    pub fn workers(&self) -> u8 {
+        let workers = self.state.nodes.iter().filter(|node| node.role == NodeRole::Worker).count();
+        u8::try_from(workers).unwrap_or(u8::MAX)
+    }
+
+    /// A new snapshot of the state, for tests that change something.
+    ///
+    /// # Errors
+    /// If the API server does not answer.
+    pub async fn snapshot(&self) -> Result<State> {
+        collect(&self.handover, &self.client, self.state.places.clone()).await
+    }
+
+    /// Sends one request and reports what was seen; knows nothing of what was expected.
+    ///
+    /// # Errors
+    /// If the agent is gone, or `state` does not have what the method names.
+    pub async fn observe(&self, state: &State, vantage: &str, method: &Method) -> Result<Observation> {
+        let target = method.way.target(state)?;
+        probe_target(self.agent(vantage)?, &target, Timeouts::default()).await
+    }
+
+    /// Probes one cell, judges it against what the session's state says must happen, and records the verdict.
+    ///
+    /// # Errors
+    /// If there is no such vantage or method, or the probe could not be carried out.
+    pub async fn check(&self, vantage: &str, method: &str) -> Result<Verdict> {
+        let verdict = self.judge_in(&self.state, vantage, method).await?;
+        self.write(&format!("verdicts/{}/{vantage}.{method}", verdict.stage), &verdict)?;
+        Ok(verdict)
+    }
+
+    /// Probes one cell and judges it against what `state` says must happen, without recording the verdict.
+    ///
+    /// # Errors
+    /// As [`Session::check`].
+    pub async fn judge_in(
+        &self,
+        state: &State,
+        vantage: impl AsRef<str>,
+        method: impl AsRef<str>,
+    ) -> Result<Verdict> {
+        let vantage = self.vantage(vantage.as_ref())?;
+        let method = Method::find(method.as_ref(), self.workers())?;
+        let expectation = expect(state, vantage, &method)?;
+        let observation = self.observe(state, &vantage.id, &method).await?;
+        Ok(Verdict {
+            suite: self.handover.suite.clone(),
+            stage: self.handover.stage.clone(),
+            reproduce: self.handover.by_hand(vantage, &expectation.target),
+            vantage: vantage.clone(),
+            method,
+            outcome: judge(&expectation, &observation),
+            expectation: Some(expectation),
+            observation: Some(observation),
+        })
+    }
+
+    /// Asks the DNS server at `server` for a name's address, from the pod in the Services' namespace.
+    ///
+    /// # Errors
+    /// If the agent there is gone.
+    pub async fn ask(&self, server: SocketAddr, name: String) -> Result<Option<IpAddr>> {
+        let lookup = Lookup { name: format!("{}.", name.trim_end_matches('.')), server: Some(server) };
+        Ok(self.agent("testpod")?.resolve(lookup).await?.addresses.first().copied())
+    }
+
+    /// The journal of cluster-wide edits: what is edited through it is put back when the run ends, however it ends.
+    pub fn journal(&self) -> Journal {
+        Journal::new(self.client.clone(), &self.handover.run, self.handover.journal.clone())
+    }
+
+    /// The runtime that the session's agents and client live on.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        self.runtime.handle()
+    }
+
+    fn write(&self, name: &str, value: &impl serde::Serialize) -> Result<()> {
+        let text = serde_json::to_vec_pretty(value).tried(ErrorKind::Internal, || format!("write down {name}"))?;
+        write_atomically(&self.handover.dir.join(format!("{name}.json")), &text)
+    }
+}
+
+async fn collect(handover: &Handover, client: &kube::Client, places: BTreeMap<String, Hello>) -> Result<State> {
+    let namespaces: Vec<&str> = handover.namespaces.iter().map(String::as_str).collect();
+    state::collect(client, &namespaces, places, handover.planned_pool.clone()).await
+}
+
+async fn start_agents(handover: &Handover, client: &kube::Client) -> Result<BTreeMap<String, Agent>> {
+    let binary = AgentBinary::read(&handover.agent)?;
+    let started = handover.vantages.iter().map(|site| {
+        let binary = &binary;
+        async move {
+            let agent = site.start.agent(client, binary).await.map_err(|error| {
+                Error::new(error.kind(), format!("stand at {}", site.vantage), &error)
+            })?;
+            Ok::<_, Error>((site.vantage.id.clone(), agent))
+        }
+    });
+    Ok(try_join_all(started).await?.into_iter().collect())
+}
+
+/// Asserts that a [`Verdict`] is as expected, and otherwise fails with the whole explanation.
+///
+/// ```no_run
+/// # fn test(verdict: reachmap::verdict::Verdict) {
+/// reachmap::assert_as_expected!(verdict);
+/// # }
+/// ```
+#[macro_export]
+macro_rules! assert_as_expected {
+    ($verdict:expr) => {{
+        let verdict = &$verdict;
+        assert!(verdict.is_as_expected(), "{}", $crate::report::explain(verdict));
+    }};
+}

@@ -3,9 +3,13 @@
 //! The model is a pure function of this; nothing here is measured by sending packets.
 
 mod collect;
+mod convert;
 mod example;
 pub(crate) mod lookup;
-pub mod roles;
+mod roles;
+
+pub use collect::collect;
+pub use roles::Roles;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -212,7 +216,7 @@ pub struct Pod {
     pub ready: bool,
     /// Whether it uses its node's network.
     pub host_network: bool,
-    /// The name of the workload that it belongs to: its Deployment or DaemonSet, else its own.
+    /// The name of the workload that it belongs to: its `Deployment` or `DaemonSet`, else its own.
     pub workload: String,
     /// The value of its `app` label.
     pub app: Option<String>,

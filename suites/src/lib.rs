@@ -1,1 +1,24 @@
-//! The conformance suites of Reachmap.
+//! The conformance suites of Reachmap. Nothing here that another repository could not write.
+//!
+//! The suites are the test targets of this package: `access` (every way to a Service, from every
+//! vantage, with its reason) and `sabotage` (each fault reddens what it breaks, and nothing else).
+//! `cargo xtask e2e` starts them with a session; without one they fail.
+
+use reachmap::{Result, session::Session, verdict::Verdict};
+
+/// Probes one cell of the matrix in the session that this process was started with.
+///
+/// # Errors
+/// If there is no session, or the probe could not be carried out.
+pub async fn check(from: &str, by: &str) -> Result<Verdict> {
+    Session::current()?.check(from, by).await
+}
+
+/// The session's verdict with every address and name replaced by its role, and everything that
+/// differs from run to run left out.
+///
+/// # Errors
+/// If there is no session.
+pub fn redacted(verdict: &Verdict) -> Result<impl serde::Serialize> {
+    Ok(verdict.observation.as_ref().map(|observation| Ok(Session::current()?.roles().redact(observation))).transpose()?)
+}

@@ -1,1 +1,157 @@
 //! Where images come from: a registry, or Debian packages and Go modules, built once.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    Error, ErrorKind, Result,
+    command::Command,
+    environment::engine::Engine,
+    home::Home,
+    plan::ImagesChoice,
+    progress::Progress,
+};
+
+mod debian;
+mod go;
+pub mod packages;
+pub mod store;
+pub(crate) mod tools;
+pub mod versions;
+
+use versions::Versions;
+
+/// Everything that later steps need to know about images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    /// Where they come from: `packages` or `registry`.
+    pub source: &'static str,
+    /// The Kubernetes version in the node image.
+    pub kubernetes: String,
+    /// kind's node image.
+    pub node: String,
+    /// The web server.
+    pub nginx: String,
+    /// What test pods run: anything with `sh`, `cat` and `sleep`.
+    pub testpod: String,
+    /// What the laptop runs.
+    pub laptop: String,
+    /// Flannel, if the cluster is to have it.
+    pub flannel: Option<String>,
+    /// MetalLB's own manifest.
+    pub metallb_manifest: String,
+    /// Whether nodes may pull: `Never` or `IfNotPresent`.
+    pub pull_policy: &'static str,
+    /// The kind program, as commands of the engine see it.
+    pub kind: PathBuf,
+}
+
+/// Which source `choice` comes to with `engine`.
+pub fn source(choice: ImagesChoice, engine: &Engine) -> ImagesChoice {
+    match (choice, engine) {
+        // The private engine has no way out: it could not pull anything.
+        (ImagesChoice::Auto, Engine::Sandbox(_)) => ImagesChoice::Packages,
+        (ImagesChoice::Auto, Engine::Docker) => ImagesChoice::Registry,
+        (chosen, _) => chosen,
+    }
+}
+
+/// Makes or pulls whatever is missing for the Kubernetes version `wanted`, else the default one.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for a version or a combination that cannot be had; else those of the source.
+pub fn prepare(
+    choice: ImagesChoice,
+    wanted: Option<&str>,
+    engine: &Engine,
+    home: &Home,
+    progress: &Progress,
+) -> Result<Images> {
+    let versions = Versions::embedded()?;
+    let kubernetes = versions.kubernetes(wanted)?;
+    match (source(choice, engine), engine) {
+        (ImagesChoice::Registry, Engine::Sandbox(_)) => {
+            Err(Error::new(ErrorKind::Usage, "pull images into the sandbox", "it has no way out of its network")
+                .hint("Choose --images packages, or --engine docker."))
+        }
+        (ImagesChoice::Registry, Engine::Docker) => registry(engine, home, progress, &versions, kubernetes),
+        _ => packages::prepare(engine, home, progress, kubernetes),
+    }
+}
+
+/// MetalLB's own manifest, of the version in the table: for clusters that we did not make.
+///
+/// # Errors
+/// [`ErrorKind::Missing`] without Go to fetch the module that it comes with.
+pub fn metallb_manifest(home: &Home, progress: &Progress) -> Result<String> {
+    let toolchain = tools::toolchain(home, progress, &Versions::embedded()?)?;
+    go::metallb_manifest(home, progress, &toolchain)
+}
+
+/// The kind program that deletes what it has made, as commands of `engine` see it.
+pub fn kind_program(engine: &Engine, home: &Home) -> String {
+    let built = engine.inside(&go::kind().recipe.path(home).join("kind"));
+    match (engine, which::which("kind")) {
+        (Engine::Docker, Ok(kind)) => kind,
+        _ => built,
+    }
+    .to_string_lossy()
+    .into_owned()
+}
+
+/// The kubectl program for a cluster of that version, as the host sees it.
+///
+/// # Errors
+/// [`ErrorKind::Missing`] if there is none.
+pub fn kubectl_program(home: &Home, kubernetes: &str) -> Result<PathBuf> {
+    if let Ok(built) = packages::kubectl_program(home, kubernetes) {
+        if built.exists() {
+            return Ok(built);
+        }
+    }
+    which::which("kubectl").map_err(|error| {
+        Error::from_source(ErrorKind::Missing, "find kubectl", error).hint("Install kubectl for this cluster's version.")
+    })
+}
+
+fn registry(
+    engine: &Engine,
+    home: &Home,
+    progress: &Progress,
+    versions: &Versions,
+    kubernetes: &versions::Kubernetes,
+) -> Result<Images> {
+    let node = kubernetes.node_image.clone().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Usage,
+            format!("pull Kubernetes {}", kubernetes.version),
+            "the versions table names no node image for it",
+        )
+        .hint("Choose another version with --k8s, or --images packages.")
+    })?;
+    for image in [&node, &versions.nginx.image] {
+        if engine.command(Command::new("docker").args(["image", "inspect", image])).output()?.code == Some(0) {
+            continue;
+        }
+        let step = progress.step(format!("Pull {image}"), Some(Duration::from_secs(60)));
+        let pull = Command::new("docker").args(["pull", image]).deadline(Duration::from_secs(900)).log(step.log());
+        engine.command(pull).run()?;
+        step.done();
+    }
+    let toolchain = tools::toolchain(home, progress, versions)?;
+    let kind = match which::which("kind") {
+        Ok(kind) => kind,
+        Err(_) => go::kind().make(home, progress, &toolchain)?.join("kind"),
+    };
+    Ok(Images {
+        source: "registry",
+        kubernetes: kubernetes.version.clone(),
+        node,
+        nginx: versions.nginx.image.clone(),
+        testpod: versions.nginx.image.clone(),
+        laptop: versions.nginx.image.clone(),
+        flannel: None,
+        metallb_manifest: go::metallb_manifest(home, progress, &toolchain)?,
+        pull_policy: "IfNotPresent",
+        kind,
+    })
+}

@@ -1,1 +1,416 @@
-//! The workloads of the tutorial.
+//! The workloads of the tutorial, as in `fixtures/manifests`.
+
+use std::{net::IpAddr, time::Duration};
+
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment},
+    core::v1::{Namespace, Node, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
+
+use crate::{
+    Context as _, Error, ErrorKind, Result,
+    kubernetes::{
+        apply::{Manifest, render},
+        conditions, wait,
+    },
+    model::{Vantage, VantageKind},
+    state::NodeRole,
+};
+
+/// The namespace of the tutorial's Services.
+pub const NAMESPACE: &str = "service-type-test";
+/// The tutorial's "different namespace".
+pub const OTHER_NAMESPACE: &str = "service-type-test-other";
+/// The namespace of the agents that stand on nodes.
+pub const NODES_NAMESPACE: &str = "reachmap-nodes";
+/// The DaemonSet of the agents that stand on nodes.
+pub const NODES_DAEMON_SET: &str = "reachmap-node";
+/// The LoadBalancer Service, which has an address only while MetalLB has a pool.
+pub const LOAD_BALANCER: &str = "nginx-loadbalancer";
+/// The ClusterIP Service, which CoreDNS's hosts block points to.
+pub const CLUSTER_IP: &str = "nginx-clusterip-service";
+/// How many pods the Services select.
+pub const REPLICAS: usize = 3;
+
+macro_rules! manifest {
+    ($name:literal) => {
+        ($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/manifests/", $name)))
+    };
+}
+
+/// The tutorial's workloads in one cluster.
+#[derive(Clone)]
+pub struct Workloads {
+    client: Client,
+    images: WorkloadImages,
+    run: String,
+}
+
+/// The images that the workloads use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadImages {
+    /// A web server with nginx's usual layout.
+    pub nginx: String,
+    /// Anything with `sh`, `cat` and `sleep`.
+    pub testpod: String,
+    /// `IfNotPresent`, or `Never` if no registry can be reached.
+    pub pull_policy: String,
+}
+
+impl std::fmt::Debug for Workloads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workloads").field("images", &self.images).field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+impl Workloads {
+    /// The workloads as the run with the id `run` wants them; nothing is sent yet.
+    pub fn new(client: Client, images: WorkloadImages, run: impl Into<String>) -> Self {
+        Self { client, images, run: run.into() }
+    }
+
+    /// Applies all of them. What is there already and the same is not restarted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] with the object that was refused, and why.
+    pub async fn deploy(&self) -> Result<()> {
+        let single_node = self.first_worker().await?;
+        let namespaces = self.manifests(&[manifest!("namespaces.yaml")], &[])?;
+        for manifest in namespaces {
+            manifest.apply(&self.client).await?;
+        }
+        let templates = [
+            manifest!("nginx-config.yaml"),
+            manifest!("services.yaml"),
+            manifest!("node-agents.yaml"),
+            manifest!("nginx-single.yaml"),
+            manifest!("nginx-multiple-nodes.yaml"),
+        ];
+        let manifests = self.manifests(&templates, &[("single_node", &single_node)])?;
+        let mut testpods = Vec::new();
+        for namespace in [NAMESPACE, OTHER_NAMESPACE] {
+            testpods.extend(self.manifests(&[manifest!("testpod.yaml")], &[("namespace", namespace)])?);
+        }
+        // One after the other would be as right; the API server is simply not the bottleneck.
+        futures::future::try_join_all(manifests.iter().chain(&testpods).map(|manifest| manifest.apply(&self.client)))
+            .await?;
+        Ok(())
+    }
+
+    /// Waits until everything runs and the Services have their endpoints.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadline`] with the last state of what is not ready, and why its pods are not.
+    pub async fn wait_ready(&self, deadline: Duration) -> Result<()> {
+        match self.all_ready(deadline).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let pods = unready_pods(&self.client, &[NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE]).await;
+                Err(error.hint(format!("Pods that are not ready: {}.", or_none(&pods))))
+            }
+        }
+    }
+
+    async fn all_ready(&self, deadline: Duration) -> Result<()> {
+        let client = &self.client;
+        let deployment = |name: &'static str, tried: &'static str| {
+            let api = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
+            wait::until(api, name, tried, deadline, conditions::deployment_rolled_out)
+        };
+        let testpod = |namespace: &'static str, tried: &'static str| {
+            let api = Api::<Pod>::namespaced(client.clone(), namespace);
+            wait::until(api, "testpod", tried, deadline, conditions::pod_ready)
+        };
+        let nodes = wait::until(
+            Api::<DaemonSet>::namespaced(client.clone(), NODES_NAMESPACE),
+            NODES_DAEMON_SET,
+            "see a place to ask from on every node",
+            deadline,
+            conditions::daemon_set_rolled_out,
+        );
+        let endpoints = wait::until_all(
+            Api::<EndpointSlice>::namespaced(client.clone(), NAMESPACE),
+            "kubernetes.io/service-name=nginx-clusterip-service",
+            "see the Services' endpoints ready",
+            deadline,
+            conditions::has_ready_endpoints(REPLICAS),
+        );
+        tokio::try_join!(
+            deployment("nginx-single", "see nginx-single run"),
+            deployment("nginx-multiple-nodes", "see nginx-multiple-nodes run"),
+            testpod(NAMESPACE, "see the test pod run"),
+            testpod(OTHER_NAMESPACE, "see the other namespace's test pod run"),
+            nodes,
+            endpoints,
+        )?;
+        Ok(())
+    }
+
+    /// The cluster IP of the ClusterIP Service, which the tutorial writes into CoreDNS's hosts block.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] if the Service is not there.
+    pub async fn cluster_ip(&self) -> Result<IpAddr> {
+        let tried = || format!("read the cluster IP of {CLUSTER_IP}");
+        let api: Api<Service> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let service = api.get(CLUSTER_IP).await.tried(ErrorKind::Environment, tried)?;
+        let address = service.spec.and_then(|spec| spec.cluster_ip?.parse().ok());
+        address.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "it has none"))
+    }
+
+    /// Waits until the LoadBalancer Service has an address, and returns it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadline`] with the Service's last status.
+    pub async fn until_load_balancer_address(&self, deadline: Duration) -> Result<IpAddr> {
+        let tried = "see the LoadBalancer Service get an address";
+        wait::until(self.services(), LOAD_BALANCER, tried, deadline, conditions::has_load_balancer_address).await
+    }
+
+    /// Waits until the LoadBalancer Service has no address.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadline`] with the Service's last status.
+    pub async fn until_no_load_balancer_address(&self, deadline: Duration) -> Result<()> {
+        let tried = "see the LoadBalancer Service lose its address";
+        wait::until(self.services(), LOAD_BALANCER, tried, deadline, conditions::has_no_load_balancer_address).await
+    }
+
+    fn services(&self) -> Api<Service> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    /// Deletes the namespaces of the workloads, if they are ours, and waits until they are gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadline`] if one is still there in the end.
+    pub async fn remove(&self, deadline: Duration) -> Result<()> {
+        futures::future::try_join_all(
+            [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE].map(|name| self.remove_namespace(name, deadline)),
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn remove_namespace(&self, name: &str, deadline: Duration) -> Result<()> {
+        use crate::kubernetes::{FIELD_MANAGER, MANAGED_BY};
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let tried = || format!("delete the namespace {name}");
+        let Some(namespace) = api.get_opt(name).await.tried(ErrorKind::Environment, tried)? else { return Ok(()) };
+        if namespace.labels().get(MANAGED_BY).map(String::as_str) != Some(FIELD_MANAGER) {
+            return Ok(());
+        }
+        match api.delete(name, &DeleteParams::background()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(error) => return Err(Error::from_source(ErrorKind::Environment, tried(), error)),
+        }
+        wait::until(api, name, &tried(), deadline, conditions::is_gone).await
+    }
+
+    /// The worker that `nginx-single` is pinned to: the first by name, or the only node.
+    async fn first_worker(&self) -> Result<String> {
+        let tried = || "choose the worker for nginx-single";
+        let api: Api<Node> = Api::all(self.client.clone());
+        let nodes = api.list(&ListParams::default()).await.tried(ErrorKind::Environment, tried)?;
+        let mut names: Vec<(bool, String)> = nodes
+            .iter()
+            .map(|node| {
+                let control_plane = node.labels().contains_key("node-role.kubernetes.io/control-plane");
+                let host = node.labels().get("kubernetes.io/hostname").cloned();
+                (control_plane, host.unwrap_or_else(|| node.name_any()))
+            })
+            .collect();
+        names.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| natural(&a.1).cmp(&natural(&b.1))));
+        let first = names.into_iter().next().map(|(_, name)| name);
+        first.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "the cluster has no nodes"))
+    }
+
+    fn manifests(&self, templates: &[(&str, &str)], more: &[(&str, &str)]) -> Result<Vec<Manifest>> {
+        let mut values = vec![
+            ("nginx_image", self.images.nginx.as_str()),
+            ("testpod_image", self.images.testpod.as_str()),
+            ("pull_policy", self.images.pull_policy.as_str()),
+        ];
+        values.extend(more);
+        templates
+            .iter()
+            .map(|(name, template)| Ok(Manifest::parse(name, &render(name, template, &values)?)?.labelled(&self.run)))
+            .collect()
+    }
+}
+
+/// Pods of the namespaces that are not ready, each with the reason; best effort, for error messages.
+pub async fn unready_pods(client: &Client, namespaces: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for namespace in namespaces {
+        let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        match api.list(&ListParams::default()).await {
+            Ok(pods) => found.extend(
+                pods.iter()
+                    .filter(|pod| !conditions::is_ready(pod))
+                    .map(|pod| format!("{namespace}/{}: {}", pod.name_any(), conditions::why_not_ready(pod))),
+            ),
+            Err(error) => found.push(format!("{namespace}: {error}")),
+        }
+    }
+    found
+}
+
+fn or_none(items: &[String]) -> String {
+    if items.is_empty() { "none".to_owned() } else { items.join("; ") }
+}
+
+/// The nodes as vantages, control plane first, each with the pod of ours that stands there.
+///
+/// # Errors
+/// [`ErrorKind::Environment`] if the API server does not answer.
+pub async fn node_places(client: &Client) -> Result<Vec<(Vantage, String)>> {
+    let list = ListParams::default();
+    let nodes = Api::<Node>::all(client.clone());
+    let pods = Api::<Pod>::namespaced(client.clone(), NODES_NAMESPACE);
+    let (nodes, pods) = tokio::try_join!(nodes.list(&list), pods.list(&list))
+        .tried(ErrorKind::Environment, || "find a place to ask from on every node")?;
+    let is_control_plane = |node: &Node| node.labels().contains_key("node-role.kubernetes.io/control-plane");
+    let mut nodes: Vec<&Node> = nodes.iter().collect();
+    nodes.sort_by_key(|node| (!is_control_plane(node), natural(&node.name_any())));
+    let mut workers = 0;
+    let mut places = Vec::new();
+    for node in nodes {
+        let name = node.name_any();
+        let (id, role) = if is_control_plane(node) {
+            ("control-plane".to_owned(), NodeRole::ControlPlane)
+        } else {
+            workers += 1;
+            (format!("worker-{workers}"), NodeRole::Worker)
+        };
+        let stands_here = |pod: &&Pod| {
+            let spec = pod.spec.as_ref();
+            pod.metadata.deletion_timestamp.is_none() && spec.and_then(|spec| spec.node_name.as_ref()) == Some(&name)
+        };
+        if let Some(pod) = pods.iter().find(stands_here) {
+            places.push((Vantage { id, kind: VantageKind::Node { node: name, role } }, pod.name_any()));
+        }
+    }
+    Ok(places)
+}
+
+/// A key that sorts names as people count: `worker`, `worker2`, …, `worker10`.
+pub fn natural(name: &str) -> Vec<(String, u64)> {
+    let mut key = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let word_end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (word, numbered) = rest.split_at(word_end);
+        let number_end = numbered.find(|c: char| !c.is_ascii_digit()).unwrap_or(numbered.len());
+        let (number, after) = numbered.split_at(number_end);
+        key.push((word.to_owned(), number.parse().unwrap_or(0)));
+        rest = after;
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::kubernetes::mock;
+
+    fn workloads(client: Client) -> Workloads {
+        let images = WorkloadImages {
+            nginx: "nginx:1".to_owned(),
+            testpod: "testpod:1".to_owned(),
+            pull_policy: "Never".to_owned(),
+        };
+        Workloads::new(client, images, "r1")
+    }
+
+    fn nodes(names: &[&str]) -> String {
+        let items: Vec<Value> = names
+            .iter()
+            .map(|name| {
+                let mut labels = serde_json::json!({"kubernetes.io/hostname": name});
+                if name.contains("control") {
+                    labels["node-role.kubernetes.io/control-plane"] = "".into();
+                }
+                serde_json::json!({"metadata": {"name": name, "labels": labels}})
+            })
+            .collect();
+        serde_json::json!({"apiVersion": "v1", "kind": "NodeList", "metadata": {}, "items": items}).to_string()
+    }
+
+    async fn deployed() -> Vec<mock::Asked> {
+        let (client, served) = mock::server(|asked| {
+            if asked.method == "GET" {
+                return (200, nodes(&["c-control-plane", "c-worker10", "c-worker2", "c-worker"]));
+            }
+            (200, asked.body.to_string())
+        });
+        workloads(client).deploy().await.unwrap();
+        served.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn everything_is_applied_namespaces_first_and_labelled() {
+        let asked = deployed().await;
+        let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
+        assert_eq!(paths[0], "/api/v1/nodes");
+        let first_inside = paths.iter().position(|path| path.contains("service-type-test/")).unwrap();
+        let last_namespace = paths.iter().rposition(|path| path.ends_with("/service-type-test-other")).unwrap();
+        assert!(last_namespace < first_inside, "{paths:#?}");
+        for asked in &asked[1..] {
+            assert_eq!(asked.body["metadata"]["labels"]["reachmap.dev/run"], "r1", "{}", asked.path);
+        }
+        let single = asked.iter().find(|asked| asked.path.ends_with("/nginx-single")).unwrap();
+        let pinned = &single.body["spec"]["template"]["spec"]["nodeSelector"]["kubernetes.io/hostname"];
+        assert_eq!(pinned, "c-worker");
+    }
+
+    /// The restricted level's controls that a manifest can break
+    /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
+    #[tokio::test]
+    async fn every_pod_keeps_to_the_restricted_level() {
+        for asked in deployed().await {
+            let spec = match asked.body["kind"].as_str() {
+                Some("Pod") => &asked.body["spec"],
+                Some("Deployment" | "DaemonSet") => &asked.body["spec"]["template"]["spec"],
+                _ => continue,
+            };
+            assert_eq!(spec["securityContext"]["runAsNonRoot"], true, "{}", asked.path);
+            assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{}", asked.path);
+            for container in spec["containers"].as_array().unwrap() {
+                assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false, "{}", asked.path);
+                assert_eq!(container["securityContext"]["capabilities"]["drop"][0], "ALL", "{}", asked.path);
+            }
+            for volume in spec["volumes"].as_array().unwrap() {
+                assert!(volume.get("emptyDir").or(volume.get("configMap")).is_some(), "{}", asked.path);
+            }
+            let on_the_node = asked.path.contains("reachmap-node");
+            assert_eq!(spec["hostNetwork"] == true, on_the_node, "{}", asked.path);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_of_somebody_else_is_left_alone() {
+        let (client, served) = mock::server(|_| {
+            (200, serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}).to_string())
+        });
+        workloads(client).remove(Duration::from_secs(1)).await.unwrap();
+        assert!(served.await.unwrap().iter().all(|asked| asked.method == "GET"));
+    }
+
+    #[rstest]
+    #[case("worker2", "worker10")]
+    #[case("worker", "worker2")]
+    #[case("a1", "b0")]
+    fn names_sort_as_people_count(#[case] before: &str, #[case] after: &str) {
+        assert!(natural(before) < natural(after));
+    }
+}

@@ -113,7 +113,6 @@ fn by_name(
         )
     })?;
     let conf = ResolvConf::parse(&place.resolv_conf);
-    let unknown = || Fact::DoesNotResolve(UNKNOWN_OUTSIDE.into());
     if !asks_the_cluster(state, &conf)? {
         // A Service's name is the cluster's own; of other names only those that nobody can publish are known to be unknown.
         if !matches!(way, Way::ServiceName { .. }) && !is_never_public(&target.host, state) {
@@ -125,14 +124,37 @@ fn by_name(
         let reason = Reason::NameUnknownOutside {
             name: target.host.clone(),
         };
-        return Ok(unresolved(target, vec![unknown()], reason));
+        return Ok(unresolved(
+            target,
+            vec![Fact::DoesNotResolve(UNKNOWN_OUTSIDE.into())],
+            reason,
+        ));
+    }
+    by_cluster_dns(state, place, &conf, origin, target)
+}
+
+/// The name asked of CoreDNS, and then the way to what it says.
+fn by_cluster_dns(
+    state: &State,
+    place: &Hello,
+    conf: &ResolvConf,
+    origin: &Origin<'_>,
+    target: Target,
+) -> Result<Expectation> {
+    let name = target.host.clone();
+    let tried = || format!("derive what {name} resolves to");
+    if state.corefile.trim().is_empty() {
+        return Err(not_covered(
+            tried(),
+            "the cluster has no Corefile: its DNS is not CoreDNS, or keeps its configuration elsewhere",
+        ));
     }
     let corefile: Corefile = state.corefile.parse()?;
-    let kinds = kinds(place);
-    let Resolution { asked, outcome } = resolve(&target.host, &conf, &kinds, |name, kind| {
-        corefile.answer(name, kind, state)
+    let Resolution { asked, outcome } = resolve(&name, conf, &kinds(place), |asked, kind| {
+        corefile.answer(asked, kind, state)
     });
-    let asks = Fact::Asks(asked.clone());
+    let all_asked = asked.len();
+    let asks = Fact::Asks(asked);
     match outcome {
         Outcome::Found {
             answered,
@@ -142,17 +164,11 @@ fn by_name(
         } => {
             let deliveries = addresses
                 .iter()
-                .map(|address| deliver(state, origin, *address, target.port, &target.host))
-                .collect::<Result<Vec<_>>>()?;
-            let delivery = any_of(deliveries).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Internal,
-                    format!("resolve {}", target.host),
-                    "no address was found",
-                )
-            })?;
+                .map(|address| deliver(state, origin, *address, target.port, &name));
+            let delivery = any_of(deliveries.collect::<Result<Vec<_>>>()?)
+                .ok_or_else(|| Error::new(ErrorKind::Internal, tried(), "no address was found"))?;
             let reason = reason_by_name(
-                &target.host,
+                &name,
                 &answered,
                 &aliases,
                 &addresses,
@@ -170,40 +186,36 @@ fn by_name(
             Ok(expectation(target, facts, Delivery { reason, ..delivery }))
         }
         Outcome::Failed(failure) => {
-            let reason = Reason::NameDoesNotExist {
-                name: target.host.clone(),
-                failure,
-            };
+            let facts = vec![asks, Fact::DoesNotResolve([failure].into())];
             Ok(unresolved(
                 target,
-                vec![asks, Fact::DoesNotResolve([failure].into())],
-                reason,
+                facts,
+                Reason::NameDoesNotExist { name, failure },
             ))
         }
-        Outcome::Outside { name, aliases } => {
-            let passed_on = aliases.last().unwrap_or(&name).clone();
-            if !is_never_public(&passed_on, state) {
+        Outcome::Outside { names, first } => {
+            if let Some(public) = names.iter().find(|name| !is_never_public(name, state)) {
                 return Err(not_covered(
-                    format!("derive what {} resolves to from {vantage}", target.host),
-                    format!("{passed_on} is passed on to a server outside the cluster"),
+                    tried(),
+                    format!("{public} is passed on to a server outside the cluster"),
                 ));
             }
             // A server outside may fail in a way that ends the walk: then what follows is not asked.
             let mut facts = Vec::new();
-            if asked.last() == Some(&name) {
+            if first + 1 == all_asked {
                 facts.push(asks);
             }
-            facts.push(unknown());
+            facts.push(Fact::DoesNotResolve(UNKNOWN_OUTSIDE.into()));
+            let passed_on = names.into_iter().next().unwrap_or(name);
             Ok(unresolved(
                 target,
                 facts,
                 Reason::NameUnknownUpstream { name: passed_on },
             ))
         }
-        Outcome::NotCovered { plugin } => Err(not_covered(
-            format!("derive what {} resolves to", target.host),
-            format!("CoreDNS's plugin `{plugin}`"),
-        )),
+        Outcome::NotCovered { plugin } => {
+            Err(not_covered(tried(), format!("CoreDNS's plugin `{plugin}`")))
+        }
     }
 }
 

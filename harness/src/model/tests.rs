@@ -2,21 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use proptest::prelude::*;
 use reachmap_wire::{DnsFailure, FailureClass, RouteEntry};
 use rstest::rstest;
 
-use super::{Expectation, Fact, Method, Reason, Vantage, dns::Corefile, expect};
+use super::{Expectation, Fact, Method, Reason, Vantage, expect};
 use crate::{
     ErrorKind,
-    state::{Endpoint, ServiceType, State, TrafficPolicy},
+    state::{ServiceType, State, TrafficPolicy},
 };
 
 fn derive(state: &State, vantage: &str, method: &str) -> Expectation {
     try_derive(state, vantage, method).unwrap()
 }
 
-fn try_derive(state: &State, vantage: &str, method: &str) -> crate::Result<Expectation> {
+pub(super) fn try_derive(state: &State, vantage: &str, method: &str) -> crate::Result<Expectation> {
     expect(
         state,
         &Vantage::find(state, vantage)?,
@@ -30,7 +29,7 @@ fn nginx() -> BTreeSet<String> {
         .into()
 }
 
-fn route(destination: &str, gateway: &str) -> RouteEntry {
+pub(super) fn route(destination: &str, gateway: &str) -> RouteEntry {
     RouteEntry {
         destination: destination.to_owned(),
         gateway: Some(gateway.parse().unwrap()),
@@ -211,7 +210,7 @@ fn a_route_by_way_of_a_node_brings_the_laptop_in(
                 .get_mut("laptop")
                 .unwrap()
                 .routes
-                .push(route(network, gateway))
+                .push(route(network, gateway));
         });
         let expectation = derive(&state, "laptop", method);
         assert_eq!(expectation.reachable, reachable, "{gateway}");
@@ -272,7 +271,7 @@ fn a_deleted_external_name_service_is_a_name_that_does_not_exist() {
     let state = edited(|state| {
         state
             .services
-            .retain(|service| service.kind != ServiceType::ExternalName)
+            .retain(|service| service.kind != ServiceType::ExternalName);
     });
     let expectation = derive(&state, "testpod", "externalname-fqdn");
     assert_eq!(expectation.reason.kind(), "name_does_not_exist");
@@ -328,13 +327,85 @@ fn what_lies_outside_the_state_is_not_guessed() {
 }
 
 #[test]
+fn a_name_that_others_could_publish_is_not_guessed() {
+    let state = edited(|state| {
+        let alias = state
+            .services
+            .iter_mut()
+            .find(|service| service.kind == ServiceType::ExternalName);
+        alias.unwrap().external_name = Some("www.example.com".to_owned());
+    });
+    let error = try_derive(&state, "testpod", "externalname-fqdn").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Missing);
+    assert!(
+        error.to_string().contains("www.example.com. is passed on"),
+        "{error}"
+    );
+    let without = edited(|state| state.corefile.clear());
+    assert_eq!(
+        try_derive(&without, "testpod", "clusterip-fqdn")
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Missing
+    );
+}
+
+#[test]
+fn both_families_of_a_dual_stack_service_are_asked_for_and_served() {
+    let state = edited(|state| {
+        let address = |text: &str| text.parse().unwrap();
+        state
+            .places
+            .get_mut("testpod")
+            .unwrap()
+            .addresses
+            .push(address("fd00:10:244:2::5"));
+        let service = state
+            .services
+            .iter_mut()
+            .find(|service| service.name == "nginx-clusterip-service")
+            .unwrap();
+        service.cluster_ips.push(address("fd00:10:96::a"));
+        let mut endpoint = state
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.service == service.name)
+            .unwrap()
+            .clone();
+        endpoint.address = address("fd00:10:244:1::4");
+        state.endpoints.push(endpoint);
+    });
+    let expectation = derive(&state, "testpod", "clusterip-fqdn");
+    let connects = ["10.96.10.1:80", "[fd00:10:96::a]:80"].map(|text| text.parse().unwrap());
+    assert!(
+        expectation.facts.contains(&Fact::Connects(connects.into())),
+        "{expectation:?}"
+    );
+    assert!(expectation.facts.contains(&Fact::ServedBy(nginx())));
+}
+
+#[test]
+fn a_server_that_is_not_the_clusters_and_comes_first_is_not_guessed() {
+    let state = edited(|state| {
+        let place = state.places.get_mut("worker-1").unwrap();
+        place.resolv_conf = "nameserver 172.18.0.1\nnameserver 10.96.0.10\n".to_owned();
+    });
+    assert_eq!(
+        try_derive(&state, "worker-1", "clusterip-fqdn")
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Missing
+    );
+}
+
+#[test]
 fn no_ready_endpoint_is_a_refused_connection_or_a_name_that_is_gone() {
     let state = edited(|state| {
         state
             .endpoints
             .iter_mut()
             .filter(|endpoint| endpoint.service != "kube-dns")
-            .for_each(|endpoint| endpoint.ready = false)
+            .for_each(|endpoint| endpoint.ready = false);
     });
     let by_address = derive(&state, "testpod", "clusterip-address");
     assert_eq!(by_address.reason.kind(), "no_ready_endpoint");
@@ -410,154 +481,6 @@ fn reasons_read_as_sentences() {
     );
     insta::assert_snapshot!(
         why("testpod-other", "clusterip-short"),
-        @"The cluster's DNS knows nginx-clusterip-service under none of the search domains, and the server outside that it passes the name on to does not know it either."
+        @"The cluster's DNS does not know nginx-clusterip-service itself, and the server outside that it asks does not know it either."
     );
-}
-
-/// Every pair of the example's vantages and methods.
-fn pairs(state: &State) -> Vec<(String, String)> {
-    let methods = Method::all(3);
-    Vantage::all(state)
-        .iter()
-        .flat_map(|vantage| {
-            methods
-                .iter()
-                .map(|method| (vantage.id.clone(), method.id.clone()))
-        })
-        .collect()
-}
-
-fn failing(fact: &Fact) -> bool {
-    matches!(fact, Fact::DoesNotResolve(_) | Fact::DoesNotConnect(_))
-}
-
-/// States that differ from the example in what users change: readiness, policies, addresses, Corefile, routes.
-fn states() -> impl Strategy<Value = State> {
-    let base = prop_oneof![Just(State::example()), Just(State::example_pending())];
-    let readiness = proptest::collection::vec(any::<bool>(), 14);
-    let corefile = prop_oneof![
-        3 => Just(None),
-        1 => Just(Some(("       fallthrough\n    }\n    kubernetes", "    }\n    kubernetes"))),
-        1 => Just(Some(("10.96.10.1 my", "10.244.1.5 my"))),
-        1 => Just(Some(("10.96.10.1 my", "203.0.113.1 my"))),
-        1 => Just(Some(("    kubernetes cluster.local", "    kubernetes other.local"))),
-        1 => Just(Some(("    forward .", "    template ."))),
-        1 => Just(Some((".:53 {", ".:53 {{"))),
-    ];
-    let route = proptest::option::of((
-        0_u8..8,
-        prop_oneof![
-            Just("10.96.0.0/12"),
-            Just("10.244.0.0/16"),
-            Just("0.0.0.0/1")
-        ],
-    ));
-    let gone = proptest::collection::btree_set(0_usize..6, 0..3);
-    (base, readiness, corefile, route, gone, any::<[bool; 3]>()).prop_map(
-        |(mut state, ready, corefile, extra, gone, [internal, external, v6])| {
-            for (endpoint, ready) in state.endpoints.iter_mut().zip(ready) {
-                endpoint.ready = ready;
-            }
-            if let Some((from, to)) = corefile {
-                state.corefile = state.corefile.replace(from, to);
-            }
-            if let Some((last, destination)) = extra {
-                state
-                    .places
-                    .get_mut("laptop")
-                    .unwrap()
-                    .routes
-                    .push(route_to(destination, last));
-            }
-            for service in &mut state.services {
-                if internal {
-                    service.internal_traffic_policy = TrafficPolicy::Local;
-                }
-                if external {
-                    service.external_traffic_policy = TrafficPolicy::Local;
-                }
-            }
-            if v6 {
-                state
-                    .places
-                    .get_mut("testpod")
-                    .unwrap()
-                    .addresses
-                    .push("fd00::5".parse().unwrap());
-            }
-            let mut index = 0;
-            state.services.retain(|_| {
-                index += 1;
-                !gone.contains(&(index - 1))
-            });
-            state
-        },
-    )
-}
-
-fn route_to(destination: &str, last: u8) -> RouteEntry {
-    route(destination, &format!("172.18.0.{last}"))
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn expectations_bear_themselves_out(state in states()) {
-        for (vantage, method) in pairs(&state) {
-            let Ok(expectation) = try_derive(&state, &vantage, &method) else { continue };
-            let facts = &expectation.facts;
-            prop_assert_eq!(facts.iter().any(failing), !expectation.reachable, "{}/{}: {:?}", vantage, method, expectation);
-            let served = facts.iter().any(|fact| matches!(fact, Fact::ServedBy(pods) if !pods.is_empty()));
-            prop_assert_eq!(served, expectation.reachable, "{}/{}: {:?}", vantage, method, expectation);
-            prop_assert!(expectation.why().ends_with('.'));
-        }
-    }
-
-    #[test]
-    fn an_endpoint_that_is_not_ready_changes_nothing(state in states(), which in any::<prop::sample::Index>()) {
-        let mut more = state.clone();
-        let model = which.get(&state.endpoints).clone();
-        more.endpoints.push(Endpoint { address: "10.244.0.99".parse().unwrap(), pod: Some("new".to_owned()), ready: false, ..model });
-        for (vantage, method) in pairs(&state) {
-            match (try_derive(&state, &vantage, &method), try_derive(&more, &vantage, &method)) {
-                (Ok(before), Ok(after)) => prop_assert_eq!(before, after),
-                (Err(before), Err(after)) => prop_assert_eq!(before.to_string(), after.to_string()),
-                (before, after) => prop_assert!(false, "{:?} became {:?}", before, after),
-            }
-        }
-    }
-
-    #[test]
-    fn without_endpoints_no_service_is_in_reach(state in states()) {
-        let mut none = state;
-        none.endpoints.retain(|endpoint| endpoint.service == "kube-dns");
-        for (vantage, method) in pairs(&none) {
-            let Ok(before) = try_derive(&none, &vantage, &method) else { continue };
-            let pod_itself = before.facts.iter().any(|fact| matches!(fact, Fact::ServedBy(pods) if pods.len() == 1));
-            prop_assert!(!before.reachable || pod_itself, "{}/{}: {:?}", vantage, method, before);
-            prop_assert!(!before.reachable || method.starts_with("pod-ip") || method.starts_with("ext"), "{}/{}", vantage, method);
-        }
-    }
-
-    #[test]
-    fn the_answer_never_depends_on_the_order_of_plugins(shuffle in Just((0..4_usize).collect::<Vec<_>>()).prop_shuffle()) {
-        let state = State::example();
-        let plugins = [
-            "    hosts {\n       10.0.0.1 a.test\n       fallthrough\n    }\n",
-            "    kubernetes cluster.local\n",
-            "    forward . 10.0.0.53\n",
-            "    cache 30\n",
-        ];
-        let body: String = shuffle.iter().map(|index| plugins[*index]).collect();
-        let corefile: Corefile = format!(".:53 {{\n{body}}}\n").parse().unwrap();
-        let name = "nginx-clusterip-service.service-type-test.svc.cluster.local";
-        let reference: Corefile = format!(".:53 {{\n{}}}\n", plugins.concat()).parse().unwrap();
-        for name in [name, "a.test", "b.test"] {
-            prop_assert_eq!(
-                corefile.answer(name, super::dns::QuestionKind::A, &state),
-                reference.answer(name, super::dns::QuestionKind::A, &state),
-            );
-        }
-    }
 }

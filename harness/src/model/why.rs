@@ -72,6 +72,7 @@ fn shown(name: &str) -> &str {
 }
 
 impl fmt::Display for Reason {
+    #[expect(clippy::too_many_lines, reason = "one sentence for each reason")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClusterIpByName {
@@ -200,7 +201,7 @@ impl fmt::Display for Reason {
             }
             Self::NameUnknownUpstream { name } => write!(
                 f,
-                "The cluster's DNS knows {} under none of the search domains, and the server outside that it passes the name on to does not know it either.",
+                "The cluster's DNS does not know {} itself, and the server outside that it asks does not know it either.",
                 shown(name)
             ),
             Self::NameDoesNotExist { name, failure } => {

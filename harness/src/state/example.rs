@@ -63,7 +63,15 @@ impl State {
             },
             service_networks: vec![network("10.96.0.0/16")],
             pod_networks: vec![network("10.244.0.0/16")],
-            namespaces: ["default", "kube-system", "metallb-system", NAMESPACE, OTHER_NAMESPACE].map(str::to_owned).into(),
+            namespaces: [
+                "default",
+                "kube-system",
+                "metallb-system",
+                NAMESPACE,
+                OTHER_NAMESPACE,
+            ]
+            .map(str::to_owned)
+            .into(),
             nodes: nodes(),
             services: services(),
             endpoints: endpoints(&pods),
@@ -304,7 +312,7 @@ fn endpoints(pods: &[Pod]) -> Vec<Endpoint> {
             .addresses
             .first()
             .copied()
-            .unwrap_or(address(0, 0, 0, 0)),
+            .unwrap_or_else(|| address(0, 0, 0, 0)),
         ports: [(port_name.to_owned(), port)].into(),
         ready: true,
         pod: Some(pod.name.clone()),

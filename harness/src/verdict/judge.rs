@@ -1,6 +1,6 @@
 //! One observation against one expectation, fact by fact.
 
-use std::{collections::BTreeSet, fmt::Display};
+use std::{collections::BTreeSet, fmt::Display, net::IpAddr};
 
 use reachmap_wire::{
     Connect, FailureClass, Observation, RecordData, Resolve, Respond, RouteOutcome, Step,
@@ -61,26 +61,26 @@ fn step_of(fact: &Fact) -> Step {
 }
 
 /// Where a fact is not borne out: the step, what had to be seen and what was.
-fn parting(fact: &Fact, observation: &Observation) -> Option<(Step, String, String)> {
+type Parting = (Step, String, String);
+
+fn parting(fact: &Fact, observation: &Observation) -> Option<Parting> {
     let resolve = observation.resolve.as_ref();
     match fact {
         Fact::NothingAsked => {
             let asked = resolve.filter(|resolve| !resolve.questions.is_empty())?;
-            Some((
-                Step::Resolve,
-                "no question, since the request names an address".to_owned(),
-                resolve_words(asked),
-            ))
+            let expected = "no question, since the request names an address".to_owned();
+            Some((Step::Resolve, expected, resolve_words(asked)))
         }
         Fact::Asks(names) => {
             let asked = resolve.map(asked_names).unwrap_or_default();
             let expected: Vec<String> = names.iter().map(|name| absolute(name)).collect();
+            let nothing = || "no question at all".to_owned();
+            let observed = if asked.is_empty() {
+                nothing()
+            } else {
+                list(&asked)
+            };
             (asked != expected).then(|| {
-                let observed = if asked.is_empty() {
-                    "no question at all".to_owned()
-                } else {
-                    list(&asked)
-                };
                 (
                     Step::Resolve,
                     format!("questions for {}", list(&expected)),
@@ -92,117 +92,99 @@ fn parting(fact: &Fact, observation: &Observation) -> Option<(Step, String, Stri
             answered,
             aliases,
             addresses,
-        } => {
-            let seen = resolve.is_some_and(|resolve| {
-                resolve.failure.is_none()
-                    && resolve.answered.as_deref().map(absolute).as_deref()
-                        == Some(&absolute(answered))
-                    && resolve.addresses.iter().copied().collect::<BTreeSet<_>>() == *addresses
-                    && aliases_of(resolve, answered)
-                        == aliases
-                            .iter()
-                            .map(|alias| absolute(alias))
-                            .collect::<Vec<_>>()
-            });
-            (!seen).then(|| {
-                let chain = aliases.iter().fold(absolute(answered), |chain, alias| {
-                    format!("{chain} → {}", absolute(alias))
-                });
-                (
-                    Step::Resolve,
-                    format!("{chain} = {}", list(addresses)),
-                    resolve.map_or_else(nothing_asked, resolve_words),
-                )
-            })
-        }
+        } => resolves(resolve, answered, aliases, addresses),
         Fact::DoesNotResolve(ways) => {
-            let failed = resolve
-                .and_then(|resolve| resolve.failure)
-                .is_some_and(|failure| ways.contains(&failure));
-            (!failed).then(|| {
-                let expected = ways
-                    .iter()
+            let failure = resolve.and_then(|resolve| resolve.failure);
+            let expected = || {
+                ways.iter()
                     .map(|way| dns_words(*way))
                     .collect::<Vec<_>>()
-                    .join(", or ");
-                (
-                    Step::Resolve,
-                    expected,
-                    resolve.map_or_else(nothing_asked, resolve_words),
-                )
-            })
+                    .join(", or ")
+            };
+            let observed = || resolve.map_or_else(nothing_asked, resolve_words);
+            (!failure.is_some_and(|failure| ways.contains(&failure)))
+                .then(|| (Step::Resolve, expected(), observed()))
         }
         Fact::Connects(destinations) => {
-            let connect = observation.connect.as_ref();
-            let connected = connect.is_some_and(|connect| {
+            let connected = observation.connect.as_ref().is_some_and(|connect| {
                 connect.failure.is_none() && destinations.contains(&connect.destination)
             });
-            (!connected).then(|| {
-                let step = if connect.is_none() && route_failure(observation).is_some() {
-                    Step::Route
-                } else {
-                    Step::Connect
-                };
-                (
-                    step,
-                    format!("a connection to {}", list(destinations)),
-                    connect_words(observation),
-                )
-            })
+            let at_route = observation.connect.is_none() && route_failure(observation).is_some();
+            let step = if at_route { Step::Route } else { Step::Connect };
+            let expected = || format!("a connection to {}", list(destinations));
+            (!connected).then(|| (step, expected(), connect_words(observation)))
         }
         Fact::DoesNotConnect(ways) => {
             let class = connect_failure(observation);
-            (!class.is_some_and(|class| ways.contains(&class))).then(|| {
-                let expected = ways
-                    .iter()
+            let expected = || {
+                ways.iter()
                     .map(|way| network_words(*way))
                     .collect::<Vec<_>>()
-                    .join(", or ");
-                let observed = if observation.respond.is_some() {
-                    respond_words(observation)
-                } else {
-                    connect_words(observation)
-                };
+                    .join(", or ")
+            };
+            (!class.is_some_and(|class| ways.contains(&class))).then(|| {
                 (
                     Step::Connect,
-                    format!("no connection: {expected}"),
-                    observed,
+                    format!("no connection: {}", expected()),
+                    respond_words(observation),
                 )
             })
         }
         Fact::ServedBy(pods) => {
-            let served = observation.is_reached()
-                && observation
-                    .respond
-                    .as_ref()
-                    .and_then(|respond| respond.served_by.as_ref())
-                    .is_some_and(|pod| pods.contains(pod));
-            (!served).then(|| {
-                (
-                    Step::Respond,
-                    format!("status 200 from {}", one_of(pods)),
-                    respond_words(observation),
-                )
-            })
+            let pod = observation
+                .respond
+                .as_ref()
+                .and_then(|respond| respond.served_by.as_ref());
+            let served = observation.is_reached() && pod.is_some_and(|pod| pods.contains(pod));
+            let expected = || format!("status 200 from {}", one_of(pods));
+            (!served).then(|| (Step::Respond, expected(), respond_words(observation)))
         }
         Fact::SeenAs(addresses) => {
             let seen = observation
                 .respond
                 .as_ref()
                 .and_then(|respond| respond.client_address);
-            (!seen.is_some_and(|address| addresses.contains(&address))).then(|| {
-                let observed = seen.map_or_else(
-                    || "no source address reported".to_owned(),
-                    |address| format!("source address {address}"),
-                );
-                (
-                    Step::Respond,
-                    format!("source address {}", one_of(addresses)),
-                    observed,
+            let words = |what: &str| format!("source address {what}");
+            let observed = || {
+                seen.map_or_else(
+                    || words("not reported"),
+                    |address| words(&address.to_string()),
                 )
-            })
+            };
+            (!seen.is_some_and(|address| addresses.contains(&address)))
+                .then(|| (Step::Respond, words(&one_of(addresses)), observed()))
         }
     }
+}
+
+fn resolves(
+    resolve: Option<&Resolve>,
+    answered: &str,
+    aliases: &[String],
+    addresses: &BTreeSet<IpAddr>,
+) -> Option<Parting> {
+    let aliases: Vec<String> = aliases.iter().map(|alias| absolute(alias)).collect();
+    let seen = resolve.is_some_and(|resolve| {
+        resolve.failure.is_none()
+            && resolve.answered.as_deref().map(absolute) == Some(absolute(answered))
+            && resolve.addresses.iter().copied().collect::<BTreeSet<_>>() == *addresses
+            && aliases_of(resolve, answered) == aliases
+    });
+    (!seen).then(|| {
+        let expected = format!("{} = {}", chain(answered, &aliases), list(addresses));
+        (
+            Step::Resolve,
+            expected,
+            resolve.map_or_else(nothing_asked, resolve_words),
+        )
+    })
+}
+
+/// A name and the aliases that follow it.
+fn chain(answered: &str, aliases: &[String]) -> String {
+    aliases.iter().fold(absolute(answered), |chain, alias| {
+        format!("{chain} → {alias}")
+    })
 }
 
 /// The names asked for, each once for all its record types and servers.

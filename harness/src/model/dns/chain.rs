@@ -150,7 +150,13 @@ pub(super) fn falls_through(plugin: &Plugin, name: &str) -> bool {
 ///
 /// Without `fallthrough`, every name of its zones that it does not know is SERVFAIL: it has no SOA record to say
 /// NXDOMAIN with (<https://github.com/coredns/coredns/blob/master/plugin/hosts/hosts.go>).
-fn hosts(block: &ServerBlock, plugin: &Plugin, name: &str, kind: QuestionKind, state: &State) -> Option<Answer> {
+fn hosts(
+    block: &ServerBlock,
+    plugin: &Plugin,
+    name: &str,
+    kind: QuestionKind,
+    state: &State,
+) -> Option<Answer> {
     let zones = zones(plugin.arguments.get(1..).unwrap_or_default(), block);
     longest_zone(name, zones.iter().map(String::as_str))?;
     let mut known = false;
@@ -182,7 +188,9 @@ fn hosts(block: &ServerBlock, plugin: &Plugin, name: &str, kind: QuestionKind, s
     }
     // The plugin also reads a file: the one that is named, else its pod's `/etc/hosts`, which the kubelet writes.
     if !plugin.arguments.is_empty() || is_in_kubelets_hosts(name, state) {
-        return Some(Answer::NotCovered { plugin: "hosts (file)".to_owned() });
+        return Some(Answer::NotCovered {
+            plugin: "hosts (file)".to_owned(),
+        });
     }
     if falls_through(plugin, name) {
         None
@@ -203,7 +211,11 @@ fn is_in_kubelets_hosts(name: &str, state: &State) -> bool {
         "ip6-allrouters",
     ];
     let label = name.strip_suffix('.').unwrap_or(name);
-    ALWAYS.contains(&label) || state.pods.iter().any(|pod| pod.namespace == "kube-system" && pod.name == label)
+    ALWAYS.contains(&label)
+        || state
+            .pods
+            .iter()
+            .any(|pod| pod.namespace == "kube-system" && pod.name == label)
 }
 
 /// The `forward` plugin: `None` if the name is not in the zone that it forwards.

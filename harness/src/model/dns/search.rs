@@ -126,10 +126,10 @@ pub enum Outcome {
     Failed(DnsFailure),
     /// Some of the questions are for servers outside the cluster, which decide.
     Outside {
-        /// The first name that was passed on.
-        name: String,
-        /// The aliases that lead out of the cluster, if it was they that did.
-        aliases: Vec<String>,
+        /// The names that are passed on, in order: those asked for, or the aliases that they lead to.
+        names: Vec<String>,
+        /// The place of the first of them in the order of questions, from 0.
+        first: usize,
     },
     /// The model cannot say.
     NotCovered {
@@ -151,7 +151,7 @@ pub fn resolve(
     let mut asked = Vec::new();
     let as_is_first = name.ends_with('.') || name.matches('.').count() >= conf.ndots;
     let mut failures = Vec::new();
-    let mut outside = None;
+    let mut outside: Vec<(usize, String)> = Vec::new();
     for full_name in walk(name, conf) {
         asked.push(full_name.clone());
         let mut found = (Vec::new(), BTreeSet::new(), None);
@@ -174,7 +174,8 @@ pub fn resolve(
                     };
                 }
                 Answer::Forwarded { aliases } => {
-                    outside.get_or_insert((full_name.clone(), aliases));
+                    let passed_on = aliases.last().unwrap_or(&full_name).clone();
+                    outside.push((asked.len() - 1, passed_on));
                     failure = failure.or(Some(DnsFailure::NxDomain));
                 }
                 // One family's NODATA does not hide that the name exists.
@@ -215,8 +216,11 @@ pub fn resolve(
             break;
         }
     }
-    let outcome = match outside {
-        Some((name, aliases)) => Outcome::Outside { name, aliases },
+    let outcome = match outside.first() {
+        Some((first, _)) => Outcome::Outside {
+            first: *first,
+            names: outside.iter().map(|(_, name)| name.clone()).collect(),
+        },
         None => Outcome::Failed(final_failure(&failures, as_is_first)),
     };
     Resolution { asked, outcome }

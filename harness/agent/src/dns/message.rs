@@ -1,0 +1,237 @@
+//! DNS messages: questions made, answers read. Pure: no I/O.
+
+use std::net::IpAddr;
+
+use hickory_proto::{
+    op::{Edns, Message, MessageType, Query, ResponseCode},
+    rr::{Name, RData, RecordType},
+};
+use reachmap_wire::{DnsFailure, QuestionKind, Record, RecordData};
+
+/// What glibc asks for with `edns0`: its `RESOLV_EDNS_BUFFER_SIZE`.
+const EDNS_PAYLOAD: u16 = 1200;
+
+/// No CNAME chain is followed further: it is a loop.
+const CHAIN_LIMIT: usize = 16;
+
+/// A question ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+    id: u16,
+    query: Query,
+}
+
+/// An answer that belongs to its question.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Its code by name: `NOERROR`.
+    pub(crate) rcode: String,
+    /// The answer section.
+    pub(crate) records: Vec<Record>,
+    /// The failure that the code and the section amount to.
+    pub(crate) failure: Option<DnsFailure>,
+    /// It did not fit, and should be asked for by TCP.
+    pub(crate) truncated: bool,
+}
+
+/// What bytes turned out to be.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// The answer.
+    Answer(Answer),
+    /// An answer to something else: stale, or forged.
+    Stray,
+    /// Not a DNS message.
+    Malformed,
+}
+
+impl Asked {
+    /// A question with a random id; `None` if `name` cannot stand in a message (RFC 1035 section 2.3.4).
+    pub(crate) fn new(name: &str, kind: QuestionKind, edns: bool) -> Option<Self> {
+        let kind = match kind {
+            QuestionKind::A => RecordType::A,
+            QuestionKind::Aaaa => RecordType::AAAA,
+        };
+        let query = Query::query(Name::from_ascii(name).ok()?, kind);
+        let mut message = Message::query();
+        message.metadata.recursion_desired = true;
+        message.add_query(query.clone());
+        if edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(EDNS_PAYLOAD);
+            message.set_edns(edns);
+        }
+        Some(Self {
+            bytes: message.to_vec().ok()?,
+            id: message.metadata.id,
+            query,
+        })
+    }
+
+    /// Reads what came back.
+    pub(crate) fn read(&self, bytes: &[u8]) -> Received {
+        let Ok(message) = Message::from_vec(bytes) else {
+            return Received::Malformed;
+        };
+        let ours = message.metadata.id == self.id
+            && message.metadata.message_type == MessageType::Response
+            && message.queries.as_slice() == std::slice::from_ref(&self.query);
+        if !ours {
+            return Received::Stray;
+        }
+        let records: Vec<Record> = message.answers.iter().map(record).collect();
+        let code = message.metadata.response_code;
+        let failure = match code {
+            ResponseCode::NoError if records.is_empty() => Some(DnsFailure::NoData),
+            ResponseCode::NoError => None,
+            ResponseCode::NXDomain => Some(DnsFailure::NxDomain),
+            ResponseCode::ServFail => Some(DnsFailure::ServFail),
+            ResponseCode::Refused | ResponseCode::NotImp => Some(DnsFailure::Refused),
+            _ => Some(DnsFailure::Malformed),
+        };
+        Received::Answer(Answer {
+            rcode: rcode(code),
+            records,
+            failure,
+            truncated: message.metadata.truncation,
+        })
+    }
+}
+
+/// The addresses that `records` give for `name`, along its CNAMEs, in the order of the answer.
+///
+/// An address of a name that is not on the chain is not `name`'s.
+pub(crate) fn addresses(name: &str, records: &[Record]) -> Vec<IpAddr> {
+    let mut current = name;
+    for _ in 0..CHAIN_LIMIT {
+        let alias = records.iter().find_map(|record| match &record.data {
+            RecordData::Cname(target) if record.name.eq_ignore_ascii_case(current) => Some(target),
+            _ => None,
+        });
+        match alias {
+            Some(target) => current = target,
+            None => break,
+        }
+    }
+    records
+        .iter()
+        .filter(|record| record.name.eq_ignore_ascii_case(current))
+        .filter_map(|record| match record.data {
+            RecordData::Address(address) => Some(address),
+            _ => None,
+        })
+        .collect()
+}
+
+fn record(record: &hickory_proto::rr::Record) -> Record {
+    let data = match &record.data {
+        RData::A(address) => RecordData::Address(IpAddr::V4(address.0)),
+        RData::AAAA(address) => RecordData::Address(IpAddr::V6(address.0)),
+        RData::CNAME(target) => RecordData::Cname(target.0.to_ascii()),
+        other => RecordData::Other(format!("{} {other}", record.record_type())),
+    };
+    Record {
+        name: record.name.to_ascii(),
+        ttl: record.ttl,
+        data,
+    }
+}
+
+/// The mnemonics of the IANA registry "DNS RCODEs".
+fn rcode(code: ResponseCode) -> String {
+    match u16::from(code) {
+        0 => "NOERROR".to_owned(),
+        1 => "FORMERR".to_owned(),
+        2 => "SERVFAIL".to_owned(),
+        3 => "NXDOMAIN".to_owned(),
+        4 => "NOTIMP".to_owned(),
+        5 => "REFUSED".to_owned(),
+        number => format!("RCODE{number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(name: &str, address: &str) -> Record {
+        Record {
+            name: name.to_owned(),
+            ttl: 5,
+            data: RecordData::Address(address.parse().unwrap()),
+        }
+    }
+
+    fn alias(name: &str, target: &str) -> Record {
+        Record {
+            name: name.to_owned(),
+            ttl: 5,
+            data: RecordData::Cname(target.to_owned()),
+        }
+    }
+
+    #[test]
+    fn addresses_are_those_at_the_end_of_the_chain() {
+        let records = [
+            address("c.", "10.0.0.1"),
+            alias("A.", "b."),
+            alias("b.", "c."),
+            address("c.", "10.0.0.2"),
+            address("stranger.", "10.0.0.3"),
+        ];
+        assert_eq!(
+            addresses("a.", &records),
+            ["10.0.0.1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_chain_that_loops_has_no_addresses() {
+        assert!(addresses("a.", &[alias("a.", "b."), alias("b.", "a.")]).is_empty());
+    }
+
+    #[test]
+    fn only_the_answer_to_this_very_question_counts() {
+        let asked = Asked::new("web.shop.", QuestionKind::A, false).unwrap();
+        let mut reply = Message::from_vec(&asked.bytes).unwrap().into_response();
+        assert!(
+            matches!(asked.read(&asked.bytes), Received::Stray),
+            "a question is no answer"
+        );
+        assert!(matches!(
+            asked.read(&reply.to_vec().unwrap()),
+            Received::Answer(_)
+        ));
+        reply.metadata.id ^= 1;
+        assert!(
+            matches!(asked.read(&reply.to_vec().unwrap()), Received::Stray),
+            "another id"
+        );
+        reply.metadata.id ^= 1;
+        reply.queries[0].set_name(Name::from_ascii("web.other.").unwrap());
+        assert!(
+            matches!(asked.read(&reply.to_vec().unwrap()), Received::Stray),
+            "another name"
+        );
+        assert!(matches!(asked.read(b"hello"), Received::Malformed));
+    }
+
+    #[test]
+    fn a_name_that_fits_no_message_cannot_be_asked() {
+        assert!(Asked::new(&format!("{}.", "a".repeat(64)), QuestionKind::A, false).is_none());
+        assert!(Asked::new("a..b.", QuestionKind::A, false).is_none());
+    }
+
+    #[test]
+    fn edns_is_sent_only_if_configured() {
+        let size = |edns| {
+            Asked::new("web.", QuestionKind::Aaaa, edns)
+                .unwrap()
+                .bytes
+                .len()
+        };
+        assert_eq!(size(true), size(false) + 11);
+    }
+}

@@ -1,0 +1,287 @@
+//! The command line, as a library: another repository's xtask is ten lines around [`Cli`].
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    Context as _, Error, ErrorKind, Result,
+    plan::EnvironmentOptions,
+    session::{run, suite::Suite},
+};
+
+mod cluster;
+mod machine;
+
+/// The command line, with the suites that `e2e` can run.
+///
+/// ```no_run
+/// use reachmap::{cli::Cli, session::suite::Suite};
+/// fn main() -> std::process::ExitCode {
+///     Cli::new().suite(Suite::new("access", "my-suites")).main()
+/// }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Cli {
+    suites: Vec<Suite>,
+}
+
+/// Proves on a real Kubernetes cluster who can reach a Service, by which way, and why.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the environment, run the suites, write the reports, and clean up.
+    E2e(E2eArguments),
+    /// Make the environment and keep it for later runs.
+    Up(EnvironmentArguments),
+    /// Show what is there: engine, clusters, leases, journaled edits.
+    Status(HomeArguments),
+    /// Run kubectl against a kept cluster.
+    Kubectl(KubectlArguments),
+    /// Open a shell at a vantage, or run a command there.
+    Shell(ShellArguments),
+    /// Export the logs of a kept cluster's nodes and pods.
+    Logs(LogsArguments),
+    /// Delete a kept cluster, and the engine if nothing else uses it.
+    Down(ChosenCluster),
+    /// Put back and remove everything of ours that no live run owns.
+    Gc(GcArguments),
+    /// Say what this machine can do, and what `auto` would choose.
+    Doctor(HomeArguments),
+    /// Look after what was built and kept.
+    Cache(CacheArguments),
+    /// Measure.
+    Bench(BenchArguments),
+}
+
+/// What `e2e` takes.
+#[derive(Debug, Args)]
+pub struct E2eArguments {
+    /// The environment.
+    #[command(flatten)]
+    pub environment: EnvironmentOptions,
+    /// The suites to run (default: those that need not be named).
+    #[arg(long, value_delimiter = ',', value_name = "SUITE")]
+    pub suite: Vec<String>,
+    /// Only cells that match, as `stage/vantage/method` with `*`; `,` is or, a leading `!` is not.
+    #[arg(long, value_name = "FILTER")]
+    pub only: Option<String>,
+    /// Print the cells that would be probed, one per line, and touch nothing.
+    #[arg(long, conflicts_with = "plan")]
+    pub list: bool,
+    /// Print what would be done, and how long it should take, and touch nothing.
+    #[arg(long)]
+    pub plan: bool,
+    /// Make a new cluster even if a kept one would do.
+    #[arg(long)]
+    pub fresh: bool,
+    /// Keep the cluster after the run.
+    #[arg(long)]
+    pub keep: bool,
+    /// Where reports go (default: target/reachmap).
+    #[arg(long, value_name = "DIR")]
+    pub report_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct EnvironmentArguments {
+    #[command(flatten)]
+    environment: EnvironmentOptions,
+    /// Make a new cluster even if a kept one would do.
+    #[arg(long)]
+    fresh: bool,
+}
+
+#[derive(Debug, Args)]
+struct HomeArguments {
+    /// Where everything is kept that outlives a run (default: reachmap in the XDG cache directory).
+    #[arg(long, env = "REACHMAP_CACHE", value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ChosenCluster {
+    #[command(flatten)]
+    home: HomeArguments,
+    /// The cluster (default: the only one there is).
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct KubectlArguments {
+    #[command(flatten)]
+    cluster: ChosenCluster,
+    /// What kubectl gets.
+    #[arg(last = true, required = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ShellArguments {
+    #[command(flatten)]
+    cluster: ChosenCluster,
+    /// Where: testpod, testpod-other, worker-1, control-plane, laptop …
+    vantage: String,
+    /// What to run there (default: a shell).
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct LogsArguments {
+    #[command(flatten)]
+    cluster: ChosenCluster,
+    /// Where to (default: target/reachmap/logs).
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct GcArguments {
+    #[command(flatten)]
+    home: HomeArguments,
+    /// Kept clusters too.
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Args)]
+struct CacheArguments {
+    #[command(subcommand)]
+    command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CacheCommand {
+    /// List what is kept, how large it is and when it was last used.
+    List(HomeArguments),
+    /// Remove what today's recipes do not use.
+    Prune(HomeArguments),
+    /// Build everything that a run needs, and run nothing.
+    Warm(EnvironmentArguments),
+}
+
+#[derive(Debug, Args)]
+struct BenchArguments {
+    #[command(subcommand)]
+    command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// HTTP probes a second through one agent, against the cost of one exec'd curl.
+    Probes(ProbesArguments),
+    /// The boot's time line, step by step, in a new cluster.
+    Boot(EnvironmentArguments),
+}
+
+#[derive(Debug, Args)]
+struct ProbesArguments {
+    #[command(flatten)]
+    environment: EnvironmentOptions,
+    /// How many probes.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: u32,
+    /// How many of them side by side.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=512))]
+    in_flight: u32,
+}
+
+impl Cli {
+    /// A command line without suites.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a suite that `e2e` can run.
+    pub fn suite(mut self, suite: Suite) -> Self {
+        self.suites.push(suite);
+        self
+    }
+
+    /// Parses the process's arguments, does what they say, and returns the documented exit code.
+    ///
+    /// 0: all as expected. 1: a cell is not as expected. 2: wrong options. 3: the environment could not be
+    /// made. 4: a defect of Reachmap. 130: interrupted.
+    pub fn main(self) -> ExitCode {
+        let arguments = Arguments::parse();
+        match self.dispatch(arguments.command) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => {
+                print_error(&error);
+                ExitCode::from(error.kind().exit_code())
+            }
+        }
+    }
+
+    fn dispatch(&self, command: Command) -> Result<u8> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .tried(ErrorKind::Environment, || "start the async runtime")?;
+        runtime.block_on(async {
+            match command {
+                Command::E2e(arguments) => run::e2e(&self.suites, arguments).await,
+                Command::Up(arguments) => cluster::up(arguments).await,
+                Command::Status(arguments) => cluster::status(&arguments).await,
+                Command::Kubectl(arguments) => cluster::kubectl(&arguments),
+                Command::Shell(arguments) => cluster::shell(&arguments),
+                Command::Logs(arguments) => cluster::logs(&arguments),
+                Command::Down(arguments) => cluster::down(&arguments).await,
+                Command::Gc(arguments) => cluster::gc(&arguments).await,
+                Command::Doctor(arguments) => machine::doctor(&arguments),
+                Command::Cache(arguments) => machine::cache(arguments.command).await,
+                Command::Bench(arguments) => match arguments.command {
+                    BenchCommand::Probes(arguments) => machine::bench_probes(arguments).await,
+                    BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,
+                },
+            }
+        })
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the command line speaks to its user")]
+fn print_error(error: &Error) {
+    eprintln!("error: {error}");
+    if let Some(hint) = error.hint_text() {
+        eprintln!("{hint}");
+    }
+}
+
+/// Prints a result to standard output.
+#[expect(clippy::print_stdout, reason = "the command line speaks to its user")]
+pub(crate) fn say(text: impl std::fmt::Display) {
+    println!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_that_exclude_each_other_are_refused() {
+        for arguments in [
+            vec!["xtask", "e2e", "--list", "--plan"],
+            vec!["xtask", "e2e", "--context", "kind"],
+            vec!["xtask", "e2e", "--kubeconfig", "f", "--name", "n"],
+            vec!["xtask", "e2e", "--workers", "0"],
+        ] {
+            assert!(Arguments::try_parse_from(&arguments).is_err(), "{arguments:?}");
+        }
+    }
+}

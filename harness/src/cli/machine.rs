@@ -1,0 +1,119 @@
+//! The commands about this machine: what it can do, what is cached, how fast it is.
+
+use super::{CacheCommand, EnvironmentArguments, HomeArguments, ProbesArguments, say};
+use crate::{
+    Error, ErrorKind, Result,
+    environment::{self, Environment, images, open_home, release, workloads::NAMESPACE},
+    home::Home,
+    model::Target,
+    probe::{
+        AgentBinary,
+        bench::{self, BenchResult},
+    },
+    progress::{Progress, StepTime},
+    session::{
+        directory::RunDirectory,
+        interrupt::guarded,
+        run::{blocking, show},
+    },
+};
+
+/// How many exec'd curls are timed, one after the other: enough for a mean.
+const CURLS: usize = 20;
+
+pub(super) fn doctor(arguments: &HomeArguments) -> Result<u8> {
+    let home = Home::chosen(arguments.cache_dir.as_deref())?;
+    say(environment::engine::Facts::learn().decide(crate::plan::EngineChoice::Auto)?.1);
+    let _ = home;
+    Ok(0)
+}
+
+pub(super) async fn cache(command: CacheCommand) -> Result<u8> {
+    match command {
+        CacheCommand::List(arguments) => {
+            let home = Home::chosen(arguments.cache_dir.as_deref())?;
+            for entry in images::store::list(&home)? {
+                let used = entry.used.and_then(|time| jiff::Timestamp::try_from(time).ok());
+                let used = used.map_or_else(|| "never used".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M").to_string());
+                say(format!("{:<36} {:>7} MiB  {used}", entry.name, entry.bytes >> 20));
+            }
+            Ok(0)
+        }
+        CacheCommand::Prune(arguments) => {
+            let home = Home::chosen(arguments.cache_dir.as_deref())?;
+            for name in images::store::prune(&home, &images::packages::current_recipes()?)? {
+                say(format!("removed {name}"));
+            }
+            Ok(0)
+        }
+        CacheCommand::Warm(arguments) => warm(arguments).await,
+    }
+}
+
+async fn warm(arguments: EnvironmentArguments) -> Result<u8> {
+    let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    let run = RunDirectory::create(None)?;
+    let progress = Progress::new(show(), run.path.join("logs"));
+    let made = guarded(async {
+        let hold = environment::engine::hold(&home)?;
+        let made = environment::prepare(&arguments.environment, &home, &progress).await?;
+        let (home, progress) = (home.clone(), progress.clone());
+        blocking(move || AgentBinary::find_or_build(&home, &progress)).await?;
+        drop(hold);
+        Ok(made)
+    })
+    .await;
+    release(&home, false, &progress).await?;
+    say(format!("ready: {}", made?.1.node));
+    Ok(0)
+}
+
+pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
+    let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    let run = RunDirectory::create(None)?;
+    let progress = Progress::new(show(), run.path.join("logs"));
+    let body = async {
+        let agent = {
+            let (home, progress) = (home.clone(), progress.clone());
+            blocking(move || AgentBinary::find_or_build(&home, &progress)).await?
+        };
+        let environment = Environment::up(&arguments.environment, false, false, &home, &run.id, &progress).await?;
+        let target = Target { host: format!("nginx-clusterip-service.{NAMESPACE}"), port: 80 };
+        let prober = environment.agent("testpod", &agent).await?;
+        let (count, in_flight) = (arguments.count as usize, arguments.in_flight as usize);
+        let probes = bench::bench(&prober, &target, count, in_flight).await?;
+        let url = format!("http://{target}/");
+        let curl = bench::exec_cost(environment.client(), NAMESPACE, "testpod", &url, CURLS).await?;
+        Ok((probes, curl))
+    };
+    let measured = guarded(body).await;
+    release(&home, false, &progress).await?;
+    let (probes, curl) = measured?;
+    for (what, BenchResult { count, seconds, per_second, p50_us, p99_us, .. }) in
+        [("through one agent", &probes), ("one exec'd curl each", &curl)]
+    {
+        say(format!("{what:<21} {count:>6} in {seconds:6.2} s: {per_second:8.1} a second, p50 {p50_us} µs, p99 {p99_us} µs"));
+    }
+    say(format!("ratio                 {:.0}", probes.per_second / curl.per_second));
+    for BenchResult { count, failures, first_failure, .. } in [probes, curl] {
+        if failures > 0 {
+            let cause = format!("{failures} of {count} failed; first: {}", first_failure.unwrap_or_default());
+            return Err(Error::new(ErrorKind::Environment, "measure probes", cause));
+        }
+    }
+    Ok(0)
+}
+
+pub(super) async fn bench_boot(arguments: EnvironmentArguments) -> Result<u8> {
+    let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    let run = RunDirectory::create(None)?;
+    let progress = Progress::new(show(), run.path.join("logs"));
+    let up = guarded(Environment::up(&arguments.environment, true, false, &home, &run.id, &progress)).await;
+    let timeline = progress.timeline();
+    drop(up?);
+    release(&home, false, &progress).await?;
+    for StepTime { title, start_seconds, seconds, .. } in timeline {
+        say(format!("{start_seconds:7.1}s  +{seconds:6.1}s  {title}"));
+    }
+    Ok(0)
+}

@@ -1,0 +1,260 @@
+//! A private Docker engine in mount, network, pid, ipc and uts namespaces of its own, from Debian packages.
+//!
+//! Its network has no uplink: nothing that runs in it can reach, or be reached from, anything else.
+//! Its first process is written down, with its start time, before it does anything; when that process
+//! is ended, the kernel ends everything in the engine and takes the mounts and the network away.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    Context as _, Error, ErrorKind, Result,
+    command::{self, Command},
+    environment::images::packages,
+    home::{Home, write_atomically},
+    process::{ProcessId, boot_id},
+    progress::Progress,
+};
+
+/// Where the home is seen inside the engine.
+const INSIDE: &str = "/reachmap";
+const START: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/engine/start.sh"));
+
+/// Several kubelets on one kernel need more than its default of 128 (kind's known issues, "too many open files").
+const LIMITS: [(&str, u64); 2] = [("fs/inotify/max_user_instances", 8192), ("fs/inotify/max_user_watches", 524_288)];
+
+/// A private engine that runs.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    home: Home,
+    init: ProcessId,
+}
+
+impl Sandbox {
+    /// The engine of `home`, if it runs.
+    pub fn running(home: &Home) -> Option<Self> {
+        let state = home.engine();
+        if fs::read_to_string(state.join("boot")).ok()? != boot_id() {
+            return None;
+        }
+        let recorded = fs::read_to_string(state.join("init")).ok()?;
+        let (pid, start) = recorded.trim().split_once(' ')?;
+        let init = ProcessId { pid: pid.parse().ok()?, start: start.parse().ok()? };
+        init.is_alive().then(|| Self { home: home.clone(), init })
+    }
+
+    /// The engine of `home`, started if it does not run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] with the end of its log if it does not answer.
+    pub fn start(home: &Home, progress: &Progress) -> Result<Self> {
+        let root = packages::engine_root(home, progress)?;
+        let _lock = home.lock("engine", progress)?;
+        if let Some(sandbox) = Self::running(home) {
+            if sandbox.answers().is_ok() {
+                return Ok(sandbox);
+            }
+            sandbox.end()?;
+        }
+        let step = progress.step("Start the private engine", Some(Duration::from_secs(3)));
+        let state = home.engine();
+        fs::create_dir_all(&state).tried(ErrorKind::Storage, || format!("create {}", state.display()))?;
+        Self::sweep(home)?;
+        raise_limits(&state)?;
+        write_atomically(&state.join("boot"), boot_id().as_bytes())?;
+        let script = state.join("start.sh");
+        write_atomically(&script, START.as_bytes())?;
+        let log = state.join("engine.log");
+        let log_file = fs::File::create(&log).tried(ErrorKind::Storage, || format!("write {}", log.display()))?;
+        let errors = log_file.try_clone().tried(ErrorKind::Storage, || format!("write {}", log.display()))?;
+        // `setsid --fork`: it outlives this run, and a kill of this run's process group does not reach it.
+        std::process::Command::new("setsid")
+            .args(["--fork", "unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "bash"])
+            .args([&script, &root, home.root(), &state])
+            .arg(cgroup(home))
+            .env_remove("DOCKER_HOST")
+            .stdin(std::process::Stdio::null())
+            .stdout(log_file)
+            .stderr(errors)
+            .status()
+            .tried(ErrorKind::Environment, || "start the private engine")?;
+        let deadline = Duration::from_secs(60);
+        let started = command::poll("see the private engine answer", deadline, || {
+            Ok(match Self::running(home) {
+                Some(sandbox) => sandbox.answers().map(|()| sandbox).map_err(|error| error.to_string()),
+                None => Err("it has not written down its first process".to_owned()),
+            })
+        });
+        let sandbox = started.map_err(|error| error.hint(format!("Its log is {}: {}", log.display(), log_end(&log))))?;
+        step.done();
+        Ok(sandbox)
+    }
+
+    /// Ends the engine of `home` and everything in it, unless a run uses it. Says whether there was one to end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadline`] if it does not end.
+    pub fn stop_if_unused(home: &Home, progress: &Progress) -> Result<bool> {
+        let _lock = home.lock("engine", progress)?;
+        let Some(_unused) = home.try_lock("engine-use")? else { return Ok(false) };
+        let running = Self::running(home);
+        if let Some(sandbox) = &running {
+            sandbox.end()?;
+        }
+        Self::sweep(home)?;
+        Ok(running.is_some())
+    }
+
+    /// A command that runs inside the engine's namespaces and root file system.
+    pub fn command(&self, command: Command) -> Command {
+        let mut inside = Command {
+            program: "nsenter".to_owned(),
+            args: ["--target", &self.init.pid.to_string(), "--mount", "--net", "--pid", "--ipc", "--uts", "--root", "--wd=/", "--", "env"]
+                .map(ToOwned::to_owned)
+                .to_vec(),
+            env: BTreeMap::new(),
+            ..command.clone()
+        };
+        // The host's environment means nothing in there.
+        inside.args.extend(["-i", "HOME=/root", "LANG=C.UTF-8"].map(ToOwned::to_owned));
+        inside.args.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+        if let Ok(term) = std::env::var("TERM") {
+            inside.args.push(format!("TERM={term}"));
+        }
+        inside.args.extend(command.env.iter().map(|(name, value)| format!("{name}={value}")));
+        inside.args.push(command.program);
+        inside.args.extend(command.args);
+        inside
+    }
+
+    /// The engine's network namespace.
+    pub fn network_namespace(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.init.pid))
+    }
+
+    /// The engine's root directory, as it is seen from outside.
+    pub fn root(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.init.pid))
+    }
+
+    /// A path below the home, as it is seen in the engine.
+    pub fn inside(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(self.home.root()).map_or_else(|_| path.to_owned(), |below| Path::new(INSIDE).join(below))
+    }
+
+    fn answers(&self) -> Result<()> {
+        self.command(Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]))
+            .deadline(Duration::from_secs(10))
+            .run()
+            .map(drop)
+    }
+
+    fn end(&self) -> Result<()> {
+        let pid = i32::try_from(self.init.pid).ok().and_then(rustix::process::Pid::from_raw);
+        let Some(pid) = pid.filter(|_| self.init.is_alive()) else { return Ok(()) };
+        // Asked first, so that the engine can write down what it has; it has nothing running by now.
+        let ended = |signal, deadline| {
+            let _ = rustix::process::kill_process(pid, signal);
+            command::poll("end the private engine", deadline, || {
+                Ok(if self.init.is_alive() { Err(format!("process {} lives", self.init.pid)) } else { Ok(()) })
+            })
+        };
+        ended(rustix::process::Signal::TERM, Duration::from_secs(15))
+            .or_else(|_| ended(rustix::process::Signal::KILL, Duration::from_secs(10)))
+    }
+
+    /// Takes away what an engine that has ended leaves: its control groups, its record, the limits that it raised.
+    fn sweep(home: &Home) -> Result<()> {
+        let state = home.engine();
+        remove_cgroups(&cgroup(home));
+        restore_limits(&state)?;
+        for name in ["init", "boot"] {
+            match fs::remove_file(state.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::from_source(ErrorKind::Storage, format!("remove the engine's record {name}"), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The engine's control group: one per home, so that two homes' engines do not mix.
+fn cgroup(home: &Home) -> String {
+    use sha2::Digest as _;
+    let hash = sha2::Sha256::digest(home.root().as_os_str().as_encoded_bytes());
+    format!("/reachmap-{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
+}
+
+fn remove_cgroups(cgroup: &str) {
+    fn remove(dir: &Path) {
+        if let Ok(entries) = fs::read_dir(dir) {
+            for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+                remove(&entry.path());
+            }
+        }
+        // A group that still holds a process stays, and is removed the next time.
+        let _ = fs::remove_dir(dir);
+    }
+    let name = cgroup.trim_start_matches('/');
+    let base = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
+    for dir in std::iter::once(base.to_owned()).chain(hierarchies).map(|dir| dir.join(name)).filter(|dir| dir.is_dir()) {
+        remove(&dir);
+    }
+}
+
+/// Raises the kernel's limits where they are too low, after writing down what they were.
+fn raise_limits(state: &Path) -> Result<()> {
+    let record = state.join("limits.json");
+    let mut old: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, wanted) in LIMITS {
+        let now = read_limit(name)?;
+        if now < wanted {
+            old.insert(name.to_owned(), now);
+        }
+    }
+    if old.is_empty() {
+        return Ok(());
+    }
+    write_atomically(&record, &serde_json::to_vec(&old).tried(ErrorKind::Internal, || "write down the limits")?)?;
+    for (name, wanted) in LIMITS.iter().filter(|(name, _)| old.contains_key(*name)) {
+        write_limit(name, *wanted)?;
+    }
+    Ok(())
+}
+
+fn restore_limits(state: &Path) -> Result<()> {
+    let record = state.join("limits.json");
+    let Ok(text) = fs::read_to_string(&record) else { return Ok(()) };
+    let old: BTreeMap<String, u64> =
+        serde_json::from_str(&text).tried(ErrorKind::Internal, || format!("understand {}", record.display()))?;
+    for (name, before) in old {
+        // Only what is still as we set it: somebody else may have raised it further.
+        if LIMITS.iter().any(|(ours, wanted)| *ours == name && read_limit(&name).is_ok_and(|now| now == *wanted)) {
+            write_limit(&name, before)?;
+        }
+    }
+    fs::remove_file(&record).tried(ErrorKind::Storage, || format!("remove {}", record.display()))
+}
+
+fn read_limit(name: &str) -> Result<u64> {
+    let path = Path::new("/proc/sys").join(name);
+    command::read_text(&path)?.trim().parse().tried(ErrorKind::Environment, || format!("understand {}", path.display()))
+}
+
+fn write_limit(name: &str, value: u64) -> Result<()> {
+    let path = Path::new("/proc/sys").join(name);
+    fs::write(&path, value.to_string()).tried(ErrorKind::Environment, || format!("set {} to {value}", path.display()))
+}
+
+fn log_end(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join(" | ")
+}

@@ -1,0 +1,277 @@
+//! Built artifacts, by the hash of their inputs: made once, complete or not there, safe against
+//! two runs at once and against a kill in the middle.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Context as _, Error, ErrorKind, Result,
+    home::Home,
+    progress::{Progress, Step},
+};
+
+/// What an artifact is made of: its name, and the hash of everything that goes into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// Its name, such as `coredns`.
+    pub name: String,
+    /// What it is called in the progress view.
+    pub title: String,
+    /// How long it usually takes to make.
+    pub expected: Duration,
+    /// The first twelve hexadecimal digits of the SHA-256 of its inputs.
+    pub hash: String,
+}
+
+/// An artifact that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its directory's name: the recipe's name and hash.
+    pub name: String,
+    /// How many bytes it takes.
+    pub bytes: u64,
+    /// When it was last used.
+    pub used: Option<SystemTime>,
+}
+
+impl Recipe {
+    /// The recipe for `name` made of `inputs`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use reachmap::environment::images::store::Recipe;
+    /// let one = Recipe::new("pause", "Compile pause", Duration::from_secs(1), ["int main(){}", "-static"]);
+    /// let two = Recipe::new("pause", "Compile pause", Duration::from_secs(1), ["int main(){}-", "static"]);
+    /// assert_ne!(one.hash, two.hash);
+    /// ```
+    pub fn new<I: AsRef<[u8]>>(
+        name: &str,
+        title: &str,
+        expected: Duration,
+        inputs: impl IntoIterator<Item = I>,
+    ) -> Self {
+        let mut hash = Sha256::new();
+        for input in inputs {
+            // The length keeps neighbouring inputs apart.
+            hash.update((input.as_ref().len() as u64).to_be_bytes());
+            hash.update(input.as_ref());
+        }
+        let hash = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Self { name: name.to_owned(), title: title.to_owned(), expected, hash }
+    }
+
+    /// Where the artifact is, once it is made.
+    pub fn path(&self, home: &Home) -> PathBuf {
+        home.artifacts().join(self.file_name())
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}-{}", self.name, self.hash)
+    }
+
+    /// The artifact's directory, made by `build` if it is not there yet.
+    ///
+    /// `build` works in a directory that takes the artifact's name only when it is complete.
+    ///
+    /// # Errors
+    /// Those of `build`; [`ErrorKind::Storage`] if the disk is full or cannot be written.
+    pub fn make(
+        &self,
+        home: &Home,
+        progress: &Progress,
+        build: impl FnOnce(&Path, &Step) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let path = self.path(home);
+        if !path.is_dir() {
+            let _lock = home.lock(&format!("artifact-{}", self.file_name()), progress)?;
+            // Another run may have made it while this one waited.
+            if !path.is_dir() {
+                let step = progress.step(&self.title, Some(self.expected));
+                let partial = home.artifacts().join(format!(".{}", self.file_name()));
+                remove_tree(&partial)?;
+                fs::create_dir_all(&partial).tried(ErrorKind::Storage, || format!("create {}", partial.display()))?;
+                build(&partial, &step).map_err(|error| blame_full_disk(home, error))?;
+                fs::rename(&partial, &path).tried(ErrorKind::Storage, || format!("keep {}", path.display()))?;
+                step.done();
+            }
+        }
+        touch(&path);
+        Ok(path)
+    }
+}
+
+/// What is kept, in the order of the names; half-built directories are left out.
+///
+/// # Errors
+/// [`ErrorKind::Storage`] if the directory cannot be listed.
+pub fn list(home: &Home) -> Result<Vec<Entry>> {
+    let mut entries: Vec<Entry> = names(home)?
+        .into_iter()
+        .filter(|name| !name.starts_with('.'))
+        .map(|name| {
+            let path = home.artifacts().join(&name);
+            Entry { bytes: size(&path), used: fs::metadata(path.join(USED)).and_then(|file| file.modified()).ok(), name }
+        })
+        .collect();
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(entries)
+}
+
+/// Removes what none of `current` is, unless a run is making it, and half-built leftovers. Says what was removed.
+///
+/// # Errors
+/// [`ErrorKind::Storage`] if something cannot be removed.
+pub fn prune(home: &Home, current: &[Recipe]) -> Result<Vec<String>> {
+    let wanted: Vec<String> = current.iter().map(Recipe::file_name).collect();
+    let mut removed = Vec::new();
+    for name in names(home)? {
+        let artifact = name.trim_start_matches('.');
+        let half_built = name.starts_with('.');
+        if !half_built && wanted.iter().any(|wanted| wanted == artifact) {
+            continue;
+        }
+        if let Some(_unused) = home.try_lock(&format!("artifact-{artifact}"))? {
+            remove_tree(&home.artifacts().join(&name))?;
+            removed.push(name);
+        }
+    }
+    Ok(removed)
+}
+
+/// The file whose time of change says when an artifact was last used.
+const USED: &str = ".used";
+
+fn touch(path: &Path) {
+    // Only `cache list` and the user's own judgement depend on it.
+    let _ = fs::write(path.join(USED), b"");
+}
+
+fn names(home: &Home) -> Result<Vec<String>> {
+    match fs::read_dir(home.artifacts()) {
+        Ok(entries) => Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => {
+            Err(Error::from_source(ErrorKind::Storage, format!("list {}", home.artifacts().display()), error))
+        }
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::from_source(ErrorKind::Storage, format!("remove {}", path.display()), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn size(path: &Path) -> u64 {
+    let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    fs::read_dir(path).into_iter().flatten().flatten().map(|entry| size(&entry.path())).sum()
+}
+
+/// Free space below which a failed build is put down to the disk, in bytes.
+const FULL: u64 = 64 << 20;
+
+/// The space that is free where `home` is, in bytes.
+pub fn free_space(home: &Home) -> Option<u64> {
+    let existing = home.root().ancestors().find(|path| path.exists())?;
+    let stat = rustix::fs::statvfs(existing).ok()?;
+    Some(stat.f_bavail * stat.f_frsize)
+}
+
+/// A compiler that fails on a full disk says so in many ways: the disk itself says it in one.
+fn blame_full_disk(home: &Home, error: Error) -> Error {
+    match free_space(home) {
+        Some(free) if free < FULL => Error::new(ErrorKind::Storage, error.tried(), &error).hint(format!(
+            "Only {} MiB are free in {}: make room, or name another place with --cache-dir.",
+            free >> 20,
+            home.root().display()
+        )),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Show;
+
+    fn place() -> (tempfile::TempDir, Home, Progress) {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("home"));
+        let progress = Progress::new(Show::Nothing, dir.path());
+        (dir, home, progress)
+    }
+
+    fn recipe(input: &str) -> Recipe {
+        Recipe::new("thing", "Make a thing", Duration::from_secs(1), [input])
+    }
+
+    #[test]
+    fn an_artifact_is_made_once() {
+        let (_dir, home, progress) = place();
+        let path = recipe("a")
+            .make(&home, &progress, |dir, _| {
+                fs::write(dir.join("file"), "made").unwrap();
+                Ok(())
+            })
+            .unwrap();
+        let again = recipe("a").make(&home, &progress, |_, _| panic!("made twice")).unwrap();
+        assert_eq!(path, again);
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "made");
+    }
+
+    #[test]
+    fn a_failed_build_leaves_nothing_that_is_used() {
+        let (_dir, home, progress) = place();
+        let failed = recipe("a").make(&home, &progress, |dir, _| {
+            fs::write(dir.join("half"), "").unwrap();
+            Err(Error::new(ErrorKind::Environment, "compile", "no"))
+        });
+        assert!(failed.is_err());
+        let path = recipe("a").make(&home, &progress, |dir, _| {
+            assert!(!dir.join("half").exists());
+            Ok(())
+        });
+        assert!(path.unwrap().is_dir());
+    }
+
+    #[test]
+    fn two_at_once_make_it_once() {
+        let (_dir, home, progress) = place();
+        let made = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    recipe("a").make(&home, &progress, |_, _| {
+                        made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        Ok(())
+                    })
+                });
+            }
+        });
+        assert_eq!(made.into_inner(), 1);
+    }
+
+    #[test]
+    fn pruning_keeps_what_is_current_and_what_is_being_made() {
+        let (_dir, home, progress) = place();
+        for input in ["old", "new", "busy"] {
+            recipe(input).make(&home, &progress, |_, _| Ok(())).unwrap();
+        }
+        let busy = home.try_lock(&format!("artifact-{}", recipe("busy").file_name())).unwrap();
+        let removed = prune(&home, &[recipe("new")]).unwrap();
+        assert_eq!(removed, [recipe("old").file_name()]);
+        assert_eq!(list(&home).unwrap().len(), 2);
+        drop(busy);
+    }
+}

@@ -1,0 +1,144 @@
+//! What a run hands to its test processes: one file, named by `REACHMAP_SESSION`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Context as _, Error, ErrorKind, Result,
+    command::{self, Command},
+    home::write_atomically,
+    model::{Target, Vantage},
+    probe::{Agent, AgentBinary},
+};
+
+/// The environment variable that names the session file.
+pub const SESSION_VARIABLE: &str = "REACHMAP_SESSION";
+
+/// Everything that a test process needs to stand at the vantages of a running session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// The run's id.
+    pub run: String,
+    /// The run's directory: verdicts and states are written below it.
+    pub dir: PathBuf,
+    /// The suite that is running.
+    pub suite: String,
+    /// The Service state in which it is running.
+    pub stage: String,
+    /// The kubeconfig's text: our own, never the user's file.
+    pub kubeconfig: String,
+    /// The network namespace from which the API server can be reached; the process's own if absent.
+    pub network_namespace: Option<PathBuf>,
+    /// The agent's binary.
+    pub agent: PathBuf,
+    /// The vantages of this cluster, and where the agent of each is started.
+    pub vantages: Vec<Site>,
+    /// The namespaces that the run owns, where Services, pods and endpoints are read.
+    pub namespaces: Vec<String>,
+    /// The addresses that MetalLB was given, or would be given, `first-last`.
+    pub planned_pool: Option<String>,
+    /// The file that says that there may be something to put back.
+    pub journal: Option<PathBuf>,
+}
+
+/// A vantage, and how the agent there is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// The vantage.
+    pub vantage: Vantage,
+    /// How its agent is started.
+    pub start: Start,
+}
+
+/// How an agent is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// By Kubernetes exec.
+    Pod {
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+    },
+    /// By the engine's exec.
+    Container {
+        /// The words that come before `docker`, to reach the engine; none for the user's own.
+        engine: Vec<String>,
+        /// The container.
+        container: String,
+    },
+    /// As a child of the test process: the machine itself is the vantage.
+    Here,
+}
+
+impl Start {
+    /// Starts an agent there.
+    ///
+    /// # Errors
+    /// Those of [`Agent`]'s constructors.
+    pub async fn agent(&self, client: &kube::Client, binary: &AgentBinary) -> Result<Agent> {
+        match self {
+            Self::Pod { namespace, pod, container } => Agent::in_pod(client, namespace, pod, container, binary).await,
+            Self::Container { engine, container } => {
+                let engine = engine.clone();
+                Agent::in_container(move |command| command.after(&engine), container, binary).await
+            }
+            Self::Here => Agent::spawn(Command::new(binary.path().to_string_lossy())).await,
+        }
+    }
+}
+
+impl Handover {
+    /// Reads the file that `REACHMAP_SESSION` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] without a session: a cluster test that finds no cluster fails.
+    pub fn from_environment() -> Result<Self> {
+        let path = std::env::var_os(SESSION_VARIABLE).ok_or_else(|| {
+            Error::new(ErrorKind::Missing, "open the session", format!("{SESSION_VARIABLE} is not set"))
+                .hint("Cluster tests need a running session: start them with `cargo xtask e2e`.")
+        })?;
+        Self::read(Path::new(&path))
+    }
+
+    /// Reads a session file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if it cannot be read, [`ErrorKind::Internal`] if it is not a session file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = command::read_text(path)?;
+        serde_json::from_str(&text)
+            .tried(ErrorKind::Internal, || format!("understand the session file {}", path.display()))
+    }
+
+    /// Writes the session file into the run's directory and returns its path.
+    ///
+    /// It holds the cluster's credentials: only its owner can read it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if it cannot be written.
+    pub fn write(&self) -> Result<PathBuf> {
+        let path = self.dir.join("session.json");
+        let text = serde_json::to_vec_pretty(self).tried(ErrorKind::Internal, || "write down the session")?;
+        write_atomically(&path, &text)?;
+        Ok(path)
+    }
+
+    /// The site of the vantage called `id`.
+    pub fn site(&self, id: &str) -> Option<&Site> {
+        self.vantages.iter().find(|site| site.vantage.id == id)
+    }
+
+    /// A command that repeats a request to `target` from `vantage` by hand.
+    pub fn by_hand(&self, vantage: &Vantage, target: &Target) -> String {
+        let curl = format!("curl -sS -i -m 5 http://{target}/");
+        match self.site(&vantage.id).map(|site| &site.start) {
+            Some(Start::Here) | None => curl,
+            Some(_) => format!("cargo xtask shell {} -- {curl}", vantage.id),
+        }
+    }
+}

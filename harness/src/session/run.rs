@@ -1,0 +1,209 @@
+//! One run of `cargo xtask e2e`: from options to reports, and everything put back.
+
+use std::{collections::BTreeMap, io::IsTerminal as _, path::Path, time::Duration};
+
+use super::{
+    directory::RunDirectory,
+    interrupt::guarded,
+    selection,
+    suite::{self, Suite, SuiteBinary, read_all},
+};
+use crate::{
+    Error, ErrorKind, Result,
+    cli::{E2eArguments, say},
+    environment::{self, Environment},
+    filter::Filter,
+    home::Home,
+    matrix::{Cell, Matrix, Stage},
+    model::{Method, Vantage, VantageKind},
+    probe::AgentBinary,
+    progress::{Progress, Show},
+    report,
+    state::NodeRole,
+    verdict::{Judgement, Verdict},
+};
+
+/// A test binary with hundreds of cells side by side ends in seconds; after this it hangs.
+const SUITE_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Runs the chosen suites and returns the exit code: 0 if every cell is as expected, 1 if one is not.
+///
+/// # Errors
+/// If the environment cannot be made, or the run is interrupted. Whatever happens, what the run
+/// changed is put back, and what it made is removed unless it is to be kept.
+pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
+    let suites = suite::choose(all, &arguments.suite)?;
+    let only = arguments.only.as_deref().map(Filter::parse).transpose()?;
+    let cells = chosen_cells(arguments.environment.workers, only.as_ref())?;
+    if arguments.list {
+        say(report::plan::list(&cells));
+        return Ok(0);
+    }
+    if arguments.plan {
+        say(report::plan::table(&cells, &environment::expected_steps(&arguments.environment)));
+        return Ok(0);
+    }
+    let home = environment::open_home(arguments.environment.cache_dir.as_deref())?;
+    let run = RunDirectory::create(arguments.report_dir.as_deref())?;
+    let progress = Progress::new(show(), run.path.join("logs"));
+    let options: Vec<String> = std::env::args().skip(1).collect();
+    let mut record = report::Run::started(&run.id, &options);
+
+    let body = run_suites(&suites, only.as_ref(), &arguments, &home, &run, &progress, &mut record);
+    let ended = guarded(body).await;
+    // Whatever happened, and whatever the body still held: what is recorded and nobody keeps goes.
+    let released = environment::release(&home, false, &progress).await;
+
+    collect(&mut record, &run.path)?;
+    record.finish(&progress, ended.as_ref().err().or(released.as_ref().err()));
+    let paths = report::write(&record, &run.path)?;
+    say(report::terminal(&record));
+    say(format!("Reports: {}", paths.dir.display()));
+    ended?;
+    released?;
+    Ok(record.exit_code())
+}
+
+fn describe(environment: &mut report::Environment, description: &BTreeMap<String, String>) {
+    for (name, value) in description {
+        let known = match name.as_str() {
+            "engine" => &mut environment.engine,
+            "images" => &mut environment.images,
+            "kubernetes" => &mut environment.kubernetes,
+            "proxy mode" => &mut environment.proxy_mode,
+            "ip family" => &mut environment.ip_family,
+            "cni" => &mut environment.cni,
+            _ => {
+                environment.other.insert(name.clone(), value.clone());
+                continue;
+            }
+        };
+        *known = Some(value.clone());
+    }
+}
+
+/// Reads what the run's tests have written: the states that they found, and their verdicts.
+fn collect(record: &mut report::Run, directory: &Path) -> Result<()> {
+    for stage in Stage::ALL {
+        let state = directory.join("states").join(format!("{stage}.json"));
+        let state = state.is_file().then(|| suite::read(&state)).transpose()?;
+        let verdicts: Vec<Verdict> = read_all(&directory.join("verdicts").join(stage.id()))?;
+        if state.is_some() || !verdicts.is_empty() {
+            record.stages.push(report::StageRecord { id: stage.id().to_owned(), state });
+        }
+        record.verdicts.extend(verdicts);
+    }
+    Ok(())
+}
+
+/// How progress is shown to whoever is looking: live to a person at a terminal, in plain lines else.
+pub fn show() -> Show {
+    let live = std::io::stderr().is_terminal() && std::env::var_os("CI").is_none();
+    if live { Show::Live } else { Show::Plain }
+}
+
+fn chosen_cells(workers: u8, only: Option<&Filter>) -> Result<Vec<Cell>> {
+    let all = Matrix::tutorial(workers);
+    let Some(only) = only else { return Ok(all) };
+    only.choose(&all)
+}
+
+async fn run_suites(
+    suites: &[&Suite],
+    only: Option<&Filter>,
+    arguments: &E2eArguments,
+    home: &Home,
+    run: &RunDirectory,
+    progress: &Progress,
+    record: &mut report::Run,
+) -> Result<()> {
+    // The suites compile while the environment comes up: the one waits mostly for other machines.
+    let compiled = compile(suites, home, run, progress);
+    let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
+    let ((binaries, agent), mut environment) = futures::future::try_join(compiled, up).await?;
+    describe(&mut record.environment, environment.description());
+    environment.publish_names(&agent, progress).await?;
+    for stage in Stage::ALL {
+        let needed: Vec<_> = suites
+            .iter()
+            .zip(&binaries)
+            .map(|(suite, binary)| {
+                let tests = selection::of_stage(binary, stage.id(), only, environment.unsupported())?;
+                Ok((suite, binary, tests))
+            })
+            .collect::<Result<_>>()?;
+        if needed.iter().all(|(_, _, tests)| tests.tests.is_empty() && tests.unsupported.is_empty()) {
+            continue;
+        }
+        environment.enter(stage, progress).await?;
+        for (suite, binary, chosen) in needed {
+            for (vantage, method, reason) in chosen.unsupported {
+                record.verdicts.push(not_supported(&suite.name, stage, vantage, &method, reason)?);
+            }
+            if chosen.tests.is_empty() {
+                continue;
+            }
+            let session = environment.handover(run, &suite.name, stage, &agent).write()?;
+            let title = format!("Probe: {} tests of {} in {stage}", chosen.tests.len(), suite.name);
+            let step = progress.step(title, Some(Duration::from_secs(6)));
+            let tests: Vec<String> = chosen.tests.iter().map(|test| (*test).to_owned()).collect();
+            let (binary, log) = (binary.clone(), step.log().to_owned());
+            let failed = blocking(move || binary.run(&tests, &session, &log, SUITE_DEADLINE)).await?;
+            record.failed_tests.extend(failed.into_iter().map(|(test, output)| report::FailedTest {
+                suite: suite.name.clone(),
+                stage: stage.id().to_owned(),
+                test,
+                output,
+            }));
+            step.done();
+        }
+    }
+    record.retries.extend_from_slice(environment.retries());
+    Ok(())
+}
+
+async fn compile(
+    suites: &[&Suite],
+    home: &Home,
+    run: &RunDirectory,
+    progress: &Progress,
+) -> Result<(Vec<SuiteBinary>, AgentBinary)> {
+    let suites: Vec<Suite> = suites.iter().map(|suite| (*suite).clone()).collect();
+    let (home, progress, logs) = (home.clone(), progress.clone(), run.path.join("logs"));
+    blocking(move || {
+        let step = progress.step("Compile the suites", Some(Duration::from_secs(10)));
+        let log = logs.join("compile-the-suites.log");
+        let binaries = suites.iter().map(|suite| suite.build(&log)).collect::<Result<_>>()?;
+        step.done();
+        Ok((binaries, AgentBinary::find_or_build(&home, &progress)?))
+    })
+    .await
+}
+
+fn not_supported(suite: &str, stage: Stage, vantage: String, method: &str, reason: String) -> Result<Verdict> {
+    let kind = if vantage == "laptop" {
+        VantageKind::Laptop
+    } else {
+        VantageKind::Node { node: String::new(), role: NodeRole::Worker }
+    };
+    Ok(Verdict {
+        suite: suite.to_owned(),
+        stage: stage.id().to_owned(),
+        vantage: Vantage { id: vantage, kind },
+        method: Method::find(method, 3)?,
+        expectation: None,
+        observation: None,
+        outcome: Judgement::NotSupported { reason },
+        reproduce: String::new(),
+    })
+}
+
+/// Runs what blocks on a thread of its own.
+///
+/// # Errors
+/// Those of `work`; [`ErrorKind::Internal`] if it panics.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::from_source(ErrorKind::Internal, "join a thread", error))?
+}

@@ -1,0 +1,79 @@
+//! Which cells a run probes, and which tests do it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::suite::SuiteBinary;
+use crate::{Result, filter::Filter};
+
+/// The tests of one suite in one stage that a run starts, and the cells that it leaves out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageTests<'a> {
+    /// The tests to start.
+    pub tests: BTreeSet<&'a str>,
+    /// The cells that are chosen but cannot be had here: vantage, method, and what is missing.
+    pub unsupported: Vec<(String, String, String)>,
+}
+
+/// Chooses among the tests of `stage`: those whose cell `only` matches and `unsupported` does not.
+///
+/// Tests that are about no single cell run when nothing narrows the run down.
+///
+/// # Errors
+/// [`crate::ErrorKind::Usage`] if a key of `unsupported` is no filter.
+pub fn of_stage<'a>(
+    binary: &'a SuiteBinary,
+    stage: &str,
+    only: Option<&Filter>,
+    unsupported: &BTreeMap<String, String>,
+) -> Result<StageTests<'a>> {
+    let missing: Vec<(Filter, &String)> =
+        unsupported.iter().map(|(filter, reason)| Ok((Filter::parse(filter)?, reason))).collect::<Result<_>>()?;
+    let mut chosen = StageTests { tests: BTreeSet::new(), unsupported: Vec::new() };
+    for (test, cell) in binary.of_stage(stage) {
+        let Some((vantage, method)) = cell else {
+            if only.is_none() && unsupported.is_empty() {
+                chosen.tests.insert(test);
+            }
+            continue;
+        };
+        if !only.is_none_or(|only| only.matches(stage, &vantage, &method)) {
+            continue;
+        }
+        match missing.iter().find(|(filter, _)| filter.matches(stage, &vantage, &method)) {
+            Some((_, reason)) => chosen.unsupported.push((vantage, method, (*reason).clone())),
+            None => {
+                chosen.tests.insert(test);
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binary() -> SuiteBinary {
+        let tests = ["one::reaches::from_1_LAPTOP::by_1_POD_IP", "one::reaches::from_2_TESTPOD::by_1_POD_IP", "one::table"];
+        SuiteBinary { path: "access".into(), tests: tests.map(Into::into).into(), dir: "/".into() }
+    }
+
+    #[test]
+    fn everything_is_chosen_unless_something_narrows_it_down() {
+        let binary = binary();
+        let chosen = of_stage(&binary, "one", None, &BTreeMap::new()).unwrap();
+        assert_eq!(chosen.tests.len(), 3);
+        let laptop = Filter::parse("laptop").unwrap();
+        let chosen = of_stage(&binary, "one", Some(&laptop), &BTreeMap::new()).unwrap();
+        assert_eq!(chosen.tests, ["one::reaches::from_1_LAPTOP::by_1_POD_IP"].into());
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_left_out_with_its_reason() {
+        let missing = BTreeMap::from([("*/laptop/*".to_owned(), "no laptop here".to_owned())]);
+        let binary = binary();
+        let chosen = of_stage(&binary, "one", None, &missing).unwrap();
+        assert_eq!(chosen.tests, ["one::reaches::from_2_TESTPOD::by_1_POD_IP"].into());
+        assert_eq!(chosen.unsupported, [("laptop".into(), "pod-ip".into(), "no laptop here".into())]);
+    }
+}

@@ -1,0 +1,280 @@
+//! Suites: test binaries that cargo builds, listed and run against a session.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    Context as _, Error, ErrorKind, Result,
+    command::{Command, Output},
+    session::handover::SESSION_VARIABLE,
+};
+
+/// A suite: a test target of a package, and the Service states it is run in.
+///
+/// Its tests are named `<stage>::…::from_<n>_<VANTAGE>::by_<n>_<METHOD>`, as rstest's `#[values]` names
+/// them, so that a selection of cells is a selection of tests: what is not selected is visibly
+/// filtered out, and never counts as passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suite {
+    /// Its name: what `--suite` takes.
+    pub name: String,
+    /// The package that it is in.
+    pub package: String,
+    /// The test target.
+    pub target: String,
+    /// Whether it runs when no suite is named.
+    pub default: bool,
+}
+
+/// A suite's test binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuiteBinary {
+    /// The executable.
+    pub path: PathBuf,
+    /// The names of its tests.
+    pub tests: Vec<String>,
+    /// The directory in which cargo would run it: its package's.
+    pub dir: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct CargoMessage {
+    reason: String,
+    executable: Option<PathBuf>,
+    manifest_path: Option<PathBuf>,
+    target: Option<CargoTarget>,
+}
+
+#[derive(Deserialize)]
+struct CargoTarget {
+    name: String,
+}
+
+impl Suite {
+    /// The suite in `package`'s test target called `name`.
+    pub fn new(name: impl Into<String>, package: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { target: name.clone(), name, package: package.into(), default: true }
+    }
+
+    /// Runs only when it is named.
+    #[must_use]
+    pub fn on_demand(mut self) -> Self {
+        self.default = false;
+        self
+    }
+
+    /// Builds the test binary and lists its tests.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] with the compiler's words if it does not build.
+    pub fn build(&self, log: &Path) -> Result<SuiteBinary> {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let output = Command::new(cargo)
+            .args(["test", "--no-run", "--message-format=json-render-diagnostics", "--package"])
+            .args([&self.package, "--test", &self.target])
+            .deadline(Duration::from_secs(1200))
+            .log(log)
+            .run()?;
+        let (path, dir) = self.find_binary(&output).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Environment,
+                format!("build the suite {}", self.name),
+                format!("cargo named no executable for the test target {} of {}", self.target, self.package),
+            )
+            .hint(format!("All that cargo printed is in {}.", log.display()))
+        })?;
+        let listed = Command::new(path.to_string_lossy()).args(["--list", "--format", "terse"]).run()?;
+        let tests = listed.text().lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect();
+        Ok(SuiteBinary { path, tests, dir })
+    }
+
+    fn find_binary(&self, output: &Output) -> Option<(PathBuf, PathBuf)> {
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| serde_json::from_str::<CargoMessage>(line).ok())
+            .filter(|message| message.reason == "compiler-artifact")
+            .filter(|message| message.target.as_ref().is_some_and(|target| target.name == self.target))
+            .find_map(|message| Some((message.executable?, message.manifest_path?.parent()?.to_owned())))
+    }
+}
+
+impl SuiteBinary {
+    /// The tests of `stage`, each with the vantage and method it is about, if it is about a cell.
+    pub fn of_stage<'a>(&'a self, stage: &str) -> impl Iterator<Item = (&'a str, Option<(String, String)>)> {
+        let prefix = format!("{}::", stage.replace('-', "_"));
+        self.tests.iter().filter(move |test| test.starts_with(&prefix)).map(|test| (test.as_str(), cell_of(test)))
+    }
+
+    /// Runs exactly `tests` side by side against the session in `session`; returns those that failed, each with
+    /// what it printed.
+    ///
+    /// # Errors
+    /// As [`Command::output`]; a failed test is no error.
+    pub fn run(
+        &self,
+        tests: &[String],
+        session: &Path,
+        log: &Path,
+        deadline: Duration,
+    ) -> Result<Vec<(String, String)>> {
+        // Each test mostly waits for an answer from an agent: threads are cheap, and negative cells
+        // must wait for their timeouts side by side.
+        let output = Command::new(self.path.to_string_lossy())
+            .args(["--exact", "--test-threads", "256"])
+            .args(tests.iter().cloned())
+            .dir(&self.dir)
+            .env(SESSION_VARIABLE, session.to_string_lossy())
+            .env("INSTA_WORKSPACE_ROOT", workspace_root(&self.dir).to_string_lossy())
+            .deadline(deadline)
+            .log(log)
+            .output()?;
+        match output.code {
+            Some(0) => Ok(Vec::new()),
+            // libtest's exit code for failed tests.
+            Some(101) => Ok(failed_tests(&String::from_utf8_lossy(&output.stdout))),
+            code => Err(Error::new(
+                ErrorKind::Environment,
+                format!("run the tests in {}", self.path.display()),
+                format!("the process ended with {code:?}"),
+            )
+            .hint(format!("All that it printed is in {}.", log.display()))),
+        }
+    }
+}
+
+/// The tests that failed, each with what it printed, in libtest's words.
+fn failed_tests(printed: &str) -> Vec<(String, String)> {
+    let names = printed.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    names
+        .map(|name| {
+            let said = printed
+                .split_once(&format!("---- {name} stdout ----\n"))
+                .map_or("", |(_, rest)| rest.split("\n---- ").next().unwrap_or(rest))
+                .split("\n\nfailures:")
+                .next()
+                .unwrap_or_default();
+            (name.to_owned(), said.trim().to_owned())
+        })
+        .collect()
+}
+
+/// The vantage and method ids in a test's name.
+///
+/// ```
+/// use reachmap::session::suite::cell_of;
+/// let test = "load_balancer_ready::reaches::from_1_CONTROL_PLANE::by_02_POD_IP";
+/// assert_eq!(cell_of(test), Some(("control-plane".into(), "pod-ip".into())));
+/// assert_eq!(cell_of("claims::hold"), None);
+/// ```
+pub fn cell_of(test: &str) -> Option<(String, String)> {
+    let part = |prefix: &str| {
+        test.split("::").find_map(|segment| {
+            let (number, name) = segment.strip_prefix(prefix)?.split_once('_')?;
+            number.chars().all(|c| c.is_ascii_digit()).then(|| name.to_ascii_lowercase().replace('_', "-"))
+        })
+    };
+    Some((part("from_")?, part("by_")?))
+}
+
+fn workspace_root(package: &Path) -> PathBuf {
+    // The outermost directory with a lock file is the workspace that cargo built in.
+    package.ancestors().filter(|dir| dir.join("Cargo.lock").is_file()).last().unwrap_or(package).to_owned()
+}
+
+/// The suites that `names` (comma-separated) choose among `all`; the default ones if there are no names.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] if a name is no suite's, naming those that there are.
+pub fn choose<'a>(all: &'a [Suite], names: &[String]) -> Result<Vec<&'a Suite>> {
+    if names.is_empty() {
+        return Ok(all.iter().filter(|suite| suite.default).collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            all.iter().find(|suite| suite.name == *name).ok_or_else(|| {
+                let known: Vec<&str> = all.iter().map(|suite| suite.name.as_str()).collect();
+                Error::new(ErrorKind::Usage, format!("choose the suite {name}"), "there is no such suite")
+                    .hint(format!("The suites are: {}.", known.join(", ")))
+            })
+        })
+        .collect()
+}
+
+/// Reads every JSON file in `dir`, in the order of their names; an absent directory has none.
+///
+/// # Errors
+/// [`ErrorKind::Storage`] if a file cannot be read, [`ErrorKind::Internal`] if it is not what was expected.
+pub fn read_all<T: serde::de::DeserializeOwned>(dir: &Path) -> Result<Vec<T>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::from_source(ErrorKind::Storage, format!("list {}", dir.display()), error)),
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| read(path))
+        .collect()
+}
+
+/// Reads one JSON file.
+///
+/// # Errors
+/// As [`read_all`].
+pub fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    serde_json::from_str(&crate::command::read_text(path)?)
+        .tried(ErrorKind::Internal, || format!("understand {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_suite_is_refused_with_those_there_are() {
+        let all = [Suite::new("access", "suites"), Suite::new("sabotage", "suites").on_demand()];
+        let error = choose(&all, &["dsn".to_owned()]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert_eq!(error.hint_text(), Some("The suites are: access, sabotage."));
+        assert_eq!(choose(&all, &[]).unwrap(), [&all[0]]);
+    }
+
+    #[test]
+    fn a_binary_is_found_in_what_cargo_says() {
+        let said = r#"{"reason":"compiler-artifact","manifest_path":"/w/suites/Cargo.toml","target":{"name":"other"},"executable":"/w/other"}
+{"reason":"compiler-artifact","manifest_path":"/w/suites/Cargo.toml","target":{"name":"access"},"executable":"/w/target/access-1"}
+{"reason":"build-finished","success":true}"#;
+        let output = Output { code: Some(0), stdout: said.into(), stderr: Vec::new() };
+        let found = Suite::new("access", "suites").find_binary(&output);
+        assert_eq!(found, Some(("/w/target/access-1".into(), "/w/suites".into())));
+    }
+
+    #[test]
+    fn failed_tests_are_found_with_what_they_printed() {
+        let printed = "test a::b ... ok\ntest a::c ... FAILED\ntest a::d ... FAILED\n\nfailures:\n\n\
+                       ---- a::c stdout ----\nfirst\nsecond\n\n---- a::d stdout ----\nthird\n\n\nfailures:\n    a::c\n    a::d\n";
+        let expected = [("a::c", "first\nsecond"), ("a::d", "third")].map(|(test, said)| (test.to_owned(), said.to_owned()));
+        assert_eq!(failed_tests(printed), expected);
+    }
+
+    #[test]
+    fn a_stage_is_the_first_part_of_a_tests_name() {
+        let binary = SuiteBinary {
+            path: "access".into(),
+            tests: vec!["one_two::t".into(), "one::reaches::from_1_LAPTOP::by_1_POD_IP".into()],
+            dir: "/".into(),
+        };
+        let found: Vec<_> = binary.of_stage("one").collect();
+        assert_eq!(found, [("one::reaches::from_1_LAPTOP::by_1_POD_IP", Some(("laptop".into(), "pod-ip".into())))]);
+    }
+}
