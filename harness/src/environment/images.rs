@@ -108,10 +108,10 @@ pub fn kind_program(engine: &Engine, home: &Home) -> String {
 /// # Errors
 /// [`ErrorKind::Missing`] if there is none.
 pub fn kubectl_program(home: &Home, kubernetes: &str) -> Result<PathBuf> {
-    if let Ok(built) = packages::kubectl_program(home, kubernetes) {
-        if built.exists() {
-            return Ok(built);
-        }
+    if let Ok(built) = packages::kubectl_program(home, kubernetes)
+        && built.exists()
+    {
+        return Ok(built);
     }
     which::which("kubectl").map_err(|error| {
         Error::from_source(ErrorKind::Missing, "find kubectl", error).hint("Install kubectl for this cluster's version.")

@@ -133,7 +133,8 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
         let unpacked = roots.join().unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Internal, "unpack root file systems", "the thread that does it panicked"))
         });
-        compiled.and(unpacked.map(drop))
+        compiled?;
+        unpacked.map(drop)
     })?;
     let metallb_manifest = go::metallb_manifest(home, progress, &toolchain)?;
     if !is_built(engine, &node)? {

@@ -61,7 +61,8 @@ impl Recipe {
             hash.update((input.as_ref().len() as u64).to_be_bytes());
             hash.update(input.as_ref());
         }
-        let hash = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let digest = hash.finalize();
+        let hash = digest[..6].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         Self { name: name.to_owned(), title: title.to_owned(), expected, hash }
     }
 
