@@ -498,3 +498,16 @@ fn missing_workers(workers: u8) -> BTreeMap<String, String> {
         .map(|filter| (filter, reason.clone()))
         .collect()
 }
+
+/// The SHA-256 of `bytes`, in hexadecimal: what texts and configurations are recognised by.
+pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    use sha2::Digest as _;
+    use std::fmt::Write as _;
+    sha2::Sha256::digest(bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}

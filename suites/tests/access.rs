@@ -26,6 +26,7 @@ const POD_IP: &str = "pod-ip";
 const POD_IP_MULTIPLE: &str = "pod-ip-multiple";
 const NODEPORT_WORKER_1: &str = "nodeport-worker-1";
 const NODEPORT_WORKER_2: &str = "nodeport-worker-2";
+const NODEPORT_WORKER_3: &str = "nodeport-worker-3";
 const NODEPORT_CONTROL_PLANE: &str = "nodeport-control-plane";
 const NODEPORT_NAME: &str = "nodeport-name";
 const LOADBALANCER_ADDRESS: &str = "loadbalancer-address";
@@ -37,11 +38,9 @@ const HEADLESS_FQDN: &str = "headless-fqdn";
 async fn check(from: &str, by: &str) -> Result<()> {
     let verdict = reachmap_suites::check(from, by).await?;
     reachmap::assert_as_expected!(verdict);
+    let seen = reachmap_suites::redacted(&verdict)?;
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
-        insta::assert_yaml_snapshot!(
-            format!("{}@{from}@{by}", verdict.stage),
-            reachmap_suites::redacted(&verdict)?
-        );
+        insta::assert_yaml_snapshot!(format!("{}@{from}@{by}", verdict.stage), seen);
     });
     Ok(())
 }
@@ -70,6 +69,7 @@ mod load_balancer_pending {
             POD_IP_MULTIPLE,
             NODEPORT_WORKER_1,
             NODEPORT_WORKER_2,
+            NODEPORT_WORKER_3,
             NODEPORT_CONTROL_PLANE,
             NODEPORT_NAME,
             LOADBALANCER_ADDRESS,

@@ -55,7 +55,9 @@ pub fn explain(verdict: &Verdict) -> String {
             format!("was:       {}", words::cut(observed, LONGEST)),
         ]),
         Judgement::NotSupported { reason } => push(&mut lines, "missing", [words::visible(reason)]),
-        Judgement::NotProbed { reason } => push(&mut lines, "because", [words::visible(reason)]),
+        Judgement::NotProbed { reason } => {
+            push(&mut lines, "because", words::plain_lines(reason, 20).lines().map(str::to_owned));
+        }
     }
     if !verdict.reproduce.is_empty() {
         push(&mut lines, "by hand", [words::visible(&verdict.reproduce)]);

@@ -39,6 +39,7 @@ pub fn html(run: &Run) -> String {
                 output => words::plain_lines(&failed.output, 60),
             }).collect::<Vec<_>>(),
             grids => Grid::all(&run.verdicts).iter().map(grid).collect::<Vec<_>>(),
+            any_open => run.verdicts.iter().any(is_open),
             legend,
             tutorial => tutorial(run),
             unsupported => unsupported(run).into_iter().map(|(reason, verdicts)| {
@@ -60,6 +61,10 @@ fn anchor(verdict: &Verdict) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
+fn is_open(verdict: &Verdict) -> bool {
+    matches!(Mark::of(verdict), Mark::Wrong | Mark::NotProbed)
+}
+
 fn pair(name: &str, value: &str) -> Value {
     vec![words::visible(name), words::visible(value)].into()
 }
@@ -76,7 +81,7 @@ fn grid(grid: &Grid<'_>) -> Value {
             words => mark.words(),
             why => verdict.expectation.as_ref().map_or_else(String::new, |expectation| words::visible(&expectation.why())),
             text => explain(verdict),
-            open => matches!(mark, Mark::Wrong | Mark::NotProbed),
+            open => is_open(verdict),
         }
     };
     let rows = grid.methods.iter().map(|method| {
@@ -108,7 +113,7 @@ fn tutorial(run: &Run) -> Vec<Value> {
         };
         context! {
             source => words::visible(&row.row.source),
-            can_access => can_access(&verdicts),
+            can_access => can_access(&verdicts).trim_start_matches(|c: char| !c.is_alphabetic()),
             why => whys.join(" "),
             class,
             outcome,

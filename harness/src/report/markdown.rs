@@ -174,7 +174,8 @@ pub(super) fn cells(grid: &Grid<'_>) -> String {
     for verdict in &grid.verdicts {
         let expectation = verdict.expectation.as_ref();
         let why = match &verdict.outcome {
-            Judgement::NotSupported { reason } | Judgement::NotProbed { reason } => escape(reason),
+            Judgement::NotSupported { reason } => escape(reason),
+            Judgement::NotProbed { reason } => escape(&words::plain(reason)),
             _ => expectation.map_or_else(String::new, |expectation| escape(&expectation.why())),
         };
         text.push_str(&line([

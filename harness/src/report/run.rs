@@ -11,7 +11,9 @@ use crate::{
     Error,
     claims::{ClaimVerdict, judge_claims},
     matrix::{Matrix, RowOutcome, TutorialRow},
+    model::{Method, Vantage, VantageKind},
     progress::{Progress, StepTime},
+    session::suite::cell_of,
     state::{Cni, NodeRole, ProxyMode, State},
     verdict::{Judgement, Verdict},
 };
@@ -197,6 +199,7 @@ impl Run {
 
     /// Everything that follows from the verdicts and the stages.
     pub(super) fn derive(&mut self) {
+        self.sort_out_failed_tests();
         grid::sort(&mut self.verdicts);
         if let Some(state) = self.stages.iter().rev().find_map(|stage| stage.state.as_ref()) {
             self.environment.complete(state);
@@ -227,6 +230,45 @@ impl Run {
     /// How long the run took, in seconds, if it has ended.
     pub fn seconds(&self) -> Option<f64> {
         self.finished.map(|finished| finished.duration_since(self.started).as_secs_f64())
+    }
+
+    /// Leaves only those failed tests that no verdict speaks of.
+    ///
+    /// The test of a cell that is not as expected fails because of that, which is said already. The test of a cell
+    /// without a verdict could not probe it: that is a failure of the environment, not of the cell.
+    fn sort_out_failed_tests(&mut self) {
+        for failed in std::mem::take(&mut self.failed_tests) {
+            let Some((vantage, method)) = cell_of(&failed.test) else {
+                self.failed_tests.push(failed);
+                continue;
+            };
+            let cell = format!("{}/{vantage}/{method}", failed.stage);
+            let verdict = self.verdicts.iter().find(|verdict| verdict.suite == failed.suite && verdict.cell() == cell);
+            match (verdict.map(Verdict::is_not_as_expected), Method::find(&method, u8::MAX)) {
+                (Some(true), _) => {}
+                (None, Ok(method)) => {
+                    let vantage = self.vantage(vantage);
+                    self.verdicts.push(not_probed(failed, vantage, method));
+                }
+                _ => self.failed_tests.push(failed),
+            }
+        }
+    }
+
+    /// The vantage called `id`, as other verdicts or the state know it, else by what the id says.
+    fn vantage(&self, id: String) -> Vantage {
+        let states = self.stages.iter().rev().filter_map(|stage| stage.state.as_ref());
+        let by_state = states.map(|state| Vantage::find(state, &id)).find_map(Result::ok);
+        let known = self.verdicts.iter().map(|verdict| &verdict.vantage).find(|vantage| vantage.id == id).cloned();
+        known.or(by_state).unwrap_or_else(|| {
+            let role = if id == "control-plane" { NodeRole::ControlPlane } else { NodeRole::Worker };
+            let kind = match id.as_str() {
+                "laptop" => VantageKind::Laptop,
+                id if id.starts_with("testpod") => VantageKind::Pod { namespace: String::new(), pod: id.to_owned() },
+                _ => VantageKind::Node { node: String::new(), role },
+            };
+            Vantage { id, kind }
+        })
     }
 
     fn judge_tutorial(&mut self) {
@@ -316,6 +358,19 @@ impl Environment {
         }
         lines.extend(self.other.iter().map(|(name, value)| (name.as_str(), value.clone())));
         lines
+    }
+}
+
+fn not_probed(failed: FailedTest, vantage: Vantage, method: Method) -> Verdict {
+    Verdict {
+        suite: failed.suite,
+        stage: failed.stage,
+        vantage,
+        method,
+        expectation: None,
+        observation: None,
+        outcome: Judgement::NotProbed { reason: failed.output },
+        reproduce: String::new(),
     }
 }
 

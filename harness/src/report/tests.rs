@@ -1,5 +1,6 @@
 //! Every renderer over one run that has everything in it.
 
+use reachmap_wire::Step;
 use serde_json::Value;
 
 use super::{
@@ -12,7 +13,7 @@ use crate::{
     Error, ErrorKind,
     matrix::RowOutcome,
     progress::{Progress, Show},
-    report::{Failure, StageRecord},
+    report::{FailedTest, Failure, StageRecord},
     state::State,
     testing,
     verdict::Judgement,
@@ -104,6 +105,9 @@ fn junit_counts_agree_with_the_run() {
 #[test]
 fn html_is_one_page_without_scripts_where_hostile_text_is_only_text() {
     let page = html(&sample::run());
+    if let Some(path) = std::env::var_os("REACHMAP_WRITE_SAMPLE") {
+        std::fs::write(path, &page).unwrap();
+    }
     assert!(!page.contains("<script"), "no script of ours, and none of theirs");
     assert!(page.contains("&lt;script&gt;alert"));
     assert!(!page.contains("http-equiv=\"refresh\"") && !page.contains(" src=") && !page.contains("url("));
@@ -202,6 +206,35 @@ fn finishing_derives_rows_claims_counts_and_environment() {
     assert_eq!(run.exit_code, 0);
     assert_eq!(run.verdicts[0].vantage.id, "testpod");
     assert_eq!(run.verdicts.last().unwrap().vantage.id, "laptop");
+}
+
+#[test]
+fn a_failed_test_counts_once_and_as_what_it_is() {
+    let mut run = Run::started("one", &[]);
+    run.verdicts = testing::verdicts();
+    let total = run.verdicts.len();
+    let wrong = run.verdicts.iter_mut().find(|verdict| verdict.cell() == "load-balancer-pending/laptop/pod-ip").unwrap();
+    wrong.outcome = Judgement::NotAsExpected { step: Step::Connect, expected: String::new(), observed: String::new() };
+    run.verdicts.retain(|verdict| verdict.cell() != "load-balancer-pending/worker-1/pod-ip");
+    let failed = |test: &str| FailedTest {
+        suite: run.verdicts[0].suite.clone(),
+        stage: "load-balancer-pending".to_owned(),
+        test: format!("load_balancer_pending::{test}"),
+        output: "the agent is gone".to_owned(),
+    };
+    run.failed_tests = vec![
+        failed("reaches::from_7_LAPTOP::by_01_POD_IP"),
+        failed("reaches::from_3_WORKER_1::by_01_POD_IP"),
+        failed("reaches::from_1_TESTPOD::by_01_POD_IP"),
+        failed("claims"),
+    ];
+    run.finish(&Progress::new(Show::Nothing, "logs"), None);
+    assert_eq!(run.counts, Counts { as_expected: total - 2, not_as_expected: 1, not_supported: 0, not_probed: 1 });
+    let probed = run.verdict("load-balancer-pending/worker-1/pod-ip").unwrap();
+    assert_eq!(probed.outcome, Judgement::NotProbed { reason: "the agent is gone".to_owned() });
+    // A snapshot that differs in a cell that is as expected, and a test about no cell.
+    let left: Vec<&str> = run.failed_tests.iter().map(|failed| failed.test.rsplit("::").next().unwrap()).collect();
+    assert_eq!(left, ["by_01_POD_IP", "claims"]);
 }
 
 #[test]
