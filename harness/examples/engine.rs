@@ -1,10 +1,14 @@
-//! Makes everything that a cluster needs, in the cache directory given as argument, and says what it is called.
+//! Makes everything that a cluster needs, in the cache directory given as the first argument, and says
+//! what it is called; with `stop` as the second argument, ends the private engine instead.
 
 use std::path::PathBuf;
 
 use reachmap::{
     Result,
-    environment::{engine, images},
+    environment::{
+        engine::{self, Sandbox},
+        images,
+    },
     home::Home,
     plan::{EngineChoice, ImagesChoice},
     process,
@@ -12,9 +16,15 @@ use reachmap::{
 };
 
 fn main() -> Result<()> {
-    let home = Home::chosen(std::env::args().nth(1).map(PathBuf::from).as_deref())?;
+    let mut arguments = std::env::args().skip(1);
+    let home = Home::chosen(arguments.next().map(PathBuf::from).as_deref())?;
     process::record_in(&home);
-    let progress = Progress::new(Show::Plain, home.root().join("logs"));
+    let progress = Progress::new(Show::Live, home.root().join("logs"));
+    if arguments.next().as_deref() == Some("stop") {
+        let stopped = Sandbox::stop_if_unused(&home, &progress)?;
+        progress.line(if stopped { "stopped" } else { "there was none to stop, or a run uses it" });
+        return Ok(());
+    }
     let _hold = engine::hold(&home)?;
     let engine = engine::choose(EngineChoice::Auto, &home, &progress)?;
     let images = images::prepare(ImagesChoice::Auto, None, &engine, &home, &progress)?;

@@ -32,16 +32,18 @@ pub(super) async fn cache(command: CacheCommand) -> Result<u8> {
     match command {
         CacheCommand::List(arguments) => {
             let home = Home::chosen(arguments.cache_dir.as_deref())?;
-            for entry in images::store::list(&home)? {
-                let used = entry.used.and_then(|time| jiff::Timestamp::try_from(time).ok());
+            for entry in images::cache::list(&home)? {
+                let used = entry.last_used.and_then(|time| jiff::Timestamp::try_from(time).ok());
                 let used = used.map_or_else(|| "never used".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M").to_string());
-                say(format!("{:<36} {:>7} MiB  {used}", entry.name, entry.bytes >> 20));
+                let name = format!("{}-{:.12}", entry.name, entry.hash);
+                let note = if entry.current { "" } else { "  of an older recipe" };
+                say(format!("{name:<36} {:>7} MiB  {used}{note}", entry.bytes >> 20));
             }
             Ok(0)
         }
         CacheCommand::Prune(arguments) => {
             let home = Home::chosen(arguments.cache_dir.as_deref())?;
-            for name in images::store::prune(&home, &images::packages::current_recipes()?)? {
+            for name in images::cache::prune(&home)? {
                 say(format!("removed {name}"));
             }
             Ok(0)

@@ -11,6 +11,7 @@ use crate::{
     progress::Progress,
 };
 
+pub mod cache;
 mod debian;
 mod go;
 pub mod packages;
@@ -72,8 +73,9 @@ pub fn prepare(
     progress: &Progress,
 ) -> Result<Images> {
     let versions = Versions::embedded()?;
-    let kubernetes = versions.kubernetes(wanted)?;
-    match (source(choice, engine), engine) {
+    let source = source(choice, engine);
+    let kubernetes = versions.kubernetes_from(source, wanted)?;
+    match (source, engine) {
         (ImagesChoice::Registry, Engine::Sandbox(_)) => {
             Err(Error::new(ErrorKind::Usage, "pull images into the sandbox", "it has no way out of its network")
                 .hint("Choose --images packages, or --engine docker."))
@@ -118,6 +120,16 @@ pub fn kubectl_program(home: &Home, kubernetes: &str) -> Result<PathBuf> {
     })
 }
 
+/// Asks whether the engine has `image`.
+fn inspect(image: &str) -> Command {
+    Command::new("docker").args(["image", "inspect", "--format", "{{.Id}}", image])
+}
+
+/// Pulls `image`.
+fn pull(image: &str) -> Command {
+    Command::new("docker").args(["pull", "--quiet", image]).deadline(Duration::from_secs(900))
+}
+
 fn registry(
     engine: &Engine,
     home: &Home,
@@ -134,18 +146,24 @@ fn registry(
         .hint("Choose another version with --k8s, or --images packages.")
     })?;
     for image in [&node, &versions.nginx.image] {
-        if engine.command(Command::new("docker").args(["image", "inspect", image])).output()?.code == Some(0) {
+        if engine.command(inspect(image)).output()?.code == Some(0) {
             continue;
         }
         let step = progress.step(format!("Pull {image}"), Some(Duration::from_secs(60)));
-        let pull = Command::new("docker").args(["pull", image]).deadline(Duration::from_secs(900)).log(step.log());
-        engine.command(pull).run()?;
+        engine.command(pull(image)).log(step.log()).run().map_err(|error| {
+            error.hint(format!(
+                "The engine must reach the registry; without one, choose --images packages. All that it printed is in {}.",
+                step.log().display()
+            ))
+        })?;
         step.done();
     }
     let toolchain = tools::toolchain(home, progress, versions)?;
-    let kind = match which::which("kind") {
-        Ok(kind) => kind,
-        Err(_) => go::kind().make(home, progress, &toolchain)?.join("kind"),
+    // An older kind may not know what a newer node image expects of it.
+    let installed = which::which("kind").ok().filter(|kind| tools::is_kind_enough(kind, &versions.kind.version));
+    let kind = match installed {
+        Some(kind) => kind,
+        None => go::kind().make(home, progress, &toolchain)?.join("kind"),
     };
     Ok(Images {
         source: "registry",
@@ -159,4 +177,32 @@ fn registry(
         pull_policy: "IfNotPresent",
         kind,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Show;
+
+    #[test]
+    fn a_node_image_is_pulled_by_its_digest() {
+        let versions = Versions::embedded().unwrap();
+        let kubernetes = versions.kubernetes_from(ImagesChoice::Registry, None).unwrap();
+        let image = kubernetes.node_image.as_deref().unwrap();
+        insta::assert_snapshot!(pull(image).display(), @"docker pull --quiet kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5");
+        assert!(inspect(image).display().ends_with(image));
+    }
+
+    #[test]
+    fn a_version_that_the_source_does_not_have_is_refused_before_anything_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("home"));
+        let progress = Progress::new(Show::Nothing, dir.path());
+        for (source, version) in [(ImagesChoice::Registry, "v1.37.2"), (ImagesChoice::Packages, "v1.37.0")] {
+            let error = prepare(source, Some(version), &Engine::Docker, &home, &progress).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage);
+            assert!(error.hint_text().unwrap().contains("--images"), "{error:?}");
+        }
+        assert!(!home.root().exists());
+    }
 }

@@ -190,7 +190,7 @@ impl Roles {
                 .map(|connect| json!({ "connect": self.connect(connect) })),
             respond
                 .as_ref()
-                .map(|respond| json!({ "respond": self.respond(respond) })),
+                .map(|respond| json!({ "respond": self.respond(respond, connect.as_ref()) })),
         ];
         // A list, because the steps have an order and JSON's objects have none.
         Value::Array(steps.into_iter().flatten().collect())
@@ -289,7 +289,7 @@ impl Roles {
         }
     }
 
-    fn respond(&self, respond: &Respond) -> Value {
+    fn respond(&self, respond: &Respond, connect: Option<&Connect>) -> Value {
         let mut value = Map::new();
         if let Some(status) = respond.status {
             value.insert("status".to_owned(), json!(status));
@@ -301,7 +301,15 @@ impl Roles {
             );
         }
         if let Some(address) = respond.client_address {
-            value.insert("client_address".to_owned(), json!(self.chosen(address)));
+            let balanced = connect.and_then(|connect| self.of_address(connect.destination.ip()));
+            let seen = match self.chosen(address) {
+                // Which node announces the address, or runs the client, is chance.
+                node if node.starts_with("node:") && balanced.is_some_and(|to| to.starts_with("load-balancer:")) => {
+                    "node:translating".to_owned()
+                }
+                seen => seen,
+            };
+            value.insert("client_address".to_owned(), json!(seen));
         }
         if let Some(failure) = &respond.failure {
             value.insert("failure".to_owned(), json!(failure_word(failure)));

@@ -7,7 +7,7 @@ use super::{
     debian, go,
     store::{self, Recipe},
     tools,
-    versions::{Kubernetes, Versions},
+    versions::{Kubernetes, Packages, Versions},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -22,6 +22,9 @@ const BUILD: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/
 
 /// What everything together takes on disk, in bytes: root file systems, programs, and the engine's images.
 pub const NEEDED: u64 = 8 << 30;
+
+/// What the names of all images start with that nobody else asks for by name.
+pub(super) const REPOSITORY: &str = "reachmap.local/";
 
 /// The engine's root file system, unpacked if it is not there yet.
 ///
@@ -47,13 +50,14 @@ pub fn engine_root_if_made(home: &Home) -> Option<PathBuf> {
 struct Parts {
     programs: Vec<go::Program>,
     kubernetes: Kubernetes,
+    packages: Packages,
     versions: Versions,
     key: String,
 }
 
 impl Parts {
     fn of(versions: &Versions, kubernetes: &Kubernetes) -> Result<Self> {
-        let module = kubernetes.packages.as_deref().ok_or_else(|| {
+        let packages = kubernetes.packages.clone().ok_or_else(|| {
             Error::new(
                 ErrorKind::Usage,
                 format!("build Kubernetes {} from packages", kubernetes.version),
@@ -63,7 +67,7 @@ impl Parts {
         })?;
         // The longest first: the others fit beside it.
         let programs = vec![
-            go::kubernetes(kubernetes, module),
+            go::kubernetes(kubernetes, &packages.module),
             go::flannel(&versions.flannel.version),
             go::coredns(),
             go::metallb_controller(),
@@ -74,13 +78,13 @@ impl Parts {
         let debian = &versions.debian;
         let roots = [debian::userland_recipe(debian), debian::node_recipe(debian), pause_recipe()];
         let hashes = programs.iter().map(|program| program.recipe.hash.clone()).chain(roots.map(|root| root.hash));
-        let tags = [&kubernetes.coredns_tag, &kubernetes.etcd_tag, &kubernetes.pause_tag].map(Clone::clone);
+        let tags = [&packages.coredns_tag, &packages.etcd_tag, &packages.pause_tag].map(Clone::clone);
         let key = Recipe::new("node", "", Duration::ZERO, hashes.chain(tags).chain([BUILD.to_owned()])).hash;
-        Ok(Self { programs, kubernetes: kubernetes.clone(), versions: versions.clone(), key })
+        Ok(Self { programs, kubernetes: kubernetes.clone(), packages, versions: versions.clone(), key })
     }
 
     fn image(&self, name: &str) -> String {
-        format!("reachmap.local/{name}:{}", self.key)
+        format!("{REPOSITORY}{name}:{}", self.key)
     }
 }
 
@@ -99,11 +103,22 @@ pub fn current_recipes() -> Result<Vec<Recipe>> {
         go::metallb_manifest_recipe(),
         tools::go_recipe(),
     ];
-    for kubernetes in versions.kubernetes.iter().filter(|kubernetes| kubernetes.packages.is_some()) {
-        recipes.extend(Parts::of(&versions, kubernetes)?.programs.into_iter().map(|program| program.recipe));
+    for parts in current_parts()? {
+        recipes.extend(parts.programs.into_iter().map(|program| program.recipe));
     }
     recipes.dedup();
     Ok(recipes)
+}
+
+/// The tags of the images that today's versions use.
+pub(super) fn current_keys() -> Result<Vec<String>> {
+    Ok(current_parts()?.into_iter().map(|parts| parts.key).collect())
+}
+
+fn current_parts() -> Result<Vec<Parts>> {
+    let versions = Versions::embedded()?;
+    let built = versions.kubernetes.iter().filter(|kubernetes| kubernetes.packages.is_some());
+    built.map(|kubernetes| Parts::of(&versions, kubernetes)).collect()
 }
 
 /// Makes whatever is missing of the images for `kubernetes` and says what they are called.
@@ -177,9 +192,9 @@ fn build_node_image(parts: &Parts, engine: &Engine, home: &Home, progress: &Prog
     let mut words = vec![
         format!("key={}", parts.key),
         format!("kubernetes_version={}", parts.kubernetes.version),
-        format!("coredns_tag={}", parts.kubernetes.coredns_tag),
-        format!("etcd_tag={}", parts.kubernetes.etcd_tag),
-        format!("pause_tag={}", parts.kubernetes.pause_tag),
+        format!("coredns_tag={}", parts.packages.coredns_tag),
+        format!("etcd_tag={}", parts.packages.etcd_tag),
+        format!("pause_tag={}", parts.packages.pause_tag),
         format!("metallb_version={}", parts.versions.metallb.version),
         format!("node_image={node}"),
         format!("userland={}", inside(debian::userland_recipe(debian).path(home))),
@@ -231,7 +246,7 @@ fn link_kubectl(parts: &Parts, home: &Home) -> Result<()> {
     }
 }
 
-fn require_space(home: &Home) -> Result<()> {
+pub(super) fn require_space(home: &Home) -> Result<()> {
     match store::free_space(home) {
         Some(free) if free < NEEDED => Err(Error::new(
             ErrorKind::Storage,
@@ -256,16 +271,17 @@ mod tests {
     fn the_node_image_changes_with_every_tag() {
         let versions = Versions::embedded().unwrap();
         let kubernetes = versions.kubernetes(None).unwrap();
-        let other = Kubernetes { pause_tag: "3.11".to_owned(), ..kubernetes.clone() };
+        let mut other = kubernetes.clone();
+        other.packages.as_mut().unwrap().pause_tag = "3.11".to_owned();
         assert_ne!(Parts::of(&versions, kubernetes).unwrap().key, Parts::of(&versions, &other).unwrap().key);
     }
 
     #[test]
     fn the_pause_image_is_the_one_that_containerd_is_told_of() {
         let containerd = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/node/containerd.toml"));
-        for kubernetes in Versions::embedded().unwrap().kubernetes {
-            let pause = format!("sandbox_image = \"registry.k8s.io/pause:{}\"", kubernetes.pause_tag);
-            assert!(containerd.contains(&pause), "{}", kubernetes.version);
+        for parts in current_parts().unwrap() {
+            let pause = format!("sandbox_image = \"registry.k8s.io/pause:{}\"", parts.packages.pause_tag);
+            assert!(containerd.contains(&pause), "{}", parts.kubernetes.version);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! two runs at once and against a kill in the middle.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -61,8 +62,17 @@ impl Recipe {
             hash.update((input.as_ref().len() as u64).to_be_bytes());
             hash.update(input.as_ref());
         }
+<<<<<<< HEAD
         let digest = hash.finalize();
         let hash = digest[..6].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+=======
+        let mut digits = String::new();
+        for byte in hash.finalize().iter().take(6) {
+            // A string takes whatever is written to it.
+            let _ = write!(digits, "{byte:02x}");
+        }
+        let hash = digits;
+>>>>>>> wt-engine
         Self { name: name.to_owned(), title: title.to_owned(), expected, hash }
     }
 
@@ -130,24 +140,23 @@ pub fn list(home: &Home) -> Result<Vec<Entry>> {
 /// # Errors
 /// [`ErrorKind::Storage`] if something cannot be removed.
 pub fn prune(home: &Home, current: &[Recipe]) -> Result<Vec<String>> {
-    let wanted: Vec<String> = current.iter().map(Recipe::file_name).collect();
     let mut removed = Vec::new();
-    let newest_agent = newest(home, AGENT)?;
-    for name in names(home)? {
+    for name in unused(home, current)? {
         let artifact = name.trim_start_matches('.');
-        let half_built = name.starts_with('.');
-        let is_agent = artifact.starts_with(AGENT);
-        let is_current = wanted.iter().any(|wanted| wanted == artifact) || Some(&name) == newest_agent.as_ref();
-        if !half_built && is_current {
-            continue;
-        }
-        let lock = if is_agent { "agent".to_owned() } else { format!("artifact-{artifact}") };
+        let lock = if artifact.starts_with(AGENT) { "agent".to_owned() } else { format!("artifact-{artifact}") };
         if let Some(_unused) = home.try_lock(&lock)? {
             remove_tree(&home.artifacts().join(&name))?;
             removed.push(name);
         }
     }
     Ok(removed)
+}
+
+/// What is none of `current`, and what is half-built.
+pub(super) fn unused(home: &Home, current: &[Recipe]) -> Result<Vec<String>> {
+    let wanted: Vec<String> = current.iter().map(Recipe::file_name).chain(newest(home, AGENT)?).collect();
+    // What is half-built has a name with a dot before it.
+    Ok(names(home)?.into_iter().filter(|name| !wanted.contains(name)).collect())
 }
 
 /// What the names of probe agents start with: each is built under the lock `agent`, by what the hash of its
@@ -280,6 +289,38 @@ mod tests {
             }
         });
         assert_eq!(made.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let user = if rustix::process::geteuid().is_root() { "" } else { "--user --map-root-user " };
+        let script = format!(
+            "exec unshare {user}--mount sh -ec 'mount -t tmpfs -o size=256k tmpfs \"$1\"; cd \"$1\"; exec \"$2\" --exact --ignored {}' sh \"$1\" \"$2\"",
+            "environment::images::store::tests::on_a_disk_of_256_kib"
+        );
+        let this = std::env::current_exe().unwrap();
+        let words = ["-ec", &script, "sh", &dir.path().to_string_lossy(), &this.to_string_lossy()].map(ToOwned::to_owned);
+        let output = crate::command::Command::new("sh").args(words).output().unwrap();
+        assert!(output.text().contains("1 passed"), "{}{}", output.text(), String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
+    #[ignore = "run by a_full_disk_is_named, in a directory that is a small disk"]
+    fn on_a_disk_of_256_kib() {
+        let home = Home::at(std::env::current_dir().unwrap());
+        let progress = Progress::new(Show::Nothing, "logs");
+        let error = recipe("large")
+            .make(&home, &progress, |dir, _| {
+                fs::write(dir.join("large"), vec![1; 1 << 20]).tried(ErrorKind::Environment, || "compile")
+            })
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.hint_text().unwrap().contains(&*home.root().to_string_lossy()), "{error:?}");
+        assert!(!recipe("large").path(&home).exists());
+        let error = super::super::packages::require_space(&home).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.to_string().contains("takes about 8 GiB, and 0.0 GiB are free"), "{error:?}");
     }
 
     #[test]

@@ -130,6 +130,12 @@ fn relink(link: &Path, to: &Path) -> Result<()> {
         .tried(ErrorKind::Storage, || format!("link {}", link.display()))
 }
 
+/// Whether the kind program is at least `minimum`.
+pub(super) fn is_kind_enough(kind: &Path, minimum: &str) -> bool {
+    let said = Command::new(kind.to_string_lossy()).args(["version", "--quiet"]).run().map(|output| output.text());
+    said.is_ok_and(|said| is_enough(said.trim_start_matches('v'), minimum.trim_start_matches('v')))
+}
+
 /// What `go version` says.
 pub(crate) fn version(go: &Path) -> Result<String> {
     let said = Command::new(go.to_string_lossy()).args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").run()?.text();

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{Context as _, Error, ErrorKind, Result};
+use crate::{Context as _, Error, ErrorKind, Result, plan::ImagesChoice};
 
 const TABLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/versions.toml"));
 
@@ -10,7 +10,7 @@ const TABLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Versions {
-    /// The Kubernetes versions, newest first; the first is the default.
+    /// The Kubernetes versions, newest first.
     pub kubernetes: Vec<Kubernetes>,
     /// kind.
     pub kind: Version,
@@ -36,16 +36,24 @@ pub struct Versions {
 pub struct Kubernetes {
     /// Such as `v1.37.2`.
     pub version: String,
+    /// How it is built; it cannot be had from packages without.
+    pub packages: Option<Packages>,
+    /// kind's node image in the registry; it cannot be pulled without one.
+    pub node_image: Option<String>,
+}
+
+/// How a Kubernetes version is built from packages.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// The directory of its `go.mod` in `fixtures/go`.
+    pub module: String,
     /// The tag under which its kubeadm asks for CoreDNS.
     pub coredns_tag: String,
     /// The tag under which its kubeadm asks for etcd.
     pub etcd_tag: String,
     /// The tag under which its kubeadm asks for the pause image.
     pub pause_tag: String,
-    /// The directory of its `go.mod` in `fixtures/go`; it cannot be built from packages without one.
-    pub packages: Option<String>,
-    /// kind's node image in the registry; it cannot be pulled without one.
-    pub node_image: Option<String>,
 }
 
 /// A program's version.
@@ -96,13 +104,29 @@ impl Versions {
         toml::from_str(TABLE).tried(ErrorKind::Internal, || "understand the versions table")
     }
 
-    /// The Kubernetes version called `wanted`, else the default one.
+    /// The Kubernetes version called `wanted`, else the newest.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] with the versions that there are.
     pub fn kubernetes(&self, wanted: Option<&str>) -> Result<&Kubernetes> {
+        self.find(wanted, |_| true)
+    }
+
+    /// The Kubernetes version called `wanted`, else the newest that `source` has.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] with the versions that there are.
+    pub fn kubernetes_from(&self, source: ImagesChoice, wanted: Option<&str>) -> Result<&Kubernetes> {
+        self.find(wanted, |kubernetes| match source {
+            ImagesChoice::Auto => true,
+            ImagesChoice::Registry => kubernetes.node_image.is_some(),
+            ImagesChoice::Packages => kubernetes.packages.is_some(),
+        })
+    }
+
+    fn find(&self, wanted: Option<&str>, has: impl Fn(&Kubernetes) -> bool) -> Result<&Kubernetes> {
         let found = match wanted {
-            None => self.kubernetes.first(),
+            None => self.kubernetes.iter().find(|kubernetes| has(kubernetes)),
             Some(wanted) => self.kubernetes.iter().find(|kubernetes| kubernetes.version == wanted),
         };
         found.ok_or_else(|| {
@@ -125,6 +149,17 @@ mod tests {
     fn the_table_is_well_formed() {
         let versions = Versions::embedded().unwrap();
         assert_eq!(versions.kubernetes(None).unwrap(), &versions.kubernetes[0]);
+    }
+
+    #[test]
+    fn each_source_has_a_default_of_its_own() {
+        let versions = Versions::embedded().unwrap();
+        let of = |source| versions.kubernetes_from(source, None).unwrap();
+        assert!(of(ImagesChoice::Packages).packages.is_some());
+        let image = of(ImagesChoice::Registry).node_image.clone().unwrap();
+        // A tag can be moved; a digest cannot.
+        assert!(image.contains("@sha256:"), "{image}");
+        assert!(image.contains(&of(ImagesChoice::Registry).version), "{image}");
     }
 
     #[test]
