@@ -3,6 +3,7 @@
 pub mod claims;
 pub mod cli;
 pub mod command;
+pub mod doctor;
 pub mod environment;
 mod error;
 pub mod filter;

@@ -26,6 +26,7 @@ const POD_IP: &str = "pod-ip";
 const POD_IP_MULTIPLE: &str = "pod-ip-multiple";
 const NODEPORT_WORKER_1: &str = "nodeport-worker-1";
 const NODEPORT_WORKER_2: &str = "nodeport-worker-2";
+const NODEPORT_WORKER_3: &str = "nodeport-worker-3";
 const NODEPORT_CONTROL_PLANE: &str = "nodeport-control-plane";
 const NODEPORT_NAME: &str = "nodeport-name";
 const LOADBALANCER_ADDRESS: &str = "loadbalancer-address";
@@ -68,6 +69,7 @@ mod load_balancer_pending {
             POD_IP_MULTIPLE,
             NODEPORT_WORKER_1,
             NODEPORT_WORKER_2,
+            NODEPORT_WORKER_3,
             NODEPORT_CONTROL_PLANE,
             NODEPORT_NAME,
             LOADBALANCER_ADDRESS,

@@ -8,7 +8,7 @@ use crate::{
     command::Command,
     environment::{
         Environment,
-        cluster::{EngineAccess, connect, lease, record::Record},
+        cluster::{EngineAccess, connect, lease, logs, record::Record},
         engine::Sandbox,
         gc, images, open_home, release, running, workloads,
     },
@@ -147,7 +147,7 @@ pub(super) fn logs(arguments: &LogsArguments) -> Result<u8> {
     let access = access(&home, &record)?;
     let directory = arguments.directory.clone().unwrap_or_else(|| default_reports().join("logs"));
     let runtime = tokio::runtime::Handle::current();
-    tokio::task::block_in_place(|| runtime.block_on(lease::export_logs(&home, &access, &record.name, &directory)))?;
+    tokio::task::block_in_place(|| runtime.block_on(logs::export(&access, &record.name, &directory)))?;
     say(format!("Logs: {}", directory.display()));
     Ok(0)
 }

@@ -3,7 +3,9 @@
 pub mod connect;
 pub mod existing;
 pub mod kind;
+mod laptop;
 pub mod lease;
+pub(crate) mod logs;
 pub mod network;
 pub mod record;
 
@@ -11,7 +13,10 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::Command;
+use crate::{
+    Context as _, ErrorKind, Result,
+    command::{Command, Output},
+};
 
 /// Which engine a cluster's containers run in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,7 +49,13 @@ impl EngineAccess {
         kind_program: impl Into<String>,
         wrap: impl Fn(Command) -> Command + Send + Sync + 'static,
     ) -> Self {
-        Self { kind, network_namespace: None, root: None, kind_program: kind_program.into(), wrap: Arc::new(wrap) }
+        Self {
+            kind,
+            network_namespace: None,
+            root: None,
+            kind_program: kind_program.into(),
+            wrap: Arc::new(wrap),
+        }
     }
 
     /// The command as it has to be run.
@@ -55,6 +66,15 @@ impl EngineAccess {
 
 impl fmt::Debug for EngineAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineAccess").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("EngineAccess")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
+}
+
+/// Runs a command whose exit code is part of its answer, without blocking the async runtime.
+async fn output(command: Command) -> Result<Output> {
+    tokio::task::spawn_blocking(move || command.output())
+        .await
+        .tried(ErrorKind::Internal, || "join a command's thread")?
 }

@@ -47,10 +47,15 @@ pub struct Images {
 
 /// Which source `choice` comes to with `engine`.
 pub fn source(choice: ImagesChoice, engine: &Engine) -> ImagesChoice {
-    match (choice, engine) {
+    source_for(choice, matches!(engine, Engine::Sandbox(_)))
+}
+
+/// Which source `choice` comes to, with the private engine or with Docker.
+pub(crate) const fn source_for(choice: ImagesChoice, sandbox: bool) -> ImagesChoice {
+    match (choice, sandbox) {
         // The private engine has no way out: it could not pull anything.
-        (ImagesChoice::Auto, Engine::Sandbox(_)) => ImagesChoice::Packages,
-        (ImagesChoice::Auto, Engine::Docker) => ImagesChoice::Registry,
+        (ImagesChoice::Auto, true) => ImagesChoice::Packages,
+        (ImagesChoice::Auto, false) => ImagesChoice::Registry,
         (chosen, _) => chosen,
     }
 }
@@ -103,10 +108,10 @@ pub fn kind_program(engine: &Engine, home: &Home) -> String {
 /// # Errors
 /// [`ErrorKind::Missing`] if there is none.
 pub fn kubectl_program(home: &Home, kubernetes: &str) -> Result<PathBuf> {
-    if let Ok(built) = packages::kubectl_program(home, kubernetes) {
-        if built.exists() {
-            return Ok(built);
-        }
+    if let Ok(built) = packages::kubectl_program(home, kubernetes)
+        && built.exists()
+    {
+        return Ok(built);
     }
     which::which("kubectl").map_err(|error| {
         Error::from_source(ErrorKind::Missing, "find kubectl", error).hint("Install kubectl for this cluster's version.")

@@ -5,12 +5,12 @@ use std::{path::Path, time::Duration};
 use ipnet::IpNet;
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::{EngineKind, network::Network};
 use crate::{
     Context as _, Error, ErrorKind, Result,
     command::Command,
+    environment::sha256,
     plan::{IpFamilyChoice, ProxyModeChoice},
 };
 
@@ -45,9 +45,9 @@ impl ClusterConfig {
     /// [`ErrorKind::Internal`] if it cannot be serialised.
     pub fn fingerprint(&self) -> Result<String> {
         // A JSON value sorts its keys, so the order of fields in this type does not matter.
-        let canonical = serde_json::to_value(self).tried(ErrorKind::Internal, || "fingerprint the cluster")?;
-        let digest = Sha256::digest(canonical.to_string().as_bytes());
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        let canonical =
+            serde_json::to_value(self).tried(ErrorKind::Internal, || "fingerprint the cluster")?;
+        Ok(sha256(canonical.to_string()))
     }
 
     /// `reachmap-` and the first eight digits of the fingerprint.
@@ -75,8 +75,15 @@ impl ClusterConfig {
 
     fn networks(&self, v4: &str, v6: &str) -> Vec<IpNet> {
         let both = [v4, v6];
-        let families = if self.ip_family == IpFamilyChoice::Dual { 2 } else { 1 };
-        both[..families].iter().filter_map(|network| network.parse().ok()).collect()
+        let families = if self.ip_family == IpFamilyChoice::Dual {
+            2
+        } else {
+            1
+        };
+        both[..families]
+            .iter()
+            .filter_map(|network| network.parse().ok())
+            .collect()
     }
 
     /// The configuration that kind reads, as YAML (<https://kind.sigs.k8s.io/docs/user/configuration/>).
@@ -85,14 +92,24 @@ impl ClusterConfig {
     /// [`ErrorKind::Usage`] if the Kubernetes version is not a version.
     pub fn kind_yaml(&self) -> Result<String> {
         let version = Version::parse(self.kubernetes.trim_start_matches('v')).map_err(|error| {
-            Error::from_source(ErrorKind::Usage, format!("read the Kubernetes version {}", self.kubernetes), error)
-                .hint("Versions look like v1.37.2.")
+            Error::from_source(
+                ErrorKind::Usage,
+                format!("read the Kubernetes version {}", self.kubernetes),
+                error,
+            )
+            .hint("Versions look like v1.37.2.")
         })?;
         let mut kubeadm_config_patches = Vec::new();
         if self.cgroup_v1 && version >= REFUSES_CGROUP_V1 {
             kubeadm_config_patches.push("kind: KubeletConfiguration\nfailCgroupV1: false\n");
         }
-        let join = |networks: Vec<IpNet>| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let join = |networks: Vec<IpNet>| {
+            networks
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        };
         let config = KindConfig {
             kind: "Cluster",
             api_version: "kind.x-k8s.io/v1alpha4",
@@ -165,7 +182,9 @@ impl Kind<'_> {
     /// kind writes its kubeconfig to the file `kubeconfig`, as the engine's commands see it, and never to the user's.
     pub fn create(self, yaml: &str, image: &str, network: &Network, kubeconfig: &Path) -> Command {
         let kubeconfig = kubeconfig.display().to_string();
-        let args = ["create", "cluster", "--name", self.name, "--image", image, "--config", "-"];
+        let args = [
+            "create", "cluster", "--name", self.name, "--image", image, "--config", "-",
+        ];
         Command::new(self.program)
             .args(args)
             .args(["--kubeconfig", &kubeconfig, "--retain"])
@@ -208,9 +227,17 @@ pub fn cgroup_version() -> Command {
 ///
 /// A lock of ours would end with us: after `kill -9` the next run would delete a cluster that kind is still making.
 pub fn holding(lock: &Path, mut command: Command) -> Command {
-    let mut args = vec!["--exclusive".to_owned(), lock.display().to_string(), command.program];
+    let mut args = vec![
+        "--exclusive".to_owned(),
+        lock.display().to_string(),
+        command.program,
+    ];
     args.append(&mut command.args);
-    Command { program: "flock".to_owned(), args, ..command }
+    Command {
+        program: "flock".to_owned(),
+        args,
+        ..command
+    }
 }
 
 #[cfg(test)]
@@ -232,7 +259,26 @@ pub(crate) mod tests {
 
     #[test]
     fn the_default_cluster_is_the_tutorial_s() {
-        insta::assert_snapshot!(config().kind_yaml().unwrap(), @"");
+        insta::assert_snapshot!(config().kind_yaml().unwrap(), @r"
+        kind: Cluster
+        apiVersion: kind.x-k8s.io/v1alpha4
+        networking:
+          ipFamily: ipv4
+          kubeProxyMode: iptables
+          podSubnet: 10.244.0.0/16
+          serviceSubnet: 10.96.0.0/16
+          disableDefaultCNI: true
+          dnsSearch: []
+        nodes:
+        - role: control-plane
+        - role: worker
+        - role: worker
+        - role: worker
+        kubeadmConfigPatches:
+        - |
+          kind: KubeletConfiguration
+          failCgroupV1: false
+        ");
     }
 
     #[test]
@@ -245,14 +291,33 @@ pub(crate) mod tests {
             cgroup_v1: false,
             ..config()
         };
-        insta::assert_snapshot!(other.kind_yaml().unwrap(), @"");
+        insta::assert_snapshot!(other.kind_yaml().unwrap(), @r"
+        kind: Cluster
+        apiVersion: kind.x-k8s.io/v1alpha4
+        networking:
+          ipFamily: dual
+          kubeProxyMode: nftables
+          podSubnet: 10.244.0.0/16,fd00:10:244::/56
+          serviceSubnet: 10.96.0.0/16,fd00:10:96::/112
+          disableDefaultCNI: false
+          dnsSearch: []
+        nodes:
+        - role: control-plane
+        - role: worker
+        ");
     }
 
     #[test]
     fn an_older_kubelet_does_not_know_the_cgroup_patch() {
-        let older = ClusterConfig { kubernetes: "v1.34.4".to_owned(), ..config() };
+        let older = ClusterConfig {
+            kubernetes: "v1.34.4".to_owned(),
+            ..config()
+        };
         assert!(!older.kind_yaml().unwrap().contains("failCgroupV1"));
-        let wrong = ClusterConfig { kubernetes: "latest".to_owned(), ..config() };
+        let wrong = ClusterConfig {
+            kubernetes: "latest".to_owned(),
+            ..config()
+        };
         assert_eq!(wrong.kind_yaml().unwrap_err().kind(), ErrorKind::Usage);
     }
 
@@ -260,25 +325,52 @@ pub(crate) mod tests {
     fn the_fingerprint_changes_with_everything_that_matters() {
         let base = config();
         let variants = [
-            ClusterConfig { workers: 4, ..config() },
-            ClusterConfig { node_image: "kindest/node:v1.37.2-4567".to_owned(), ..config() },
-            ClusterConfig { proxy_mode: ProxyModeChoice::Nftables, ..config() },
-            ClusterConfig { flannel_image: None, ..config() },
-            ClusterConfig { engine: EngineKind::Docker, ..config() },
+            ClusterConfig {
+                workers: 4,
+                ..config()
+            },
+            ClusterConfig {
+                node_image: "kindest/node:v1.37.2-4567".to_owned(),
+                ..config()
+            },
+            ClusterConfig {
+                proxy_mode: ProxyModeChoice::Nftables,
+                ..config()
+            },
+            ClusterConfig {
+                flannel_image: None,
+                ..config()
+            },
+            ClusterConfig {
+                engine: EngineKind::Docker,
+                ..config()
+            },
         ];
         assert_eq!(base.fingerprint().unwrap(), config().fingerprint().unwrap());
         assert_eq!(base.default_name().unwrap().len(), "reachmap-".len() + 8);
         for variant in variants {
-            assert_ne!(variant.fingerprint().unwrap(), base.fingerprint().unwrap(), "{variant:?}");
+            assert_ne!(
+                variant.fingerprint().unwrap(),
+                base.fingerprint().unwrap(),
+                "{variant:?}"
+            );
         }
     }
 
     #[test]
     fn the_commands_are_exactly_these() {
-        let kind = Kind { program: "/opt/kind", name: "reachmap-0123abcd" };
+        let kind = Kind {
+            program: "/opt/kind",
+            name: "reachmap-0123abcd",
+        };
         let network = Network::on("172.18.0.0/16".parse().unwrap(), false);
         let kubeconfig = Path::new("/home/kubeconfig");
-        let create = kind.create("kind: Cluster\n", "kindest/node:v1.37.2", &network, kubeconfig);
+        let create = kind.create(
+            "kind: Cluster\n",
+            "kindest/node:v1.37.2",
+            &network,
+            kubeconfig,
+        );
         assert_eq!(create.env["KIND_EXPERIMENTAL_DOCKER_NETWORK"], "reachmap");
         assert_eq!(create.stdin.as_deref(), Some(&b"kind: Cluster\n"[..]));
         let commands = [
@@ -290,10 +382,18 @@ pub(crate) mod tests {
             &holding(Path::new("/home/locks/kind.lock"), kind.delete(kubeconfig)),
         ];
         let shown: Vec<String> = commands.iter().map(|command| command.display()).collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        /opt/kind create cluster --name reachmap-0123abcd --image kindest/node:v1.37.2 --config - --kubeconfig /home/kubeconfig --retain
+        /opt/kind get kubeconfig --name reachmap-0123abcd
+        /opt/kind get clusters
+        /opt/kind export logs --name reachmap-0123abcd /tmp/logs
+        /opt/kind delete cluster --name reachmap-0123abcd --kubeconfig /home/kubeconfig
+        flock --exclusive /home/locks/kind.lock /opt/kind delete cluster --name reachmap-0123abcd --kubeconfig /home/kubeconfig
+        ");
     }
 
     /// A run that is killed in the middle must not free the lock while kind works on.
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_lock_is_held_until_the_last_child_has_ended() {
         let dir = tempfile::tempdir().unwrap();
@@ -302,12 +402,20 @@ pub(crate) mod tests {
         let lock = dir.path().join("locks/kind.lock");
         // The child stays behind when its parent ends, until it can read a line.
         let fifo = dir.path().join("fifo");
-        let script = format!("mkfifo {0}; (read line <{0}) >/dev/null 2>&1 & :", fifo.display());
-        holding(&lock, Command::new("sh").args(["-c", &script])).run().unwrap();
+        let script = format!(
+            "mkfifo {0}; (read line <{0}) >/dev/null 2>&1 & :",
+            fifo.display()
+        );
+        holding(&lock, Command::new("sh").args(["-c", &script]))
+            .run()
+            .unwrap();
         assert!(home.try_lock("kind").unwrap().is_none());
         std::fs::write(&fifo, "go\n").unwrap();
         crate::command::poll("take the lock", Duration::from_secs(5), || {
-            Ok(home.try_lock("kind")?.map(drop).ok_or_else(|| "held".to_owned()))
+            Ok(home
+                .try_lock("kind")?
+                .map(drop)
+                .ok_or_else(|| "held".to_owned()))
         })
         .unwrap();
     }

@@ -20,6 +20,8 @@ use crate::{
     progress::Progress,
 };
 
+/// The lock that the engine itself holds, from its first instruction until nothing of it lives.
+const LIFE: &str = "engine-life";
 /// Where the home is seen inside the engine.
 const INSIDE: &str = "/reachmap";
 const START: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/engine/start.sh"));
@@ -54,8 +56,8 @@ impl Sandbox {
     pub fn start(home: &Home, progress: &Progress) -> Result<Self> {
         let root = packages::engine_root(home, progress)?;
         let _lock = home.lock("engine", progress)?;
-        if let Some(sandbox) = Self::running(home) {
-            if sandbox.answers().is_ok() {
+        if let Some(sandbox) = Self::settled(home)? {
+            if sandbox.answers_soon().is_ok() {
                 return Ok(sandbox);
             }
             sandbox.end()?;
@@ -101,12 +103,23 @@ impl Sandbox {
     pub fn stop_if_unused(home: &Home, progress: &Progress) -> Result<bool> {
         let _lock = home.lock("engine", progress)?;
         let Some(_unused) = home.try_lock("engine-use")? else { return Ok(false) };
-        let running = Self::running(home);
+        let running = Self::settled(home)?;
         if let Some(sandbox) = &running {
             sandbox.end()?;
         }
         Self::sweep(home)?;
         Ok(running.is_some())
+    }
+
+    /// The engine of `home`, if it runs, or is about to because its starter was killed right after it started it.
+    fn settled(home: &Home) -> Result<Option<Self>> {
+        command::poll("see whether a private engine lives", Duration::from_secs(10), || {
+            Ok(match Self::running(home) {
+                Some(sandbox) => Ok(Some(sandbox)),
+                None if home.try_lock(LIFE)?.is_some() => Ok(None),
+                None => Err("it lives, and has not written down its first process".to_owned()),
+            })
+        })
     }
 
     /// A command that runs inside the engine's namespaces and root file system.
@@ -144,6 +157,16 @@ impl Sandbox {
     /// A path below the home, as it is seen in the engine.
     pub fn inside(&self, path: &Path) -> PathBuf {
         path.strip_prefix(self.home.root()).map_or_else(|_| path.to_owned(), |below| Path::new(INSIDE).join(below))
+    }
+
+    /// As [`Self::answers`], with time for one that was started a moment ago, by a run that was killed since.
+    fn answers_soon(&self) -> Result<()> {
+        command::poll("see the private engine answer", Duration::from_secs(30), || {
+            Ok(match self.answers() {
+                Err(error) if self.init.is_alive() => Err(error.to_string()),
+                ended_or_answered => Ok(ended_or_answered),
+            })
+        })?
     }
 
     fn answers(&self) -> Result<()> {

@@ -21,7 +21,7 @@ const PAUSE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/
 const BUILD: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/engine/images.sh"));
 
 /// What everything together takes on disk, in bytes: root file systems, programs, and the engine's images.
-const NEEDED: u64 = 8 << 30;
+pub const NEEDED: u64 = 8 << 30;
 
 /// The engine's root file system, unpacked if it is not there yet.
 ///
@@ -34,6 +34,13 @@ pub fn engine_root(home: &Home, progress: &Progress) -> Result<PathBuf> {
         tools::ensure_programs(progress)?;
     }
     debian::engine(home, progress, &versions.debian)
+}
+
+/// The engine's root file system, if it is unpacked.
+pub fn engine_root_if_made(home: &Home) -> Option<PathBuf> {
+    let versions = Versions::embedded().ok()?;
+    let root = debian::engine_recipe(&versions.debian).path(home).join("root");
+    root.is_dir().then_some(root)
 }
 
 /// Everything that goes into a node image, and the image's own name.
@@ -126,7 +133,8 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
         let unpacked = roots.join().unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Internal, "unpack root file systems", "the thread that does it panicked"))
         });
-        compiled.and(unpacked.map(drop))
+        compiled?;
+        unpacked.map(drop)
     })?;
     let metallb_manifest = go::metallb_manifest(home, progress, &toolchain)?;
     if !is_built(engine, &node)? {

@@ -61,7 +61,8 @@ impl Recipe {
             hash.update((input.as_ref().len() as u64).to_be_bytes());
             hash.update(input.as_ref());
         }
-        let hash = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let digest = hash.finalize();
+        let hash = digest[..6].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         Self { name: name.to_owned(), title: title.to_owned(), expected, hash }
     }
 
@@ -96,6 +97,8 @@ impl Recipe {
                 remove_tree(&partial)?;
                 fs::create_dir_all(&partial).tried(ErrorKind::Storage, || format!("create {}", partial.display()))?;
                 build(&partial, &step).map_err(|error| blame_full_disk(home, error))?;
+                // A power cut must not leave the name without the content.
+                sync(&partial).tried(ErrorKind::Storage, || format!("write {} to the disk", partial.display()))?;
                 fs::rename(&partial, &path).tried(ErrorKind::Storage, || format!("keep {}", path.display()))?;
                 step.done();
             }
@@ -129,18 +132,31 @@ pub fn list(home: &Home) -> Result<Vec<Entry>> {
 pub fn prune(home: &Home, current: &[Recipe]) -> Result<Vec<String>> {
     let wanted: Vec<String> = current.iter().map(Recipe::file_name).collect();
     let mut removed = Vec::new();
+    let newest_agent = newest(home, AGENT)?;
     for name in names(home)? {
         let artifact = name.trim_start_matches('.');
         let half_built = name.starts_with('.');
-        if !half_built && wanted.iter().any(|wanted| wanted == artifact) {
+        let is_agent = artifact.starts_with(AGENT);
+        let is_current = wanted.iter().any(|wanted| wanted == artifact) || Some(&name) == newest_agent.as_ref();
+        if !half_built && is_current {
             continue;
         }
-        if let Some(_unused) = home.try_lock(&format!("artifact-{artifact}"))? {
+        let lock = if is_agent { "agent".to_owned() } else { format!("artifact-{artifact}") };
+        if let Some(_unused) = home.try_lock(&lock)? {
             remove_tree(&home.artifacts().join(&name))?;
             removed.push(name);
         }
     }
     Ok(removed)
+}
+
+/// What the names of probe agents start with: each is built under the lock `agent`, by what the hash of its
+/// sources is, which only its builder knows; so the newest is kept.
+const AGENT: &str = "agent-";
+
+fn newest(home: &Home, prefix: &str) -> Result<Option<String>> {
+    let made = |name: &String| fs::metadata(home.artifacts().join(name)).and_then(|meta| meta.modified()).ok();
+    Ok(names(home)?.into_iter().filter(|name| name.starts_with(prefix)).max_by_key(made))
 }
 
 /// The file whose time of change says when an artifact was last used.
@@ -149,6 +165,10 @@ const USED: &str = ".used";
 fn touch(path: &Path) {
     // Only `cache list` and the user's own judgement depend on it.
     let _ = fs::write(path.join(USED), b"");
+}
+
+fn sync(dir: &Path) -> std::io::Result<()> {
+    Ok(rustix::fs::syncfs(fs::File::open(dir)?)?)
 }
 
 fn names(home: &Home) -> Result<Vec<String>> {
@@ -273,5 +293,22 @@ mod tests {
         assert_eq!(removed, [recipe("old").file_name()]);
         assert_eq!(list(&home).unwrap().len(), 2);
         drop(busy);
+    }
+
+    #[test]
+    fn pruning_keeps_the_newest_agent_and_one_that_is_being_built() {
+        let (_dir, home, _progress) = place();
+        for (name, day) in [("agent-old", 1), ("agent-new", 2), (".agent-half", 3)] {
+            let dir = home.artifacts().join(name);
+            fs::create_dir_all(&dir).unwrap();
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(day * 86_400);
+            fs::File::open(&dir).unwrap().set_modified(time).unwrap();
+        }
+        let building = home.try_lock("agent").unwrap();
+        assert_eq!(prune(&home, &[]).unwrap(), Vec::<String>::new());
+        drop(building);
+        let mut removed = prune(&home, &[]).unwrap();
+        removed.sort();
+        assert_eq!(removed, [".agent-half", "agent-old"]);
     }
 }

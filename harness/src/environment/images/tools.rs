@@ -11,11 +11,11 @@ use crate::{
 };
 
 /// Programs, each with the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 5] =
+pub(crate) const PROGRAMS: [(&str, &str); 5] =
     [("mmdebstrap", "mmdebstrap"), ("cc", "gcc"), ("unshare", "util-linux"), ("tar", "tar"), ("ip", "iproute2")];
 
 /// The Debian release whose Go is unpacked where the host has none that is new enough.
-const GO_RELEASE: &str = "trixie";
+pub(crate) const GO_RELEASE: &str = "trixie";
 
 /// The go command that builds everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +136,7 @@ pub(crate) fn version(go: &Path) -> Result<String> {
     Ok(said.trim_start_matches("go").split_whitespace().next().unwrap_or_default().to_owned())
 }
 
-fn is_enough(found: &str, minimum: &str) -> bool {
+pub(crate) fn is_enough(found: &str, minimum: &str) -> bool {
     let parse = |text: &str| {
         let padded = if text.matches('.').count() < 2 { format!("{text}.0") } else { text.to_owned() };
         Version::parse(&padded)
