@@ -1,4 +1,4 @@
-//! What a run leaves behind: [`Run`], and that same run as terminal text, Markdown, JSON, JUnit and HTML.
+//! What a run leaves behind: [`Run`], and that same run as terminal text, Markdown, JSON, `JUnit` and HTML.
 //!
 //! Every renderer is a pure function of the [`Run`]; [`write`] puts them all into the run's directory.
 //! Text that came over the network (bodies, headers, DNS names, error messages) is never trusted: it is cut,

@@ -28,12 +28,33 @@ const LONGEST: usize = 600;
 /// # Ok::<(), reachmap::Error>(())
 /// ```
 pub fn explain(verdict: &Verdict) -> String {
-    let mut lines = vec![format!("{}: {}", words::visible(&verdict.cell()), headline(verdict))];
+    let mut lines = vec![format!(
+        "{}: {}",
+        words::visible(&verdict.cell()),
+        headline(verdict)
+    )];
     if let Some(expectation) = &verdict.expectation {
-        let what = if expectation.reachable { "reachable" } else { "not reachable" };
+        let what = if expectation.reachable {
+            "reachable"
+        } else {
+            "not reachable"
+        };
         let mut expected = vec![format!("{what}. {}", words::visible(&expectation.why()))];
-        expected.extend(expectation.facts.iter().map(|fact| format!("- {}", words::fact(fact))));
-        push(&mut lines, "request", [format!("{} → http://{}/", words::visible(&verdict.vantage.id), words::visible(&expectation.target.to_string()))]);
+        expected.extend(
+            expectation
+                .facts
+                .iter()
+                .map(|fact| format!("- {}", words::fact(fact))),
+        );
+        push(
+            &mut lines,
+            "request",
+            [format!(
+                "{} → http://{}/",
+                words::visible(&verdict.vantage.id),
+                words::visible(&expectation.target.to_string())
+            )],
+        );
         push(&mut lines, "expected", expected);
     }
     if let Some(observation) = &verdict.observation {
@@ -49,14 +70,26 @@ pub fn explain(verdict: &Verdict) -> String {
     }
     match &verdict.outcome {
         Judgement::AsExpected => {}
-        Judgement::NotAsExpected { step, expected, observed } => push(&mut lines, "they part", [
-            format!("at {}", words::step(*step)),
-            format!("had to be: {}", words::cut(expected, LONGEST)),
-            format!("was:       {}", words::cut(observed, LONGEST)),
-        ]),
+        Judgement::NotAsExpected {
+            step,
+            expected,
+            observed,
+        } => push(
+            &mut lines,
+            "they part",
+            [
+                format!("at {}", words::step(*step)),
+                format!("had to be: {}", words::cut(expected, LONGEST)),
+                format!("was:       {}", words::cut(observed, LONGEST)),
+            ],
+        ),
         Judgement::NotSupported { reason } => push(&mut lines, "missing", [words::visible(reason)]),
         Judgement::NotProbed { reason } => {
-            push(&mut lines, "because", words::plain_lines(reason, 20).lines().map(str::to_owned));
+            push(
+                &mut lines,
+                "because",
+                words::plain_lines(reason, 20).lines().map(str::to_owned),
+            );
         }
     }
     if !verdict.reproduce.is_empty() {
@@ -69,7 +102,9 @@ pub fn explain(verdict: &Verdict) -> String {
 pub(super) fn headline(verdict: &Verdict) -> String {
     match &verdict.outcome {
         Judgement::AsExpected => "as expected".to_owned(),
-        Judgement::NotAsExpected { step, .. } => format!("not as expected, from the step `{}` on", words::step(*step)),
+        Judgement::NotAsExpected { step, .. } => {
+            format!("not as expected, from the step `{}` on", words::step(*step))
+        }
         Judgement::NotSupported { .. } => "not supported here".to_owned(),
         Judgement::NotProbed { .. } => "not probed".to_owned(),
     }

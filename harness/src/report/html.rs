@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{matrix::RowOutcome, verdict::Verdict};
 
-const TEMPLATE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/report/report.html.jinja"));
+const TEMPLATE: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/fixtures/report/report.html.jinja"
+));
 
 /// The run as one HTML page, light or dark as the reader prefers; every mark is a symbol too, never a colour alone.
 pub fn html(run: &Run) -> String {
@@ -53,12 +56,16 @@ pub fn html(run: &Run) -> String {
             reachmap => run.reachmap.as_str(),
         },
     );
-    rendered.unwrap_or_else(|error| unreachable!("the page's template is part of this crate, and tested: {error:#}"))
+    rendered.unwrap_or_else(|error| {
+        unreachable!("the page's template is part of this crate, and tested: {error:#}")
+    })
 }
 
 fn anchor(verdict: &Verdict) -> String {
     let id = format!("{}-{}", verdict.suite, verdict.cell());
-    id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+    id.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect()
 }
 
 fn is_open(verdict: &Verdict) -> bool {
@@ -71,7 +78,9 @@ fn pair(name: &str, value: &str) -> Value {
 
 fn grid(grid: &Grid<'_>) -> Value {
     let cell = |vantage: &str, method: &str| {
-        let Some(verdict) = grid.cell(vantage, method) else { return Value::from(()) };
+        let Some(verdict) = grid.cell(vantage, method) else {
+            return Value::from(());
+        };
         let mark = Mark::of(verdict);
         context! {
             id => words::visible(&verdict.cell()),
@@ -100,10 +109,20 @@ fn grid(grid: &Grid<'_>) -> Value {
 
 fn tutorial(run: &Run) -> Vec<Value> {
     let view = |row: &Row| {
-        let verdicts: Vec<&Verdict> = row.row.cells.iter().filter_map(|cell| run.verdict(&cell.id())).collect();
+        let verdicts: Vec<&Verdict> = row
+            .row
+            .cells
+            .iter()
+            .filter_map(|cell| run.verdict(&cell.id()))
+            .collect();
         let mut whys: Vec<String> = verdicts
             .iter()
-            .filter_map(|verdict| verdict.expectation.as_ref().map(|expectation| words::visible(&expectation.why())))
+            .filter_map(|verdict| {
+                verdict
+                    .expectation
+                    .as_ref()
+                    .map(|expectation| words::visible(&expectation.why()))
+            })
             .collect();
         whys.dedup();
         let (class, outcome) = match row.outcome {
@@ -124,7 +143,11 @@ fn tutorial(run: &Run) -> Vec<Value> {
 }
 
 fn timeline(run: &Run) -> Vec<Value> {
-    let end = run.timeline.iter().map(|step| step.start_seconds + step.seconds).fold(1.0_f64, f64::max);
+    let end = run
+        .timeline
+        .iter()
+        .map(|step| step.start_seconds + step.seconds)
+        .fold(1.0_f64, f64::max);
     let mut steps: Vec<_> = run.timeline.iter().collect();
     steps.sort_by(|a, b| a.start_seconds.total_cmp(&b.start_seconds));
     steps

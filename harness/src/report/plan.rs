@@ -32,7 +32,10 @@ fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
         let mut table = plain(look);
         table.set_header(["step", "usually takes"]);
         for (title, expected) in steps {
-            table.add_row([words::visible(title), words::seconds(expected.as_secs_f64())]);
+            table.add_row([
+                words::visible(title),
+                words::seconds(expected.as_secs_f64()),
+            ]);
         }
         let total: Duration = steps.iter().map(|(_, expected)| *expected).sum();
         let total = words::seconds(total.as_secs_f64());
@@ -47,20 +50,38 @@ fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
     let mut table = plain(look);
     table.set_header(["vantage"].into_iter().chain(Stage::ALL.map(Stage::id)));
     let count = |vantage: Option<&str>, stage| {
-        let chosen = |cell: &&Cell| cell.stage == stage && vantage.is_none_or(|vantage| vantage == cell.vantage);
+        let chosen = |cell: &&Cell| {
+            cell.stage == stage && vantage.is_none_or(|vantage| vantage == cell.vantage)
+        };
         cells.iter().filter(chosen).count().to_string()
     };
     for vantage in vantages {
-        table.add_row([words::visible(vantage)].into_iter().chain(Stage::ALL.map(|stage| count(Some(vantage), stage))));
+        table.add_row(
+            [words::visible(vantage)]
+                .into_iter()
+                .chain(Stage::ALL.map(|stage| count(Some(vantage), stage))),
+        );
     }
-    table.add_row(["in all".to_owned()].into_iter().chain(Stage::ALL.map(|stage| count(None, stage))));
-    parts.push(format!("{}\n\n{} would be probed.", table.trim_fmt(), words::count(cells.len(), "cell")));
+    table.add_row(
+        ["in all".to_owned()]
+            .into_iter()
+            .chain(Stage::ALL.map(|stage| count(None, stage))),
+    );
+    parts.push(format!(
+        "{}\n\n{} would be probed.",
+        table.trim_fmt(),
+        words::count(cells.len(), "cell")
+    ));
     parts.join("\n\n")
 }
 
 fn plain(look: Look) -> Table {
     let mut table = Table::new();
-    table.load_style(TABLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width).force_no_tty();
+    table
+        .load_style(TABLE)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(look.width)
+        .force_no_tty();
     table
 }
 
@@ -75,8 +96,10 @@ mod tests {
             Cell::new(Stage::LoadBalancerPending, "laptop", "pod-ip"),
             Cell::new(Stage::LoadBalancerReady, "laptop", "pod-ip"),
         ];
-        let steps =
-            [("Start the engine".to_owned(), Duration::from_secs(3)), ("Create the cluster".to_owned(), Duration::from_secs(72))];
+        let steps = [
+            ("Start the engine".to_owned(), Duration::from_secs(3)),
+            ("Create the cluster".to_owned(), Duration::from_secs(72)),
+        ];
         insta::assert_snapshot!(render(&cells, &steps, Look::PLAIN));
     }
 }
