@@ -39,18 +39,14 @@ impl Filter {
     /// # Errors
     /// [`ErrorKind::Usage`] if a pattern is empty, or has more than three segments.
     pub fn parse(text: &str) -> Result<Self> {
-        let patterns = text
-            .split(',')
-            .map(|pattern| Pattern::parse(pattern.trim(), text))
-            .collect::<Result<_>>()?;
+        let patterns = text.split(',').map(|pattern| Pattern::parse(pattern.trim(), text)).collect::<Result<_>>()?;
         Ok(Self { patterns })
     }
 
     /// Whether the filter chooses this cell.
     pub fn matches(&self, stage: &str, vantage: &str, method: &str) -> bool {
         let cell = [stage, vantage, method];
-        let (not, only): (Vec<&Pattern>, Vec<&Pattern>) =
-            self.patterns.iter().partition(|pattern| pattern.negated);
+        let (not, only): (Vec<&Pattern>, Vec<&Pattern>) = self.patterns.iter().partition(|pattern| pattern.negated);
         let any = |patterns: &[&Pattern]| patterns.iter().any(|pattern| pattern.matches(cell));
         (only.is_empty() || any(&only)) && !any(&not)
     }
@@ -64,24 +60,16 @@ impl Filter {
         let tried = || format!("choose cells by `{self}`");
         for pattern in &self.patterns {
             if !cells.iter().any(|cell| pattern.matches(segments(cell))) {
-                let cause = format!(
-                    "`{}` matches none of the {} cells",
-                    pattern.text(),
-                    cells.len()
-                );
-                return Err(
-                    Error::new(ErrorKind::Usage, tried(), cause).hint(pattern.near_misses(cells))
-                );
+                let cause = format!("`{}` matches none of the {} cells", pattern.text(), cells.len());
+                return Err(Error::new(ErrorKind::Usage, tried(), cause).hint(pattern.near_misses(cells)));
             }
         }
-        let chosen: Vec<Cell> = cells
-            .iter()
-            .filter(|cell| self.matches(cell.stage.id(), &cell.vantage, &cell.method))
-            .cloned()
-            .collect();
+        let chosen: Vec<Cell> =
+            cells.iter().filter(|cell| self.matches(cell.stage.id(), &cell.vantage, &cell.method)).cloned().collect();
         if chosen.is_empty() {
-            return Err(Error::new(ErrorKind::Usage, tried(), "its patterns leave no cell")
-                .hint("What a pattern with `!` matches is left out, whatever the others choose. `--list` shows every cell."));
+            return Err(Error::new(ErrorKind::Usage, tried(), "its patterns leave no cell").hint(
+                "What a pattern with `!` matches is left out, whatever the others choose. `--list` shows every cell.",
+            ));
         }
         Ok(chosen)
     }
@@ -100,13 +88,7 @@ impl fmt::Display for Filter {
         let patterns: Vec<String> = self
             .patterns
             .iter()
-            .map(|pattern| {
-                format!(
-                    "{}{}",
-                    if pattern.negated { "!" } else { "" },
-                    pattern.text()
-                )
-            })
+            .map(|pattern| format!("{}{}", if pattern.negated { "!" } else { "" }, pattern.text()))
             .collect();
         f.write_str(&patterns.join(", "))
     }
@@ -134,10 +116,7 @@ impl Pattern {
 
     fn matches(&self, cell: [&str; 3]) -> bool {
         cell.windows(self.segments.len()).any(|window| {
-            self.segments
-                .iter()
-                .zip(window)
-                .all(|(segment, text)| is_match(segment.as_bytes(), text.as_bytes()))
+            self.segments.iter().zip(window).all(|(segment, text)| is_match(segment.as_bytes(), text.as_bytes()))
         })
     }
 
@@ -153,14 +132,11 @@ impl Pattern {
         let unknown: Vec<&String> = self
             .segments
             .iter()
-            .filter(|segment| {
-                !names
-                    .iter()
-                    .any(|name| is_match(segment.as_bytes(), name.as_bytes()))
-            })
+            .filter(|segment| !names.iter().any(|name| is_match(segment.as_bytes(), name.as_bytes())))
             .collect();
         if unknown.is_empty() {
-            return "Each of its segments is known, but no cell has them together. `--list` shows every cell.".to_owned();
+            return "Each of its segments is known, but no cell has them together. `--list` shows every cell."
+                .to_owned();
         }
         names.sort_by_key(|name| unknown.iter().map(|segment| distance(segment, name)).min());
         names.truncate(NEAR_MISSES);
@@ -244,10 +220,7 @@ mod tests {
     #[case("! laptop", false)]
     fn patterns_match_whole_segments(#[case] filter: &str, #[case] expected: bool) {
         let filter = Filter::parse(filter).unwrap();
-        assert_eq!(
-            filter.matches("load-balancer-ready", "laptop", "pod-ip"),
-            expected
-        );
+        assert_eq!(filter.matches("load-balancer-ready", "laptop", "pod-ip"), expected);
     }
 
     #[rstest]
@@ -264,10 +237,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_matches_nothing_names_what_is_near() {
-        let error = Filter::parse("laptop/clusterip-fdqn")
-            .unwrap()
-            .choose(&Matrix::tutorial(3))
-            .unwrap_err();
+        let error = Filter::parse("laptop/clusterip-fdqn").unwrap().choose(&Matrix::tutorial(3)).unwrap_err();
         insta::assert_snapshot!(format!("{error:?}"), @"
         failed to choose cells by `laptop/clusterip-fdqn`: `laptop/clusterip-fdqn` matches none of the 238 cells [Usage]
           hint: Near are: clusterip-fqdn, clusterip-svc, clusterip-short, clusterip-address, clusterip-absolute. `--list` shows every cell.
@@ -279,35 +249,17 @@ mod tests {
         let cells = Matrix::tutorial(3);
         for text in ["laptop, worker-9", "laptop, !worker-9"] {
             let error = Filter::parse(text).unwrap().choose(&cells).unwrap_err();
-            assert!(
-                error.to_string().contains("`worker-9` matches none"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("`worker-9` matches none"), "{error}");
             assert!(error.hint_text().unwrap().contains("worker-1"), "{error:?}");
         }
     }
 
     #[test]
     fn known_segments_that_no_cell_has_together_are_told_apart_from_unknown_ones() {
-        let error = Filter::parse("pod-ip/laptop")
-            .unwrap()
-            .choose(&Matrix::tutorial(3))
-            .unwrap_err();
-        assert!(
-            error
-                .hint_text()
-                .unwrap()
-                .starts_with("Each of its segments is known"),
-            "{error:?}"
-        );
-        let error = Filter::parse("laptop, !laptop")
-            .unwrap()
-            .choose(&Matrix::tutorial(3))
-            .unwrap_err();
-        assert!(
-            error.to_string().ends_with("its patterns leave no cell"),
-            "{error}"
-        );
+        let error = Filter::parse("pod-ip/laptop").unwrap().choose(&Matrix::tutorial(3)).unwrap_err();
+        assert!(error.hint_text().unwrap().starts_with("Each of its segments is known"), "{error:?}");
+        let error = Filter::parse("laptop, !laptop").unwrap().choose(&Matrix::tutorial(3)).unwrap_err();
+        assert!(error.to_string().ends_with("its patterns leave no cell"), "{error}");
     }
 
     proptest! {
@@ -349,14 +301,7 @@ mod tests {
 
     #[test]
     fn stages_are_told_apart() {
-        let chosen = Filter::parse("load-balancer-ready")
-            .unwrap()
-            .choose(&Matrix::tutorial(3))
-            .unwrap();
-        assert!(
-            chosen
-                .iter()
-                .all(|cell| cell.stage == Stage::LoadBalancerReady)
-        );
+        let chosen = Filter::parse("load-balancer-ready").unwrap().choose(&Matrix::tutorial(3)).unwrap();
+        assert!(chosen.iter().all(|cell| cell.stage == Stage::LoadBalancerReady));
     }
 }

@@ -28,24 +28,11 @@ const LONGEST: usize = 600;
 /// # Ok::<(), reachmap::Error>(())
 /// ```
 pub fn explain(verdict: &Verdict) -> String {
-    let mut lines = vec![format!(
-        "{}: {}",
-        words::visible(&verdict.cell()),
-        headline(verdict)
-    )];
+    let mut lines = vec![format!("{}: {}", words::visible(&verdict.cell()), headline(verdict))];
     if let Some(expectation) = &verdict.expectation {
-        let what = if expectation.reachable {
-            "reachable"
-        } else {
-            "not reachable"
-        };
+        let what = if expectation.reachable { "reachable" } else { "not reachable" };
         let mut expected = vec![format!("{what}. {}", words::visible(&expectation.why()))];
-        expected.extend(
-            expectation
-                .facts
-                .iter()
-                .map(|fact| format!("- {}", words::fact(fact))),
-        );
+        expected.extend(expectation.facts.iter().map(|fact| format!("- {}", words::fact(fact))));
         push(
             &mut lines,
             "request",
@@ -70,11 +57,7 @@ pub fn explain(verdict: &Verdict) -> String {
     }
     match &verdict.outcome {
         Judgement::AsExpected => {}
-        Judgement::NotAsExpected {
-            step,
-            expected,
-            observed,
-        } => push(
+        Judgement::NotAsExpected { step, expected, observed } => push(
             &mut lines,
             "they part",
             [
@@ -85,11 +68,7 @@ pub fn explain(verdict: &Verdict) -> String {
         ),
         Judgement::NotSupported { reason } => push(&mut lines, "missing", [words::visible(reason)]),
         Judgement::NotProbed { reason } => {
-            push(
-                &mut lines,
-                "because",
-                words::plain_lines(reason, 20).lines().map(str::to_owned),
-            );
+            push(&mut lines, "because", words::plain_lines(reason, 20).lines().map(str::to_owned));
         }
     }
     if !verdict.reproduce.is_empty() {

@@ -20,22 +20,12 @@ fn parts(run: &Run) -> Vec<String> {
     let mut parts = vec![markdown::title(run)];
     parts.extend(markdown::failures(run, 2));
     parts.extend(markdown::tutorial(run, 2));
-    parts.extend(
-        markdown::claims(run, 3)
-            .map(|claims| folded("The tutorial's comparison of Service types", &claims)),
-    );
+    parts.extend(markdown::claims(run, 3).map(|claims| folded("The tutorial's comparison of Service types", &claims)));
     for grid in Grid::all(&run.verdicts) {
-        let title = format!(
-            "Suite {}, stage {}: {}",
-            grid.suite,
-            grid.stage,
-            words::count(grid.verdicts.len(), "cell")
-        );
+        let title =
+            format!("Suite {}, stage {}: {}", grid.suite, grid.stage, words::count(grid.verdicts.len(), "cell"));
         parts.push(folded(&title, &markdown::matrix(&grid)));
-        parts.push(folded(
-            &format!("{}: every cell", grid.stage),
-            &markdown::cells(&grid),
-        ));
+        parts.push(folded(&format!("{}: every cell", grid.stage), &markdown::cells(&grid)));
     }
     parts.extend(markdown::not_supported(run, 3));
     parts.extend(markdown::retries(run, 3).map(|retries| folded("Tried more than once", &retries)));
@@ -45,10 +35,7 @@ fn parts(run: &Run) -> Vec<String> {
 }
 
 fn folded(title: &str, body: &str) -> String {
-    format!(
-        "<details><summary>{}</summary>\n\n{body}\n\n</details>",
-        markdown::escape(title)
-    )
+    format!("<details><summary>{}</summary>\n\n{body}\n\n</details>", markdown::escape(title))
 }
 
 /// Whole parts, from the top, as long as they fit.
@@ -65,8 +52,7 @@ pub(super) fn fit(parts: Vec<String>, largest: usize) -> String {
     }
     if left_out > 0 {
         let sections = words::count(left_out, "section");
-        return text
-            + &format!("_{sections} left out to stay below GitHub's limit: see `report.md`._\n");
+        return text + &format!("_{sections} left out to stay below GitHub's limit: see `report.md`._\n");
     }
     text
 }
@@ -77,49 +63,29 @@ pub(super) fn fit(parts: Vec<String>, largest: usize) -> String {
 pub fn annotations(run: &Run) -> String {
     let mut all: Vec<(String, String)> = Vec::new();
     if let Some(failure) = &run.failure {
-        all.push((
-            "Reachmap could not run".to_owned(),
-            words::plain_lines(&failure.message, 20),
-        ));
+        all.push(("Reachmap could not run".to_owned(), words::plain_lines(&failure.message, 20)));
     }
     let bad = |verdict: &&Verdict| {
-        verdict.is_not_as_expected()
-            || matches!(verdict.outcome, crate::verdict::Judgement::NotProbed { .. })
+        verdict.is_not_as_expected() || matches!(verdict.outcome, crate::verdict::Judgement::NotProbed { .. })
     };
+    all.extend(run.verdicts.iter().filter(bad).map(|verdict| (words::visible(&verdict.cell()), explain(verdict))));
     all.extend(
-        run.verdicts
-            .iter()
-            .filter(bad)
-            .map(|verdict| (words::visible(&verdict.cell()), explain(verdict))),
+        run.failed_tests.iter().map(|failed| (words::visible(&failed.test), words::plain_lines(&failed.output, 20))),
     );
-    all.extend(run.failed_tests.iter().map(|failed| {
-        (
-            words::visible(&failed.test),
-            words::plain_lines(&failed.output, 20),
-        )
-    }));
     let left_out = all.len().saturating_sub(MOST_ANNOTATIONS);
     if left_out > 0 {
         all.truncate(MOST_ANNOTATIONS - 1);
         all.push((
             "Reachmap".to_owned(),
-            format!(
-                "{} more; {}. The step summary has all of them.",
-                left_out + 1,
-                headline(run)
-            ),
+            format!("{} more; {}. The step summary has all of them.", left_out + 1, headline(run)),
         ));
     }
-    let lines = all
-        .iter()
-        .map(|(title, message)| format!("::error title={}::{}", property(title), data(message)));
+    let lines = all.iter().map(|(title, message)| format!("::error title={}::{}", property(title), data(message)));
     lines.map(|line| line + "\n").collect()
 }
 
 fn data(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 fn property(text: &str) -> String {

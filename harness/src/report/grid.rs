@@ -24,19 +24,12 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    pub(super) const ALL: [Self; 5] = [
-        Self::Reached,
-        Self::NotReached,
-        Self::Wrong,
-        Self::NotSupported,
-        Self::NotProbed,
-    ];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Reached, Self::NotReached, Self::Wrong, Self::NotSupported, Self::NotProbed];
 
     pub(super) fn of(verdict: &Verdict) -> Self {
         match verdict.outcome {
-            Judgement::AsExpected if verdict.is_expected_reachable() == Some(false) => {
-                Self::NotReached
-            }
+            Judgement::AsExpected if verdict.is_expected_reachable() == Some(false) => Self::NotReached,
             Judgement::AsExpected => Self::Reached,
             Judgement::NotAsExpected { .. } => Self::Wrong,
             Judgement::NotSupported { .. } => Self::NotSupported,
@@ -94,8 +87,7 @@ impl<'a> Grid<'a> {
         sorted.sort_by(|a, b| order(a, b));
         let mut grids: Vec<Self> = Vec::new();
         for verdict in sorted {
-            let same =
-                |grid: &&mut Self| grid.suite == verdict.suite && grid.stage == verdict.stage;
+            let same = |grid: &&mut Self| grid.suite == verdict.suite && grid.stage == verdict.stage;
             match grids.last_mut().filter(same) {
                 Some(grid) => grid.verdicts.push(verdict),
                 None => grids.push(Self {
@@ -122,8 +114,7 @@ impl<'a> Grid<'a> {
             if !self.methods.contains(&verdict.method.id.as_str()) {
                 self.methods.push(&verdict.method.id);
             }
-            self.cells
-                .insert((&verdict.vantage.id, &verdict.method.id), verdict);
+            self.cells.insert((&verdict.vantage.id, &verdict.method.id), verdict);
         }
         // Verdicts are ordered by vantage first, so that a vantage with fewer methods would disorder these.
         self.methods.sort_by(|a, b| method_order(a, b));
@@ -151,26 +142,15 @@ fn order(a: &Verdict, b: &Verdict) -> Ordering {
 fn place(kind: &VantageKind) -> u8 {
     match kind {
         VantageKind::Pod { .. } => 0,
-        VantageKind::Node {
-            role: NodeRole::Worker,
-            ..
-        } => 1,
-        VantageKind::Node {
-            role: NodeRole::ControlPlane,
-            ..
-        } => 2,
+        VantageKind::Node { role: NodeRole::Worker, .. } => 1,
+        VantageKind::Node { role: NodeRole::ControlPlane, .. } => 2,
         VantageKind::Laptop => 3,
     }
 }
 
 fn method_order(a: &str, b: &str) -> Ordering {
     static KNOWN: std::sync::LazyLock<Vec<Method>> = std::sync::LazyLock::new(|| Method::all(8));
-    let rank = |id: &str| {
-        KNOWN
-            .iter()
-            .position(|method| method.id == id)
-            .unwrap_or(usize::MAX)
-    };
+    let rank = |id: &str| KNOWN.iter().position(|method| method.id == id).unwrap_or(usize::MAX);
     rank(a).cmp(&rank(b)).then_with(|| natural(a, b))
 }
 
@@ -178,10 +158,7 @@ fn method_order(a: &str, b: &str) -> Ordering {
 pub(super) fn natural(a: &str, b: &str) -> Ordering {
     let key = |text: &str| {
         let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
-        (
-            stem.to_owned(),
-            text[stem.len()..].parse::<u64>().unwrap_or_default(),
-        )
+        (stem.to_owned(), text[stem.len()..].parse::<u64>().unwrap_or_default())
     };
     key(a).cmp(&key(b)).then_with(|| a.cmp(b))
 }

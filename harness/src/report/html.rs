@@ -11,10 +11,7 @@ use super::{
 };
 use crate::{matrix::RowOutcome, verdict::Verdict};
 
-const TEMPLATE: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/fixtures/report/report.html.jinja"
-));
+const TEMPLATE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/report/report.html.jinja"));
 
 /// The run as one HTML page, light or dark as the reader prefers; every mark is a symbol too, never a colour alone.
 pub fn html(run: &Run) -> String {
@@ -56,16 +53,12 @@ pub fn html(run: &Run) -> String {
             reachmap => run.reachmap.as_str(),
         },
     );
-    rendered.unwrap_or_else(|error| {
-        unreachable!("the page's template is part of this crate, and tested: {error:#}")
-    })
+    rendered.unwrap_or_else(|error| unreachable!("the page's template is part of this crate, and tested: {error:#}"))
 }
 
 fn anchor(verdict: &Verdict) -> String {
     let id = format!("{}-{}", verdict.suite, verdict.cell());
-    id.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect()
+    id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
 fn is_open(verdict: &Verdict) -> bool {
@@ -109,20 +102,10 @@ fn grid(grid: &Grid<'_>) -> Value {
 
 fn tutorial(run: &Run) -> Vec<Value> {
     let view = |row: &Row| {
-        let verdicts: Vec<&Verdict> = row
-            .row
-            .cells
-            .iter()
-            .filter_map(|cell| run.verdict(&cell.id()))
-            .collect();
+        let verdicts: Vec<&Verdict> = row.row.cells.iter().filter_map(|cell| run.verdict(&cell.id())).collect();
         let mut whys: Vec<String> = verdicts
             .iter()
-            .filter_map(|verdict| {
-                verdict
-                    .expectation
-                    .as_ref()
-                    .map(|expectation| words::visible(&expectation.why()))
-            })
+            .filter_map(|verdict| verdict.expectation.as_ref().map(|expectation| words::visible(&expectation.why())))
             .collect();
         whys.dedup();
         let (class, outcome) = match row.outcome {
@@ -143,11 +126,7 @@ fn tutorial(run: &Run) -> Vec<Value> {
 }
 
 fn timeline(run: &Run) -> Vec<Value> {
-    let end = run
-        .timeline
-        .iter()
-        .map(|step| step.start_seconds + step.seconds)
-        .fold(1.0_f64, f64::max);
+    let end = run.timeline.iter().map(|step| step.start_seconds + step.seconds).fold(1.0_f64, f64::max);
     let mut steps: Vec<_> = run.timeline.iter().collect();
     steps.sort_by(|a, b| a.start_seconds.total_cmp(&b.start_seconds));
     steps

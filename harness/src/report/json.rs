@@ -18,10 +18,7 @@ pub fn schema() -> String {
     to_text(&settings.into_generator().into_root_schema_for::<Run>())
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "strings as keys and finite numbers only: nothing here can fail to be JSON"
-)]
+#[expect(clippy::expect_used, reason = "strings as keys and finite numbers only: nothing here can fail to be JSON")]
 fn to_text(value: &impl serde::Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("reports are always JSON");
     text.push('\n');

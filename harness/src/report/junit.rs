@@ -28,10 +28,7 @@ pub fn junit(run: &Run) -> String {
 }
 
 fn case(class: &str, verdict: &Verdict) -> TestCase {
-    let mut case = TestCase::new(
-        format!("{}/{}", verdict.vantage, verdict.method),
-        status(verdict),
-    );
+    let mut case = TestCase::new(format!("{}/{}", verdict.vantage, verdict.method), status(verdict));
     case.set_classname(class);
     if let Some(observation) = &verdict.observation {
         case.set_time(Duration::from_micros(observation.elapsed_us));
@@ -50,9 +47,7 @@ fn status(verdict: &Verdict) -> TestCaseStatus {
         Judgement::NotAsExpected { .. } => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Judgement::NotProbed { .. } => TestCaseStatus::non_success(NonSuccessKind::Error),
     };
-    status
-        .set_message(headline(verdict))
-        .set_description(explain(verdict));
+    status.set_message(headline(verdict)).set_description(explain(verdict));
     status
 }
 
@@ -61,18 +56,14 @@ fn add_other(report: &mut Report, run: &Run) {
     let mut suite = TestSuite::new("reachmap.run");
     for failed in &run.failed_tests {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-        status
-            .set_message("the test failed")
-            .set_description(words::plain_lines(&failed.output, 200));
+        status.set_message("the test failed").set_description(words::plain_lines(&failed.output, 200));
         let mut case = TestCase::new(&*failed.test, status);
         case.set_classname(format!("{}.{}", failed.suite, failed.stage));
         suite.add_test_case(case);
     }
     if let Some(failure) = &run.failure {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-        status
-            .set_message(&*failure.message)
-            .set_description(failure.hint.clone().unwrap_or_default());
+        status.set_message(&*failure.message).set_description(failure.hint.clone().unwrap_or_default());
         let mut case = TestCase::new("the run", status);
         case.set_classname("reachmap.run");
         suite.add_test_case(case);

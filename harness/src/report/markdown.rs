@@ -21,11 +21,7 @@ pub fn markdown(run: &Run) -> String {
     parts.extend(tutorial(run, 2));
     parts.extend(claims(run, 2));
     for grid in Grid::all(&run.verdicts) {
-        parts.push(format!(
-            "## Suite {}, stage {}",
-            code(grid.suite),
-            code(grid.stage)
-        ));
+        parts.push(format!("## Suite {}, stage {}", code(grid.suite), code(grid.stage)));
         parts.push(matrix(&grid));
         parts.push(cells(&grid));
     }
@@ -38,11 +34,7 @@ pub fn markdown(run: &Run) -> String {
 
 /// The heading, and the run in a sentence.
 pub(super) fn title(run: &Run) -> String {
-    let with = if run.options.is_empty() {
-        String::new()
-    } else {
-        format!(", with {}", code(&run.options.join(" ")))
-    };
+    let with = if run.options.is_empty() { String::new() } else { format!(", with {}", code(&run.options.join(" "))) };
     let mut parts = vec![
         format!("# Reachmap: {}", headline(run)),
         format!("Run {}, started {}{with}.", code(&run.id), run.started),
@@ -58,25 +50,14 @@ pub(super) fn title(run: &Run) -> String {
 /// Everything that is not as it should be, in full; `level` is that of its headings.
 pub(super) fn failures(run: &Run, level: usize) -> Vec<String> {
     let mut parts = Vec::new();
-    let marked = |mark: Mark| {
-        run.verdicts
-            .iter()
-            .filter(move |verdict| Mark::of(verdict) == mark)
-    };
-    for (mark, name) in [
-        (Mark::Wrong, "Not as expected"),
-        (Mark::NotProbed, "Not probed"),
-    ] {
+    let marked = |mark: Mark| run.verdicts.iter().filter(move |verdict| Mark::of(verdict) == mark);
+    for (mark, name) in [(Mark::Wrong, "Not as expected"), (Mark::NotProbed, "Not probed")] {
         let verdicts: Vec<&Verdict> = marked(mark).collect();
         if !verdicts.is_empty() {
             parts.push(heading(level, name));
         }
         for verdict in verdicts {
-            parts.push(format!(
-                "{}\n\n{}",
-                heading(level + 1, &code(&verdict.cell())),
-                fence(&explain(verdict))
-            ));
+            parts.push(format!("{}\n\n{}", heading(level + 1, &code(&verdict.cell())), fence(&explain(verdict))));
         }
     }
     if !run.failed_tests.is_empty() {
@@ -84,10 +65,7 @@ pub(super) fn failures(run: &Run, level: usize) -> Vec<String> {
     }
     for failed in &run.failed_tests {
         let output = fence(&words::plain_lines(&failed.output, 60));
-        parts.push(format!(
-            "{}\n\n{output}",
-            heading(level + 1, &code(&failed.test))
-        ));
+        parts.push(format!("{}\n\n{output}", heading(level + 1, &code(&failed.test))));
     }
     parts
 }
@@ -98,36 +76,19 @@ pub(super) fn tutorial(run: &Run, level: usize) -> Option<String> {
         return None;
     }
     let mut text = heading(level, "The tutorial's table, as seen here");
-    text.push_str("\n\n| Source | Can access? | Method | Why? | Observed | The tutorial |\n|---|---|---|---|---|---|\n");
+    text.push_str(
+        "\n\n| Source | Can access? | Method | Why? | Observed | The tutorial |\n|---|---|---|---|---|---|\n",
+    );
     for row in &run.tutorial {
-        let verdicts: Vec<&Verdict> = row
-            .row
-            .cells
-            .iter()
-            .filter_map(|cell| run.verdict(&cell.id()))
-            .collect();
+        let verdicts: Vec<&Verdict> = row.row.cells.iter().filter_map(|cell| run.verdict(&cell.id())).collect();
         text.push_str(&line([
             escape(&row.row.source),
             can_access(&verdicts).to_owned(),
             each(&verdicts, |verdict| {
-                verdict
-                    .expectation
-                    .as_ref()
-                    .map(|expectation| code(&format!("curl http://{}/", expectation.target)))
+                verdict.expectation.as_ref().map(|expectation| code(&format!("curl http://{}/", expectation.target)))
             }),
-            each(&verdicts, |verdict| {
-                verdict
-                    .expectation
-                    .as_ref()
-                    .map(|expectation| escape(&expectation.why()))
-            }),
-            each(&verdicts, |verdict| {
-                Some(format!(
-                    "{}: {}",
-                    code(&verdict.vantage.id),
-                    escape(&observed(verdict))
-                ))
-            }),
+            each(&verdicts, |verdict| verdict.expectation.as_ref().map(|expectation| escape(&expectation.why()))),
+            each(&verdicts, |verdict| Some(format!("{}: {}", code(&verdict.vantage.id), escape(&observed(verdict))))),
             tutorial_says(row),
         ]));
     }
@@ -138,19 +99,14 @@ fn tutorial_says(row: &Row) -> String {
     match row.outcome {
         RowOutcome::Confirmed => "✓ confirmed".to_owned(),
         RowOutcome::NotShown => "? not shown here".to_owned(),
-        RowOutcome::Refuted => format!(
-            "! refuted: it says {}, “{}”",
-            if row.row.can_access { "yes" } else { "no" },
-            escape(&row.row.why)
-        ),
+        RowOutcome::Refuted => {
+            format!("! refuted: it says {}, “{}”", if row.row.can_access { "yes" } else { "no" }, escape(&row.row.why))
+        }
     }
 }
 
 pub(super) fn can_access(verdicts: &[&Verdict]) -> &'static str {
-    let mut reached: Vec<bool> = verdicts
-        .iter()
-        .filter_map(|verdict| verdict.is_reached())
-        .collect();
+    let mut reached: Vec<bool> = verdicts.iter().filter_map(|verdict| verdict.is_reached()).collect();
     reached.sort_unstable();
     reached.dedup();
     match reached[..] {
@@ -181,11 +137,7 @@ pub(super) fn claims(run: &Run, level: usize) -> Option<String> {
             Column::HowItWorks => "How it works",
             Column::WhenToUse => "When to use",
         };
-        let mut cells: Vec<String> = claim
-            .evidence
-            .iter()
-            .map(|evidence| code(&evidence.cell.id()))
-            .collect();
+        let mut cells: Vec<String> = claim.evidence.iter().map(|evidence| code(&evidence.cell.id())).collect();
         cells.dedup();
         text.push_str(&line([
             service_type(claim.service_type).to_owned(),
@@ -209,35 +161,23 @@ const fn service_type(kind: ServiceType) -> &'static str {
 
 /// The matrix in symbols.
 pub(super) fn matrix(grid: &Grid<'_>) -> String {
-    let mut text = line(
-        std::iter::once(String::new()).chain(grid.vantages.iter().map(|vantage| code(vantage))),
-    );
-    text.push_str(&line(
-        std::iter::once("---")
-            .chain(grid.vantages.iter().map(|_| ":-:"))
-            .map(str::to_owned),
-    ));
+    let mut text = line(std::iter::once(String::new()).chain(grid.vantages.iter().map(|vantage| code(vantage))));
+    text.push_str(&line(std::iter::once("---").chain(grid.vantages.iter().map(|_| ":-:")).map(str::to_owned)));
     for method in &grid.methods {
         let marks = grid.vantages.iter().map(|vantage| {
-            grid.cell(vantage, method)
-                .map_or_else(String::new, |verdict| Mark::of(verdict).symbol().to_owned())
+            grid.cell(vantage, method).map_or_else(String::new, |verdict| Mark::of(verdict).symbol().to_owned())
         });
         text.push_str(&line(std::iter::once(code(method)).chain(marks)));
     }
-    let used = Mark::ALL.into_iter().filter(|mark| {
-        grid.verdicts
-            .iter()
-            .any(|verdict| Mark::of(verdict) == *mark)
-    });
-    let legend: Vec<String> = used
-        .map(|mark| format!("{} {}", mark.symbol(), mark.words()))
-        .collect();
+    let used = Mark::ALL.into_iter().filter(|mark| grid.verdicts.iter().any(|verdict| Mark::of(verdict) == *mark));
+    let legend: Vec<String> = used.map(|mark| format!("{} {}", mark.symbol(), mark.words())).collect();
     format!("{text}\n{}", legend.join(" · "))
 }
 
 /// Every cell of the matrix, a row each.
 pub(super) fn cells(grid: &Grid<'_>) -> String {
-    let mut text = "| | Source | Can access? | Method | Request | Why? | Observed |\n|:-:|---|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| | Source | Can access? | Method | Request | Why? | Observed |\n|:-:|---|---|---|---|---|---|\n".to_owned();
     for verdict in &grid.verdicts {
         let expectation = verdict.expectation.as_ref();
         let why = match &verdict.outcome {
@@ -250,9 +190,7 @@ pub(super) fn cells(grid: &Grid<'_>) -> String {
             code(&verdict.vantage.id),
             can_access(&[verdict]).to_owned(),
             code(&verdict.method.id),
-            expectation.map_or_else(String::new, |expectation| {
-                code(&format!("http://{}/", expectation.target))
-            }),
+            expectation.map_or_else(String::new, |expectation| code(&format!("http://{}/", expectation.target))),
             why,
             escape(&observed(verdict)),
         ]));
@@ -261,10 +199,7 @@ pub(super) fn cells(grid: &Grid<'_>) -> String {
 }
 
 fn observed(verdict: &Verdict) -> String {
-    verdict
-        .observation
-        .as_ref()
-        .map_or_else(|| "nothing was sent".to_owned(), words::outcome)
+    verdict.observation.as_ref().map_or_else(|| "nothing was sent".to_owned(), words::outcome)
 }
 
 /// The cells that are not supported here, by what is missing.
@@ -288,33 +223,19 @@ pub(super) fn not_supported(run: &Run, level: usize) -> Option<String> {
         return None;
     }
     let lines = reasons.into_iter().map(|(reason, verdicts)| {
-        let cells: Vec<String> = verdicts
-            .iter()
-            .map(|verdict| code(&verdict.cell()))
-            .collect();
+        let cells: Vec<String> = verdicts.iter().map(|verdict| code(&verdict.cell())).collect();
         format!("- {}: {}", escape(reason), cells.join(", "))
     });
-    Some(format!(
-        "{}\n\n{}",
-        heading(level, "Not supported here"),
-        lines.collect::<Vec<_>>().join("\n")
-    ))
+    Some(format!("{}\n\n{}", heading(level, "Not supported here"), lines.collect::<Vec<_>>().join("\n")))
 }
 
 pub(super) fn retries(run: &Run, level: usize) -> Option<String> {
     if run.retries.is_empty() {
         return None;
     }
-    let mut text = format!(
-        "{}\n\n| What | Times | Why |\n|---|--:|---|\n",
-        heading(level, "Tried more than once")
-    );
+    let mut text = format!("{}\n\n| What | Times | Why |\n|---|--:|---|\n", heading(level, "Tried more than once"));
     for retry in &run.retries {
-        text.push_str(&line([
-            escape(&retry.what),
-            retry.times.to_string(),
-            escape(&words::plain(&retry.why)),
-        ]));
+        text.push_str(&line([escape(&retry.what), retry.times.to_string(), escape(&words::plain(&retry.why))]));
     }
     Some(text.trim_end().to_owned())
 }
@@ -325,10 +246,7 @@ pub(super) fn timeline(run: &Run, level: usize) -> Option<String> {
     }
     let mut steps: Vec<_> = run.timeline.iter().collect();
     steps.sort_by(|a, b| a.start_seconds.total_cmp(&b.start_seconds));
-    let mut text = format!(
-        "{}\n\n| From | Took | Step | |\n|--:|--:|---|---|\n",
-        heading(level, "Time line")
-    );
+    let mut text = format!("{}\n\n| From | Took | Step | |\n|--:|--:|---|---|\n", heading(level, "Time line"));
     for step in steps {
         let end = match step.end {
             StepEnd::Done => "done",
@@ -401,11 +319,7 @@ pub(super) fn code(text: &str) -> String {
         let entities: String = text
             .chars()
             .map(|c| {
-                if c.is_alphanumeric() || " -./:".contains(c) {
-                    c.to_string()
-                } else {
-                    format!("&#{};", u32::from(c))
-                }
+                if c.is_alphanumeric() || " -./:".contains(c) { c.to_string() } else { format!("&#{};", u32::from(c)) }
             })
             .collect();
         format!("<code>{entities}</code>")
@@ -416,11 +330,7 @@ pub(super) fn code(text: &str) -> String {
 
 /// Text of several lines as a block of code that nothing in it can end.
 pub(super) fn fence(text: &str) -> String {
-    let longest = text
-        .split(|c| c != '`')
-        .map(str::len)
-        .max()
-        .unwrap_or_default();
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}text\n{text}\n{fence}")
 }

@@ -32,14 +32,14 @@ fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
         let mut table = plain(look);
         table.set_header(["step", "usually takes"]);
         for (title, expected) in steps {
-            table.add_row([
-                words::visible(title),
-                words::seconds(expected.as_secs_f64()),
-            ]);
+            table.add_row([words::visible(title), words::seconds(expected.as_secs_f64())]);
         }
         let total: Duration = steps.iter().map(|(_, expected)| *expected).sum();
         let total = words::seconds(total.as_secs_f64());
-        parts.push(format!("{}\n\nIn all about {total}; less where steps overlap, or an earlier run has done them.", table.trim_fmt()));
+        parts.push(format!(
+            "{}\n\nIn all about {total}; less where steps overlap, or an earlier run has done them.",
+            table.trim_fmt()
+        ));
     }
     let mut vantages: Vec<&str> = Vec::new();
     for cell in cells {
@@ -50,38 +50,20 @@ fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
     let mut table = plain(look);
     table.set_header(["vantage"].into_iter().chain(Stage::ALL.map(Stage::id)));
     let count = |vantage: Option<&str>, stage| {
-        let chosen = |cell: &&Cell| {
-            cell.stage == stage && vantage.is_none_or(|vantage| vantage == cell.vantage)
-        };
+        let chosen = |cell: &&Cell| cell.stage == stage && vantage.is_none_or(|vantage| vantage == cell.vantage);
         cells.iter().filter(chosen).count().to_string()
     };
     for vantage in vantages {
-        table.add_row(
-            [words::visible(vantage)]
-                .into_iter()
-                .chain(Stage::ALL.map(|stage| count(Some(vantage), stage))),
-        );
+        table.add_row([words::visible(vantage)].into_iter().chain(Stage::ALL.map(|stage| count(Some(vantage), stage))));
     }
-    table.add_row(
-        ["in all".to_owned()]
-            .into_iter()
-            .chain(Stage::ALL.map(|stage| count(None, stage))),
-    );
-    parts.push(format!(
-        "{}\n\n{} would be probed.",
-        table.trim_fmt(),
-        words::count(cells.len(), "cell")
-    ));
+    table.add_row(["in all".to_owned()].into_iter().chain(Stage::ALL.map(|stage| count(None, stage))));
+    parts.push(format!("{}\n\n{} would be probed.", table.trim_fmt(), words::count(cells.len(), "cell")));
     parts.join("\n\n")
 }
 
 fn plain(look: Look) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(TABLE)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(look.width)
-        .force_no_tty();
+    table.load_style(TABLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width).force_no_tty();
     table
 }
 

@@ -172,10 +172,7 @@ impl Run {
             exit_code: 0,
             counts: Counts::default(),
             failure: None,
-            environment: Environment {
-                kernel: kernel(),
-                ..Environment::default()
-            },
+            environment: Environment { kernel: kernel(), ..Environment::default() },
             tutorial: Vec::new(),
             claims: Vec::new(),
             verdicts: Vec::new(),
@@ -204,12 +201,7 @@ impl Run {
     pub(super) fn derive(&mut self) {
         self.sort_out_failed_tests();
         grid::sort(&mut self.verdicts);
-        if let Some(state) = self
-            .stages
-            .iter()
-            .rev()
-            .find_map(|stage| stage.state.as_ref())
-        {
+        if let Some(state) = self.stages.iter().rev().find_map(|stage| stage.state.as_ref()) {
             self.environment.complete(state);
         }
         self.judge_tutorial();
@@ -232,15 +224,12 @@ impl Run {
 
     /// The cells that are not as expected.
     pub fn not_as_expected(&self) -> impl Iterator<Item = &Verdict> {
-        self.verdicts
-            .iter()
-            .filter(|verdict| verdict.is_not_as_expected())
+        self.verdicts.iter().filter(|verdict| verdict.is_not_as_expected())
     }
 
     /// How long the run took, in seconds, if it has ended.
     pub fn seconds(&self) -> Option<f64> {
-        self.finished
-            .map(|finished| finished.duration_since(self.started).as_secs_f64())
+        self.finished.map(|finished| finished.duration_since(self.started).as_secs_f64())
     }
 
     /// Leaves only those failed tests that no verdict speaks of.
@@ -254,14 +243,8 @@ impl Run {
                 continue;
             };
             let cell = format!("{}/{vantage}/{method}", failed.stage);
-            let verdict = self
-                .verdicts
-                .iter()
-                .find(|verdict| verdict.suite == failed.suite && verdict.cell() == cell);
-            match (
-                verdict.map(Verdict::is_not_as_expected),
-                Method::find(&method, u8::MAX),
-            ) {
+            let verdict = self.verdicts.iter().find(|verdict| verdict.suite == failed.suite && verdict.cell() == cell);
+            match (verdict.map(Verdict::is_not_as_expected), Method::find(&method, u8::MAX)) {
                 (Some(true), _) => {}
                 (None, Ok(method)) => {
                     let vantage = self.vantage(vantage);
@@ -274,36 +257,15 @@ impl Run {
 
     /// The vantage called `id`, as other verdicts or the state know it, else by what the id says.
     fn vantage(&self, id: String) -> Vantage {
-        let states = self
-            .stages
-            .iter()
-            .rev()
-            .filter_map(|stage| stage.state.as_ref());
-        let by_state = states
-            .map(|state| Vantage::find(state, &id))
-            .find_map(Result::ok);
-        let known = self
-            .verdicts
-            .iter()
-            .map(|verdict| &verdict.vantage)
-            .find(|vantage| vantage.id == id)
-            .cloned();
+        let states = self.stages.iter().rev().filter_map(|stage| stage.state.as_ref());
+        let by_state = states.map(|state| Vantage::find(state, &id)).find_map(Result::ok);
+        let known = self.verdicts.iter().map(|verdict| &verdict.vantage).find(|vantage| vantage.id == id).cloned();
         known.or(by_state).unwrap_or_else(|| {
-            let role = if id == "control-plane" {
-                NodeRole::ControlPlane
-            } else {
-                NodeRole::Worker
-            };
+            let role = if id == "control-plane" { NodeRole::ControlPlane } else { NodeRole::Worker };
             let kind = match id.as_str() {
                 "laptop" => VantageKind::Laptop,
-                id if id.starts_with("testpod") => VantageKind::Pod {
-                    namespace: String::new(),
-                    pod: id.to_owned(),
-                },
-                _ => VantageKind::Node {
-                    node: String::new(),
-                    role,
-                },
+                id if id.starts_with("testpod") => VantageKind::Pod { namespace: String::new(), pod: id.to_owned() },
+                _ => VantageKind::Node { node: String::new(), role },
             };
             Vantage { id, kind }
         })
@@ -312,21 +274,11 @@ impl Run {
     fn judge_tutorial(&mut self) {
         let workers = self.workers();
         let rows = Matrix::tutorial_rows(workers);
-        let cells = |row: &TutorialRow| {
-            row.cells
-                .iter()
-                .any(|cell| self.verdict(&cell.id()).is_some())
-        };
+        let cells = |row: &TutorialRow| row.cells.iter().any(|cell| self.verdict(&cell.id()).is_some());
         if !rows.iter().any(cells) {
             return;
         }
-        self.tutorial = rows
-            .into_iter()
-            .map(|row| Row {
-                outcome: row.outcome(&self.verdicts),
-                row,
-            })
-            .collect();
+        self.tutorial = rows.into_iter().map(|row| Row { outcome: row.outcome(&self.verdicts), row }).collect();
         self.claims = judge_claims(workers, &self.verdicts);
     }
 
@@ -337,16 +289,9 @@ impl Run {
             .iter()
             .rev()
             .find_map(|stage| stage.state.as_ref())
-            .map(|state| {
-                state
-                    .nodes
-                    .iter()
-                    .filter(|node| node.role == NodeRole::Worker)
-                    .count()
-            });
+            .map(|state| state.nodes.iter().filter(|node| node.role == NodeRole::Worker).count());
         let workers = by_state.unwrap_or_else(|| {
-            let number =
-                |verdict: &Verdict| verdict.vantage.id.strip_prefix("worker-")?.parse().ok();
+            let number = |verdict: &Verdict| verdict.vantage.id.strip_prefix("worker-")?.parse().ok();
             self.verdicts.iter().filter_map(number).max().unwrap_or(1)
         });
         u8::try_from(workers).unwrap_or(u8::MAX)
@@ -382,17 +327,10 @@ impl Counts {
 impl Environment {
     /// Fills in what a cluster's state tells and nobody has said yet.
     pub fn complete(&mut self, state: &State) {
-        self.kubernetes
-            .get_or_insert_with(|| state.kubernetes.clone());
-        self.proxy_mode
-            .get_or_insert_with(|| proxy_mode(state.proxy_mode).to_owned());
+        self.kubernetes.get_or_insert_with(|| state.kubernetes.clone());
+        self.proxy_mode.get_or_insert_with(|| proxy_mode(state.proxy_mode).to_owned());
         self.cni.get_or_insert_with(|| cni(&state.cni));
-        let has = |v4: bool| {
-            state
-                .service_networks
-                .iter()
-                .any(|network| network.addr().is_ipv4() == v4)
-        };
+        let has = |v4: bool| state.service_networks.iter().any(|network| network.addr().is_ipv4() == v4);
         let family = match (has(true), has(false)) {
             (true, true) => "dual",
             (false, true) => "ipv6",
@@ -415,18 +353,12 @@ impl Environment {
             ("images", &self.images),
             ("kernel", &self.kernel),
         ];
-        let mut lines: Vec<(&str, String)> = named
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.clone()?)))
-            .collect();
+        let mut lines: Vec<(&str, String)> =
+            named.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
         if !self.nodes.is_empty() {
             lines.push(("nodes", self.nodes.join(", ")));
         }
-        lines.extend(
-            self.other
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.clone())),
-        );
+        lines.extend(self.other.iter().map(|(name, value)| (name.as_str(), value.clone())));
         lines
     }
 }
@@ -439,9 +371,7 @@ fn not_probed(failed: FailedTest, vantage: Vantage, method: Method) -> Verdict {
         method,
         expectation: None,
         observation: None,
-        outcome: Judgement::NotProbed {
-            reason: failed.output,
-        },
+        outcome: Judgement::NotProbed { reason: failed.output },
         reproduce: String::new(),
     }
 }
@@ -470,7 +400,5 @@ fn now() -> Timestamp {
 }
 
 fn kernel() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease")
-        .ok()
-        .map(|release| release.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|release| release.trim().to_owned())
 }

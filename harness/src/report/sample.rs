@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use reachmap_wire::{
-    Connect, DnsFailure, Failure as NetworkFailure, FailureClass, Observation, Question,
-    QuestionKind, Record, RecordData, Resolve, Respond, Route, RouteOutcome, Step,
+    Connect, DnsFailure, Failure as NetworkFailure, FailureClass, Observation, Question, QuestionKind, Record,
+    RecordData, Resolve, Respond, Route, RouteOutcome, Step,
 };
 
 use super::{Counts, Environment, FailedTest, Retry, Row, Run, grid};
@@ -30,48 +30,19 @@ fn socket(text: &str) -> SocketAddr {
 }
 
 fn node(id: &str, name: &str, role: NodeRole) -> Vantage {
-    Vantage {
-        id: id.to_owned(),
-        kind: VantageKind::Node {
-            node: name.to_owned(),
-            role,
-        },
-    }
+    Vantage { id: id.to_owned(), kind: VantageKind::Node { node: name.to_owned(), role } }
 }
 
 fn pod(id: &str, namespace: &str) -> Vantage {
-    Vantage {
-        id: id.to_owned(),
-        kind: VantageKind::Pod {
-            namespace: namespace.to_owned(),
-            pod: "testpod".to_owned(),
-        },
-    }
+    Vantage { id: id.to_owned(), kind: VantageKind::Pod { namespace: namespace.to_owned(), pod: "testpod".to_owned() } }
 }
 
 fn laptop() -> Vantage {
-    Vantage {
-        id: "laptop".to_owned(),
-        kind: VantageKind::Laptop,
-    }
+    Vantage { id: "laptop".to_owned(), kind: VantageKind::Laptop }
 }
 
-fn expectation(
-    host: &str,
-    port: u16,
-    reachable: bool,
-    reason: Reason,
-    facts: Vec<Fact>,
-) -> Expectation {
-    Expectation {
-        target: Target {
-            host: host.to_owned(),
-            port,
-        },
-        reachable,
-        reason,
-        facts,
-    }
+fn expectation(host: &str, port: u16, reachable: bool, reason: Reason, facts: Vec<Fact>) -> Expectation {
+    Expectation { target: Target { host: host.to_owned(), port }, reachable, reason, facts }
 }
 
 fn verdict(vantage: Vantage, method: &str, outcome: Judgement) -> Verdict {
@@ -87,59 +58,32 @@ fn verdict(vantage: Vantage, method: &str, outcome: Judgement) -> Verdict {
     }
 }
 
-fn question(
-    name: &str,
-    rcode: &str,
-    failure: Option<DnsFailure>,
-    answers: &[RecordData],
-) -> Question {
+fn question(name: &str, rcode: &str, failure: Option<DnsFailure>, answers: &[RecordData]) -> Question {
     Question {
         name: name.to_owned(),
         kind: QuestionKind::A,
         server: socket("10.96.0.10:53"),
         rcode: Some(rcode.to_owned()),
-        answers: answers
-            .iter()
-            .map(|data| Record {
-                name: name.to_owned(),
-                ttl: 30,
-                data: data.clone(),
-            })
-            .collect(),
+        answers: answers.iter().map(|data| Record { name: name.to_owned(), ttl: 30, data: data.clone() }).collect(),
         failure,
         elapsed_us: 412,
     }
 }
 
 fn route(to: &str, from: &str) -> Route {
-    Route {
-        destination: ip(to),
-        outcome: RouteOutcome::Source(ip(from)),
-    }
+    Route { destination: ip(to), outcome: RouteOutcome::Source(ip(from)) }
 }
 
 fn connected(to: &str, from: &str) -> Connect {
-    Connect {
-        destination: socket(to),
-        local: Some(socket(from)),
-        failure: None,
-        elapsed_us: 380,
-    }
+    Connect { destination: socket(to), local: Some(socket(from)), failure: None, elapsed_us: 380 }
 }
 
 fn failure(class: FailureClass, message: &str) -> NetworkFailure {
-    NetworkFailure {
-        class,
-        message: message.to_owned(),
-    }
+    NetworkFailure { class, message: message.to_owned() }
 }
 
 fn parts(step: Step, expected: &str, observed: &str) -> Judgement {
-    Judgement::NotAsExpected {
-        step,
-        expected: expected.to_owned(),
-        observed: observed.to_owned(),
-    }
+    Judgement::NotAsExpected { step, expected: expected.to_owned(), observed: observed.to_owned() }
 }
 
 fn reached() -> Verdict {
@@ -157,11 +101,7 @@ fn reached() -> Verdict {
             },
             vec![
                 Fact::Asks(vec![full.to_owned()]),
-                Fact::Resolves {
-                    answered: full.to_owned(),
-                    aliases: vec![],
-                    addresses: [ip("10.96.5.5")].into(),
-                },
+                Fact::Resolves { answered: full.to_owned(), aliases: vec![], addresses: [ip("10.96.5.5")].into() },
                 Fact::Connects([socket("10.96.5.5:80")].into()),
                 Fact::ServedBy(["nginx-a".to_owned(), "nginx-b".to_owned()].into()),
             ],
@@ -169,12 +109,7 @@ fn reached() -> Verdict {
         observation: Some(Observation {
             resolve: Some(Resolve {
                 name: "nginx-clusterip-service".to_owned(),
-                questions: vec![question(
-                    full,
-                    "NOERROR",
-                    None,
-                    &[RecordData::Address(ip("10.96.5.5"))],
-                )],
+                questions: vec![question(full, "NOERROR", None, &[RecordData::Address(ip("10.96.5.5"))])],
                 addresses: vec![ip("10.96.5.5")],
                 answered: Some(full.to_owned()),
                 failure: None,
@@ -193,11 +128,7 @@ fn reached() -> Verdict {
             }),
             elapsed_us: 1_700,
         }),
-        ..verdict(
-            pod("testpod", "service-type-test"),
-            "clusterip-short",
-            Judgement::AsExpected,
-        )
+        ..verdict(pod("testpod", "service-type-test"), "clusterip-short", Judgement::AsExpected)
     }
 }
 
@@ -207,14 +138,10 @@ fn not_reached() -> Verdict {
             "10.244.1.4",
             80,
             false,
-            Reason::NoRouteToPods {
-                address: ip("10.244.1.4"),
-            },
+            Reason::NoRouteToPods { address: ip("10.244.1.4") },
             vec![
                 Fact::NothingAsked,
-                Fact::DoesNotConnect(
-                    [FailureClass::NetworkUnreachable, FailureClass::Timeout].into(),
-                ),
+                Fact::DoesNotConnect([FailureClass::NetworkUnreachable, FailureClass::Timeout].into()),
             ],
         )),
         observation: Some(Observation {
@@ -235,22 +162,14 @@ fn not_reached() -> Verdict {
 fn wrong_at_resolve() -> Verdict {
     let alias = "my-nginx.external.local.";
     let full = "nginx-external-service.service-type-test.svc.cluster.local.";
-    let names = [
-        "service-type-test.svc.cluster.local.",
-        "svc.cluster.local.",
-        "cluster.local.",
-    ];
+    let names = ["service-type-test.svc.cluster.local.", "svc.cluster.local.", "cluster.local."];
     let asked = names.map(|domain| format!("nginx-external-service.service-type-test.{domain}"));
     Verdict {
         expectation: Some(expectation(
             "nginx-external-service.service-type-test",
             80,
             true,
-            Reason::ExternalName {
-                answered: full.to_owned(),
-                alias: alias.to_owned(),
-                address: ip("10.96.5.5"),
-            },
+            Reason::ExternalName { answered: full.to_owned(), alias: alias.to_owned(), address: ip("10.96.5.5") },
             vec![Fact::Resolves {
                 answered: full.to_owned(),
                 aliases: vec![alias.to_owned()],
@@ -262,12 +181,7 @@ fn wrong_at_resolve() -> Verdict {
                 name: "nginx-external-service.service-type-test".to_owned(),
                 questions: vec![
                     question(&asked[0], "NXDOMAIN", Some(DnsFailure::NxDomain), &[]),
-                    question(
-                        &asked[1],
-                        "NOERROR",
-                        Some(DnsFailure::NoData),
-                        &[RecordData::Cname(alias.to_owned())],
-                    ),
+                    question(&asked[1], "NOERROR", Some(DnsFailure::NoData), &[RecordData::Cname(alias.to_owned())]),
                     question(
                         &asked[2],
                         "SERVFAIL",
@@ -286,11 +200,7 @@ fn wrong_at_resolve() -> Verdict {
         ..verdict(
             pod("testpod", "service-type-test"),
             "externalname-namespace",
-            parts(
-                Step::Resolve,
-                "10.96.5.5 through my-nginx.external.local.",
-                "SERVFAIL",
-            ),
+            parts(Step::Resolve, "10.96.5.5 through my-nginx.external.local.", "SERVFAIL"),
         )
     }
 }
@@ -302,14 +212,8 @@ fn wrong_at_route() -> Verdict {
             "172.18.255.200",
             80,
             true,
-            Reason::LoadBalancerAnnounced {
-                address: ip("172.18.255.200"),
-                node: Some("worker-2".to_owned()),
-            },
-            vec![
-                Fact::NothingAsked,
-                Fact::Connects([socket("172.18.255.200:80")].into()),
-            ],
+            Reason::LoadBalancerAnnounced { address: ip("172.18.255.200"), node: Some("worker-2".to_owned()) },
+            vec![Fact::NothingAsked, Fact::Connects([socket("172.18.255.200:80")].into())],
         )),
         observation: Some(Observation {
             route: Some(Route {
@@ -322,11 +226,7 @@ fn wrong_at_route() -> Verdict {
         ..verdict(
             laptop(),
             "loadbalancer-address",
-            parts(
-                Step::Route,
-                "a connection to 172.18.255.200:80",
-                "no route: network unreachable",
-            ),
+            parts(Step::Route, "a connection to 172.18.255.200:80", "no route: network unreachable"),
         )
     }
 }
@@ -337,24 +237,15 @@ fn wrong_at_connect() -> Verdict {
             "10.96.5.5",
             80,
             true,
-            Reason::ClusterIp {
-                cluster_ip: ip("10.96.5.5"),
-                node: "worker-1".to_owned(),
-            },
-            vec![
-                Fact::NothingAsked,
-                Fact::Connects([socket("10.96.5.5:80")].into()),
-            ],
+            Reason::ClusterIp { cluster_ip: ip("10.96.5.5"), node: "worker-1".to_owned() },
+            vec![Fact::NothingAsked, Fact::Connects([socket("10.96.5.5:80")].into())],
         )),
         observation: Some(Observation {
             route: Some(route("10.96.5.5", "172.18.0.3")),
             connect: Some(Connect {
                 destination: socket("10.96.5.5:80"),
                 local: None,
-                failure: Some(failure(
-                    FailureClass::Refused,
-                    "Connection refused (os error 111)",
-                )),
+                failure: Some(failure(FailureClass::Refused, "Connection refused (os error 111)")),
                 elapsed_us: 404,
             }),
             elapsed_us: 520,
@@ -363,11 +254,7 @@ fn wrong_at_connect() -> Verdict {
         ..verdict(
             node("worker-1", "demo-worker", NodeRole::Worker),
             "clusterip-address",
-            parts(
-                Step::Connect,
-                "a connection to 10.96.5.5:80",
-                "connection refused",
-            ),
+            parts(Step::Connect, "a connection to 10.96.5.5:80", "connection refused"),
         )
     }
 }
@@ -378,14 +265,8 @@ fn wrong_at_respond() -> Verdict {
             "172.18.0.4",
             30_080,
             true,
-            Reason::NodePort {
-                node: "worker-2".to_owned(),
-                port: 30_080,
-            },
-            vec![
-                Fact::ServedBy(["nginx-a".to_owned()].into()),
-                Fact::SeenAs([ip("172.18.0.5")].into()),
-            ],
+            Reason::NodePort { node: "worker-2".to_owned(), port: 30_080 },
+            vec![Fact::ServedBy(["nginx-a".to_owned()].into()), Fact::SeenAs([ip("172.18.0.5")].into())],
         )),
         observation: Some(Observation {
             route: Some(route("172.18.0.4", "172.18.0.5")),
@@ -403,11 +284,7 @@ fn wrong_at_respond() -> Verdict {
             ..Observation::default()
         }),
         ..verdict(
-            node(
-                "control-plane",
-                "demo-control-plane",
-                NodeRole::ControlPlane,
-            ),
+            node("control-plane", "demo-control-plane", NodeRole::ControlPlane),
             "nodeport-worker-2",
             parts(Step::Respond, "status 200 from nginx-a", HOSTILE),
         )
@@ -416,35 +293,19 @@ fn wrong_at_respond() -> Verdict {
 
 /// A run with every kind of cell; nothing in it changes from one call to the next.
 pub(super) fn run() -> Run {
-    let unsupported = || Judgement::NotSupported {
-        reason: format!("there is no load balancer here: {HOSTILE}"),
-    };
-    let not_probed = Judgement::NotProbed {
-        reason: "the agent at worker-10 did not answer within 5 s".to_owned(),
-    };
+    let unsupported = || Judgement::NotSupported { reason: format!("there is no load balancer here: {HOSTILE}") };
+    let not_probed = Judgement::NotProbed { reason: "the agent at worker-10 did not answer within 5 s".to_owned() };
     let mut verdicts = vec![
         wrong_at_respond(),
-        verdict(
-            node("worker-10", "demo-worker10", NodeRole::Worker),
-            "pod-ip",
-            not_probed,
-        ),
+        verdict(node("worker-10", "demo-worker10", NodeRole::Worker), "pod-ip", not_probed),
         wrong_at_connect(),
         wrong_at_route(),
         wrong_at_resolve(),
         not_reached(),
         reached(),
-        verdict(
-            pod("testpod-other", "service-type-test-other"),
-            "loadbalancer-address",
-            unsupported(),
-        ),
+        verdict(pod("testpod-other", "service-type-test-other"), "loadbalancer-address", unsupported()),
         verdict(laptop(), "loadbalancer-name", unsupported()),
-        Verdict {
-            suite: "their|suite".to_owned(),
-            stage: "<stage>".to_owned(),
-            ..reached()
-        },
+        Verdict { suite: "their|suite".to_owned(), stage: "<stage>".to_owned(), ..reached() },
     ];
     grid::sort(&mut verdicts);
     Run {
@@ -484,29 +345,15 @@ pub(super) fn run() -> Run {
             step("Probe | judge", 35.1, 41.9, StepEnd::Failed),
         ],
         stages: vec![
-            StageRecord {
-                id: "load-balancer-pending".to_owned(),
-                state: Some(State::example_pending()),
-            },
-            StageRecord {
-                id: "load-balancer-ready".to_owned(),
-                state: None,
-            },
+            StageRecord { id: "load-balancer-pending".to_owned(), state: Some(State::example_pending()) },
+            StageRecord { id: "load-balancer-ready".to_owned(), state: None },
         ],
-        ..Run::started(
-            "20261124-024546-77",
-            &["e2e".to_owned(), "--only".to_owned(), "a|b".to_owned()],
-        )
+        ..Run::started("20261124-024546-77", &["e2e".to_owned(), "--only".to_owned(), "a|b".to_owned()])
     }
 }
 
 fn step(title: &str, start_seconds: f64, seconds: f64, end: StepEnd) -> StepTime {
-    StepTime {
-        title: title.to_owned(),
-        start_seconds,
-        seconds,
-        end,
-    }
+    StepTime { title: title.to_owned(), start_seconds, seconds, end }
 }
 
 fn tutorial() -> Vec<Row> {
@@ -519,34 +366,16 @@ fn tutorial() -> Vec<Row> {
     };
     vec![
         Row {
-            row: row(
-                "testpod (inside cluster, same namespace)",
-                true,
-                "testpod",
-                "clusterip-short",
-            ),
+            row: row("testpod (inside cluster, same namespace)", true, "testpod", "clusterip-short"),
             outcome: RowOutcome::Confirmed,
         },
         Row {
-            row: row(
-                "testpod (using ExternalName service)",
-                true,
-                "testpod",
-                "externalname-namespace",
-            ),
+            row: row("testpod (using ExternalName service)", true, "testpod", "externalname-namespace"),
             outcome: RowOutcome::Refuted,
         },
+        Row { row: row("Laptop using Pod IP directly", false, "laptop", "pod-ip"), outcome: RowOutcome::Confirmed },
         Row {
-            row: row("Laptop using Pod IP directly", false, "laptop", "pod-ip"),
-            outcome: RowOutcome::Confirmed,
-        },
-        Row {
-            row: row(
-                "Laptop using LoadBalancer",
-                false,
-                "laptop",
-                "loadbalancer-address",
-            ),
+            row: row("Laptop using LoadBalancer", false, "laptop", "loadbalancer-address"),
             outcome: RowOutcome::NotShown,
         },
     ]
@@ -581,9 +410,7 @@ fn claims() -> Vec<ClaimVerdict> {
             ServiceType::NodePort,
             Column::HowItWorks,
             "Maps a fixed port",
-            ClaimOutcome::Fails {
-                because: format!("{cell}: reached | too"),
-            },
+            ClaimOutcome::Fails { because: format!("{cell}: reached | too") },
         ),
         claim(
             "externalname/when-to-use",

@@ -28,25 +28,15 @@ pub struct Look {
 
 impl Look {
     /// Without a terminal, as in a log file.
-    pub const PLAIN: Self = Self {
-        width: 120,
-        color: false,
-    };
+    pub const PLAIN: Self = Self { width: 120, color: false };
 
     /// What standard output can show; `NO_COLOR` is honoured (<https://no-color.org>).
     pub fn of_stdout() -> Self {
         let is_terminal = std::io::stdout().is_terminal();
         let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let columns = env::var("COLUMNS")
-            .ok()
-            .and_then(|columns| columns.parse().ok());
-        let width = columns
-            .or_else(|| Table::new().width())
-            .unwrap_or(Self::PLAIN.width);
-        Self {
-            width: width.clamp(40, 400),
-            color: is_terminal && !no_color,
-        }
+        let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let width = columns.or_else(|| Table::new().width()).unwrap_or(Self::PLAIN.width);
+        Self { width: width.clamp(40, 400), color: is_terminal && !no_color }
     }
 }
 
@@ -63,31 +53,14 @@ pub fn terminal(run: &Run) -> String {
 pub fn render(run: &Run, look: Look) -> String {
     let mut parts: Vec<String> = Vec::new();
     for grid in Grid::all(&run.verdicts) {
-        parts.push(format!(
-            "{} · {}\n{}",
-            words::visible(grid.suite),
-            words::visible(grid.stage),
-            table(&grid, look)
-        ));
+        parts.push(format!("{} · {}\n{}", words::visible(grid.suite), words::visible(grid.stage), table(&grid, look)));
     }
     if !run.verdicts.is_empty() {
         parts.push(legend(run));
     }
-    let mut wrong: Vec<&Verdict> = run
-        .verdicts
-        .iter()
-        .filter(|verdict| Mark::of(verdict) == Mark::Wrong)
-        .collect();
-    wrong.extend(
-        run.verdicts
-            .iter()
-            .filter(|verdict| Mark::of(verdict) == Mark::NotProbed),
-    );
-    parts.extend(
-        wrong
-            .into_iter()
-            .map(|verdict| paint_first_line(&explain(verdict), look)),
-    );
+    let mut wrong: Vec<&Verdict> = run.verdicts.iter().filter(|verdict| Mark::of(verdict) == Mark::Wrong).collect();
+    wrong.extend(run.verdicts.iter().filter(|verdict| Mark::of(verdict) == Mark::NotProbed));
+    parts.extend(wrong.into_iter().map(|verdict| paint_first_line(&explain(verdict), look)));
     parts.extend(run.failed_tests.iter().map(|failed| {
         let head = format!("{}: the test failed", words::visible(&failed.test));
         let output = words::plain_lines(&failed.output, 40).replace('\n', "\n  ");
@@ -102,37 +75,18 @@ pub fn render(run: &Run, look: Look) -> String {
 
 fn table(grid: &Grid<'_>, look: Look) -> String {
     let mut table = Table::new();
-    table
-        .load_style(TABLE)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(look.width);
+    table.load_style(TABLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width);
     if look.color {
         table.enforce_styling();
     } else {
         table.force_no_tty();
     }
     let name = |name: &&str| words::visible(name);
-    let widest = |names: &[&str]| {
-        names
-            .iter()
-            .map(|name| name.chars().count() + 3)
-            .max()
-            .unwrap_or_default()
-    };
-    let all: usize = grid
-        .vantages
-        .iter()
-        .map(|name| name.chars().count() + 3)
-        .sum();
+    let widest = |names: &[&str]| names.iter().map(|name| name.chars().count() + 3).max().unwrap_or_default();
+    let all: usize = grid.vantages.iter().map(|name| name.chars().count() + 3).sum();
     // Where the vantages do not fit side by side, they break where a reader would break them.
     let narrow = widest(&grid.methods) + all > usize::from(look.width);
-    let header = grid.vantages.iter().map(name).map(|name| {
-        if narrow {
-            name.replace('-', "\n-")
-        } else {
-            name
-        }
-    });
+    let header = grid.vantages.iter().map(name).map(|name| if narrow { name.replace('-', "\n-") } else { name });
     let header = std::iter::once(String::new()).chain(header);
     table.set_header(header.map(|name| Cell::new(name).set_alignment(CellAlignment::Center)));
     for method in &grid.methods {
@@ -141,11 +95,7 @@ fn table(grid: &Grid<'_>, look: Look) -> String {
                 return Cell::new("");
             };
             let cell = Cell::new(mark.symbol()).set_alignment(CellAlignment::Center);
-            if look.color {
-                cell.fg(color(mark))
-            } else {
-                cell
-            }
+            if look.color { cell.fg(color(mark)) } else { cell }
         });
         table.add_row(std::iter::once(Cell::new(name(method))).chain(marks));
     }
@@ -170,15 +120,8 @@ const fn color(mark: Mark) -> Color {
 }
 
 fn legend(run: &Run) -> String {
-    let used = |mark: &Mark| {
-        run.verdicts
-            .iter()
-            .any(|verdict| Mark::of(verdict) == *mark)
-    };
-    let used = Mark::ALL
-        .into_iter()
-        .filter(used)
-        .map(|mark| format!("{} {}", mark.symbol(), mark.words()));
+    let used = |mark: &Mark| run.verdicts.iter().any(|verdict| Mark::of(verdict) == *mark);
+    let used = Mark::ALL.into_iter().filter(used).map(|mark| format!("{} {}", mark.symbol(), mark.words()));
     used.collect::<Vec<_>>().join("   ")
 }
 
@@ -194,25 +137,10 @@ fn tutorial(run: &Run) -> Option<String> {
     if run.tutorial.is_empty() {
         return None;
     }
-    let confirmed = run
-        .tutorial
-        .iter()
-        .filter(|row| row.outcome == RowOutcome::Confirmed)
-        .count();
-    let mut lines = vec![format!(
-        "tutorial: {confirmed} of {} confirmed",
-        words::count(run.tutorial.len(), "row")
-    )];
-    for row in run
-        .tutorial
-        .iter()
-        .filter(|row| row.outcome != RowOutcome::Confirmed)
-    {
-        let word = if row.outcome == RowOutcome::Refuted {
-            "refuted"
-        } else {
-            "not shown"
-        };
+    let confirmed = run.tutorial.iter().filter(|row| row.outcome == RowOutcome::Confirmed).count();
+    let mut lines = vec![format!("tutorial: {confirmed} of {} confirmed", words::count(run.tutorial.len(), "row"))];
+    for row in run.tutorial.iter().filter(|row| row.outcome != RowOutcome::Confirmed) {
+        let word = if row.outcome == RowOutcome::Refuted { "refuted" } else { "not shown" };
         lines.push(format!("  {word:<11}{}", words::visible(&row.row.source)));
     }
     Some(lines.join("\n"))
@@ -220,12 +148,7 @@ fn tutorial(run: &Run) -> Option<String> {
 
 fn retries(run: &Run) -> Option<String> {
     let line = |retry: &super::Retry| {
-        format!(
-            "  {} ({} times): {}",
-            words::visible(&retry.what),
-            retry.times,
-            words::plain(&retry.why)
-        )
+        format!("  {} ({} times): {}", words::visible(&retry.what), retry.times, words::plain(&retry.why))
     };
     let lines: Vec<String> = run.retries.iter().map(line).collect();
     (!lines.is_empty()).then(|| format!("tried more than once:\n{}", lines.join("\n")))
@@ -234,13 +157,7 @@ fn retries(run: &Run) -> Option<String> {
 fn unsupported(run: &Run) -> Option<String> {
     let lines: Vec<String> = super::markdown::unsupported(run)
         .into_iter()
-        .map(|(reason, cells)| {
-            format!(
-                "  {} ({})",
-                words::visible(reason),
-                words::count(cells.len(), "cell")
-            )
-        })
+        .map(|(reason, cells)| format!("  {} ({})", words::visible(reason), words::count(cells.len(), "cell")))
         .collect();
     (!lines.is_empty()).then(|| format!("not supported here:\n{}", lines.join("\n")))
 }
@@ -248,16 +165,9 @@ fn unsupported(run: &Run) -> Option<String> {
 fn summary(run: &Run, look: Look) -> String {
     let color = if run.exit_code() == 0 { "32" } else { "31" };
     let text = headline(run);
-    let mut lines = vec![if look.color {
-        format!("\u{1b}[1;{color}m{text}\u{1b}[0m")
-    } else {
-        text
-    }];
+    let mut lines = vec![if look.color { format!("\u{1b}[1;{color}m{text}\u{1b}[0m") } else { text }];
     if let Some(failure) = &run.failure {
-        lines.push(format!(
-            "error: {}",
-            words::plain_lines(&failure.message, 40)
-        ));
+        lines.push(format!("error: {}", words::plain_lines(&failure.message, 40)));
         lines.extend(failure.hint.as_deref().map(words::visible));
     }
     lines.join("\n")
@@ -268,34 +178,20 @@ pub(super) fn headline(run: &Run) -> String {
     let counts = run.counts;
     let mut parts = vec![match counts.total() {
         0 => "no cell probed".to_owned(),
-        total => format!(
-            "{} of {} as expected",
-            counts.as_expected,
-            words::count(total, "cell")
-        ),
+        total => format!("{} of {} as expected", counts.as_expected, words::count(total, "cell")),
     }];
     let others = [
         (counts.not_as_expected, "not as expected"),
         (counts.not_supported, "not supported here"),
         (counts.not_probed, "not probed"),
     ];
-    parts.extend(
-        others
-            .into_iter()
-            .filter(|(number, _)| *number > 0)
-            .map(|(number, what)| format!("{number} {what}")),
-    );
+    parts.extend(others.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")));
     if !run.failed_tests.is_empty() {
-        parts.push(format!(
-            "{} failed",
-            words::count(run.failed_tests.len(), "other test")
-        ));
+        parts.push(format!("{} failed", words::count(run.failed_tests.len(), "other test")));
     }
     if run.failure.is_some() {
         parts.push("the run could not be carried out to its end".to_owned());
     }
-    let took = run.seconds().map_or_else(String::new, |seconds| {
-        format!(" in {}", words::seconds(seconds))
-    });
+    let took = run.seconds().map_or_else(String::new, |seconds| format!(" in {}", words::seconds(seconds)));
     format!("{}{took}", parts.join(", "))
 }

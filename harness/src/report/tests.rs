@@ -19,10 +19,7 @@ use crate::{
     verdict::Judgement,
 };
 
-const SCHEMA: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/schema/report-v1.schema.json"
-));
+const SCHEMA: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/report-v1.schema.json"));
 
 #[test]
 fn terminal_shows_the_matrix_and_what_failed_in_full() {
@@ -31,31 +28,16 @@ fn terminal_shows_the_matrix_and_what_failed_in_full() {
 
 #[test]
 fn a_narrow_terminal_is_not_overrun_by_the_matrix() {
-    let text = render(
-        &sample::run(),
-        Look {
-            width: 60,
-            color: false,
-        },
-    );
+    let text = render(&sample::run(), Look { width: 60, color: false });
     let table = text.split("\n\n").next().unwrap();
-    assert!(
-        table.lines().all(|line| line.chars().count() <= 60),
-        "{table}"
-    );
+    assert!(table.lines().all(|line| line.chars().count() <= 60), "{table}");
 }
 
 #[test]
 fn color_is_used_only_when_it_may_be() {
     let run = sample::run();
     assert!(!render(&run, Look::PLAIN).contains('\u{1b}'));
-    let colored = render(
-        &run,
-        Look {
-            width: 120,
-            color: true,
-        },
-    );
+    let colored = render(&run, Look { width: 120, color: true });
     assert!(colored.contains("\u{1b}[1;31m"));
     // What came over the network colours nothing, whatever the terminal can.
     assert!(!colored.contains("\u{1b}[31mred"));
@@ -68,10 +50,7 @@ fn markdown_has_failures_first_then_the_tutorials_table_then_everything() {
 
 #[test]
 fn markdown_tables_keep_their_columns_whatever_is_in_them() {
-    for table in markdown(&sample::run())
-        .split("\n\n")
-        .filter(|part| part.starts_with('|'))
-    {
+    for table in markdown(&sample::run()).split("\n\n").filter(|part| part.starts_with('|')) {
         let columns = |line: &str| line.replace("\\|", "").matches('|').count();
         let first = columns(table.lines().next().unwrap());
         for line in table.lines() {
@@ -115,20 +94,9 @@ fn junit_has_a_test_case_for_each_cell() {
 fn junit_counts_agree_with_the_run() {
     let run = sample::run();
     let text = junit(&run);
-    let Counts {
-        as_expected,
-        not_as_expected,
-        not_supported,
-        not_probed,
-    } = run.counts;
-    assert_eq!(
-        text.matches("<testcase ").count(),
-        run.counts.total() + run.failed_tests.len()
-    );
-    assert_eq!(
-        text.matches("<failure ").count(),
-        not_as_expected + run.failed_tests.len()
-    );
+    let Counts { as_expected, not_as_expected, not_supported, not_probed } = run.counts;
+    assert_eq!(text.matches("<testcase ").count(), run.counts.total() + run.failed_tests.len());
+    assert_eq!(text.matches("<failure ").count(), not_as_expected + run.failed_tests.len());
     assert_eq!(text.matches("<skipped ").count(), not_supported);
     assert_eq!(text.matches("<error ").count(), not_probed);
     assert_eq!(as_expected, 3);
@@ -140,20 +108,10 @@ fn html_is_one_page_without_scripts_where_hostile_text_is_only_text() {
     if let Some(path) = std::env::var_os("REACHMAP_WRITE_SAMPLE") {
         std::fs::write(path, &page).unwrap();
     }
-    assert!(
-        !page.contains("<script"),
-        "no script of ours, and none of theirs"
-    );
+    assert!(!page.contains("<script"), "no script of ours, and none of theirs");
     assert!(page.contains("&lt;script&gt;alert"));
-    assert!(
-        !page.contains("http-equiv=\"refresh\"")
-            && !page.contains(" src=")
-            && !page.contains("url(")
-    );
-    assert_eq!(
-        page.matches("<details id=").count(),
-        sample::run().verdicts.len()
-    );
+    assert!(!page.contains("http-equiv=\"refresh\"") && !page.contains(" src=") && !page.contains("url("));
+    assert_eq!(page.matches("<details id=").count(), sample::run().verdicts.len());
     // Every cell of the matrix leads to its details.
     for part in page.split("href=\"#").skip(1) {
         let anchor = part.split('"').next().unwrap();
@@ -172,9 +130,7 @@ fn no_report_lets_control_characters_through() {
         html(&run),
         junit(&run),
     ] {
-        let bad = text
-            .chars()
-            .find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+        let bad = text.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
         assert_eq!(bad, None);
     }
 }
@@ -184,13 +140,9 @@ fn json_is_what_was_written_and_obeys_its_schema() {
     let run = sample::run();
     let text = json(&run);
     assert_eq!(serde_json::from_str::<Run>(&text).unwrap(), run);
-    let validator =
-        jsonschema::validator_for(&serde_json::from_str::<Value>(SCHEMA).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&serde_json::from_str::<Value>(SCHEMA).unwrap()).unwrap();
     let report: Value = serde_json::from_str(&text).unwrap();
-    let errors: Vec<String> = validator
-        .iter_errors(&report)
-        .map(|error| error.to_string())
-        .collect();
+    let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{errors:#?}");
     // The schema must be able to say no, too.
     let mut wrong = report;
@@ -232,22 +184,13 @@ fn the_exit_code_tells_what_kind_of_end_it_was() {
     assert_eq!(run.exit_code(), 0);
     let sample = sample::run();
     let only = |kind: fn(&Judgement) -> bool| {
-        sample
-            .verdicts
-            .iter()
-            .filter(|verdict| kind(&verdict.outcome))
-            .cloned()
-            .collect::<Vec<_>>()
+        sample.verdicts.iter().filter(|verdict| kind(&verdict.outcome)).cloned().collect::<Vec<_>>()
     };
     run.verdicts = only(|outcome| *outcome == Judgement::AsExpected);
     assert_eq!(run.exit_code(), 0);
-    run.verdicts.extend(only(|outcome| {
-        matches!(outcome, Judgement::NotProbed { .. })
-    }));
+    run.verdicts.extend(only(|outcome| matches!(outcome, Judgement::NotProbed { .. })));
     assert_eq!(run.exit_code(), 3);
-    run.verdicts.extend(only(|outcome| {
-        matches!(outcome, Judgement::NotAsExpected { .. })
-    }));
+    run.verdicts.extend(only(|outcome| matches!(outcome, Judgement::NotAsExpected { .. })));
     assert_eq!(run.exit_code(), 1);
     // Nothing but gaps proves nothing.
     run.verdicts = only(|outcome| matches!(outcome, Judgement::NotSupported { .. }));
@@ -255,11 +198,7 @@ fn the_exit_code_tells_what_kind_of_end_it_was() {
     run.verdicts.clear();
     run.failed_tests.clone_from(&sample.failed_tests);
     assert_eq!(run.exit_code(), 1);
-    run.failure = Some(Failure {
-        message: "interrupted".to_owned(),
-        hint: None,
-        exit_code: 130,
-    });
+    run.failure = Some(Failure { message: "interrupted".to_owned(), hint: None, exit_code: 130 });
     assert_eq!(run.exit_code(), 130);
 }
 
@@ -268,24 +207,12 @@ fn finishing_derives_rows_claims_counts_and_environment() {
     let mut run = Run::started("one", &[]);
     run.verdicts = testing::verdicts();
     run.verdicts.reverse();
-    run.stages = vec![StageRecord {
-        id: "load-balancer-ready".to_owned(),
-        state: Some(State::example()),
-    }];
+    run.stages = vec![StageRecord { id: "load-balancer-ready".to_owned(), state: Some(State::example()) }];
     run.finish(&Progress::new(Show::Nothing, "logs"), None);
     assert_eq!(run.verdicts.len(), run.counts.as_expected);
-    assert!(
-        run.tutorial
-            .iter()
-            .all(|row| row.outcome == RowOutcome::Confirmed),
-        "{:?}",
-        run.tutorial
-    );
+    assert!(run.tutorial.iter().all(|row| row.outcome == RowOutcome::Confirmed), "{:?}", run.tutorial);
     assert!(!run.claims.is_empty());
-    assert_eq!(
-        run.environment.kubernetes.as_deref(),
-        Some(State::example().kubernetes.as_str())
-    );
+    assert_eq!(run.environment.kubernetes.as_deref(), Some(State::example().kubernetes.as_str()));
     assert_eq!(run.exit_code, 0);
     assert_eq!(run.verdicts[0].vantage.id, "testpod");
     assert_eq!(run.verdicts.last().unwrap().vantage.id, "laptop");
@@ -296,18 +223,10 @@ fn a_failed_test_counts_once_and_as_what_it_is() {
     let mut run = Run::started("one", &[]);
     run.verdicts = testing::verdicts();
     let total = run.verdicts.len();
-    let wrong = run
-        .verdicts
-        .iter_mut()
-        .find(|verdict| verdict.cell() == "load-balancer-pending/laptop/pod-ip")
-        .unwrap();
-    wrong.outcome = Judgement::NotAsExpected {
-        step: Step::Connect,
-        expected: String::new(),
-        observed: String::new(),
-    };
-    run.verdicts
-        .retain(|verdict| verdict.cell() != "load-balancer-pending/worker-1/pod-ip");
+    let wrong =
+        run.verdicts.iter_mut().find(|verdict| verdict.cell() == "load-balancer-pending/laptop/pod-ip").unwrap();
+    wrong.outcome = Judgement::NotAsExpected { step: Step::Connect, expected: String::new(), observed: String::new() };
+    run.verdicts.retain(|verdict| verdict.cell() != "load-balancer-pending/worker-1/pod-ip");
     let failed = |test: &str| FailedTest {
         suite: run.verdicts[0].suite.clone(),
         stage: "load-balancer-pending".to_owned(),
@@ -321,54 +240,22 @@ fn a_failed_test_counts_once_and_as_what_it_is() {
         failed("claims"),
     ];
     run.finish(&Progress::new(Show::Nothing, "logs"), None);
-    assert_eq!(
-        run.counts,
-        Counts {
-            as_expected: total - 2,
-            not_as_expected: 1,
-            not_supported: 0,
-            not_probed: 1
-        }
-    );
-    let probed = run
-        .verdict("load-balancer-pending/worker-1/pod-ip")
-        .unwrap();
-    assert_eq!(
-        probed.outcome,
-        Judgement::NotProbed {
-            reason: "the agent is gone".to_owned()
-        }
-    );
+    assert_eq!(run.counts, Counts { as_expected: total - 2, not_as_expected: 1, not_supported: 0, not_probed: 1 });
+    let probed = run.verdict("load-balancer-pending/worker-1/pod-ip").unwrap();
+    assert_eq!(probed.outcome, Judgement::NotProbed { reason: "the agent is gone".to_owned() });
     // A snapshot that differs in a cell that is as expected, and a test about no cell.
-    let left: Vec<&str> = run
-        .failed_tests
-        .iter()
-        .map(|failed| failed.test.rsplit("::").next().unwrap())
-        .collect();
+    let left: Vec<&str> = run.failed_tests.iter().map(|failed| failed.test.rsplit("::").next().unwrap()).collect();
     assert_eq!(left, ["by_01_POD_IP", "claims"]);
 }
 
 #[test]
 fn a_run_that_could_not_be_carried_out_says_why_and_what_to_do() {
     let mut run = Run::started("one", &[]);
-    let error =
-        Error::new(ErrorKind::Missing, "find mmdebstrap", "no such program").hint("Install it.");
+    let error = Error::new(ErrorKind::Missing, "find mmdebstrap", "no such program").hint("Install it.");
     run.finish(&Progress::new(Show::Nothing, "logs"), Some(&error));
     assert_eq!(run.exit_code, 3);
-    assert!(
-        run.tutorial.is_empty(),
-        "no row is claimed to be not shown where no cell was meant to be probed"
-    );
-    for text in [
-        render(&run, Look::PLAIN),
-        markdown(&run),
-        html(&run),
-        junit(&run),
-    ] {
-        assert!(
-            text.contains("failed to find mmdebstrap: no such program")
-                && text.contains("Install it."),
-            "{text}"
-        );
+    assert!(run.tutorial.is_empty(), "no row is claimed to be not shown where no cell was meant to be probed");
+    for text in [render(&run, Look::PLAIN), markdown(&run), html(&run), junit(&run)] {
+        assert!(text.contains("failed to find mmdebstrap: no such program") && text.contains("Install it."), "{text}");
     }
 }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fmt::Display};
 
 use reachmap_wire::{
-    Connect, DnsFailure, Failure, FailureClass, Observation, Question, RecordData, Resolve,
-    Respond, Route, RouteOutcome, Step,
+    Connect, DnsFailure, Failure, FailureClass, Observation, Question, RecordData, Resolve, Respond, Route,
+    RouteOutcome, Step,
 };
 
 use crate::model::Fact;
@@ -55,11 +55,7 @@ pub(super) fn plain_lines(text: &str, most: usize) -> String {
 pub(super) fn time(microseconds: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let milliseconds = microseconds as f64 / 1000.0;
-    if milliseconds < 1000.0 {
-        format!("{milliseconds:.1} ms")
-    } else {
-        format!("{:.1} s", milliseconds / 1000.0)
-    }
+    if milliseconds < 1000.0 { format!("{milliseconds:.1} ms") } else { format!("{:.1} s", milliseconds / 1000.0) }
 }
 
 /// A duration in seconds, as a person says it.
@@ -79,11 +75,7 @@ pub(super) fn seconds(seconds: f64) -> String {
 
 /// `1 cell`, `2 cells`.
 pub(super) fn count(number: usize, what: &str) -> String {
-    if number == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{number} {what}s")
-    }
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// A step's name.
@@ -129,30 +121,16 @@ pub(super) fn fact(fact: &Fact) -> String {
     match fact {
         Fact::NothingAsked => "no DNS question, since the request names an address".to_owned(),
         Fact::Asks(names) => format!("questions for {}, in this order", list(names, ", ")),
-        Fact::Resolves {
-            answered,
-            aliases,
-            addresses,
-        } => {
+        Fact::Resolves { answered, aliases, addresses } => {
             let chain: Vec<&String> = std::iter::once(answered).chain(aliases).collect();
-            format!(
-                "{} resolves to {}",
-                list(chain, " → "),
-                list(addresses, ", ")
-            )
+            format!("{} resolves to {}", list(chain, " → "), list(addresses, ", "))
         }
         Fact::DoesNotResolve(ways) => {
-            format!(
-                "the name does not resolve: {}",
-                list(ways.iter().map(|way| dns(*way)), " or ")
-            )
+            format!("the name does not resolve: {}", list(ways.iter().map(|way| dns(*way)), " or "))
         }
         Fact::Connects(destinations) => format!("a connection to {}", either(destinations)),
         Fact::DoesNotConnect(classes) => {
-            format!(
-                "no connection: {}",
-                list(classes.iter().map(|class| network(*class)), " or ")
-            )
+            format!("no connection: {}", list(classes.iter().map(|class| network(*class)), " or "))
         }
         Fact::ServedBy(pods) => format!("an answer with status 200 by {}", either(pods)),
         Fact::SeenAs(addresses) => format!("the pod sees the client as {}", either(addresses)),
@@ -184,52 +162,21 @@ pub(super) fn outcome(observation: &Observation) -> String {
     }
     // The system's own words say no more than the class: they are left to the explanation in full.
     match (&observation.connect, &observation.route) {
-        (
-            Some(Connect {
-                destination,
-                failure: Some(failure),
-                elapsed_us,
-                ..
-            }),
-            _,
-        ) => {
-            return format!(
-                "{destination}: {} after {}",
-                network(failure.class),
-                time(*elapsed_us)
-            );
+        (Some(Connect { destination, failure: Some(failure), elapsed_us, .. }), _) => {
+            return format!("{destination}: {} after {}", network(failure.class), time(*elapsed_us));
         }
         (Some(seen), _) => return connect(seen),
-        (
-            None,
-            Some(Route {
-                destination,
-                outcome: RouteOutcome::Failed(failure),
-            }),
-        ) => {
+        (None, Some(Route { destination, outcome: RouteOutcome::Failed(failure) })) => {
             return format!("{destination}: {}", network(failure.class));
         }
         _ => {}
     }
     match &observation.resolve {
-        Some(Resolve {
-            failure: Some(failure),
-            questions,
-            elapsed_us,
-            ..
-        }) => {
-            format!(
-                "{} after {} in {}",
-                dns(*failure),
-                count(questions.len(), "question"),
-                time(*elapsed_us)
-            )
+        Some(Resolve { failure: Some(failure), questions, elapsed_us, .. }) => {
+            format!("{} after {} in {}", dns(*failure), count(questions.len(), "question"), time(*elapsed_us))
         }
         Some(seen) => resolve(seen).pop().unwrap_or_default(),
-        None => observation
-            .route
-            .as_ref()
-            .map_or_else(|| "nothing".to_owned(), route),
+        None => observation.route.as_ref().map_or_else(|| "nothing".to_owned(), route),
     }
 }
 
@@ -237,22 +184,11 @@ fn resolve(seen: &Resolve) -> Vec<String> {
     let mut lines: Vec<String> = seen.questions.iter().map(question).collect();
     let name = plain(&seen.name);
     lines.push(match (seen.failure, &seen.answered) {
-        (Some(failure), _) => format!(
-            "{name} does not resolve: {} after {}",
-            dns(failure),
-            time(seen.elapsed_us)
-        ),
-        (None, Some(answered)) => format!(
-            "{name} is {} = {} after {}",
-            plain(answered),
-            list(&seen.addresses, ", "),
-            time(seen.elapsed_us)
-        ),
-        (None, None) => format!(
-            "{name} = {} after {}",
-            list(&seen.addresses, ", "),
-            time(seen.elapsed_us)
-        ),
+        (Some(failure), _) => format!("{name} does not resolve: {} after {}", dns(failure), time(seen.elapsed_us)),
+        (None, Some(answered)) => {
+            format!("{name} is {} = {} after {}", plain(answered), list(&seen.addresses, ", "), time(seen.elapsed_us))
+        }
+        (None, None) => format!("{name} = {} after {}", list(&seen.addresses, ", "), time(seen.elapsed_us)),
     });
     lines
 }
@@ -277,12 +213,7 @@ fn question(asked: &Question) -> String {
         (Some(rcode), None) => plain(rcode),
         (None, None) => "no answer".to_owned(),
     };
-    format!(
-        "asked {} for {kind} {} → {answer}, {}",
-        asked.server,
-        plain(&asked.name),
-        time(asked.elapsed_us)
-    )
+    format!("asked {} for {kind} {} → {answer}, {}", asked.server, plain(&asked.name), time(asked.elapsed_us))
 }
 
 fn route(seen: &Route) -> String {
@@ -293,22 +224,10 @@ fn route(seen: &Route) -> String {
 }
 
 fn connect(seen: &Connect) -> String {
-    let Connect {
-        destination,
-        local,
-        failure,
-        elapsed_us,
-    } = seen;
+    let Connect { destination, local, failure, elapsed_us } = seen;
     match (failure, local) {
-        (Some(failure), _) => format!(
-            "to {destination}: {} after {}",
-            failed(failure),
-            time(*elapsed_us)
-        ),
-        (None, Some(local)) => format!(
-            "to {destination}: established from {local} in {}",
-            time(*elapsed_us)
-        ),
+        (Some(failure), _) => format!("to {destination}: {} after {}", failed(failure), time(*elapsed_us)),
+        (None, Some(local)) => format!("to {destination}: established from {local} in {}", time(*elapsed_us)),
         (None, None) => format!("to {destination}: established in {}", time(*elapsed_us)),
     }
 }
@@ -317,11 +236,7 @@ fn respond(seen: &Respond) -> Vec<String> {
     let mut lines = vec![answer(seen)];
     // The body only matters where the answer is not the one that the workloads give.
     if !seen.body_start.is_empty() && (seen.status != Some(200) || seen.served_by.is_none()) {
-        lines.push(format!(
-            "the body ({}) starts: {}",
-            bytes(seen.body_length),
-            plain(&seen.body_start)
-        ));
+        lines.push(format!("the body ({}) starts: {}", bytes(seen.body_length), plain(&seen.body_start)));
     }
     lines
 }
@@ -334,43 +249,26 @@ fn answer(seen: &Respond) -> String {
             None => format!("no status after {took}"),
         };
     };
-    let by = seen.served_by.as_ref().map_or_else(
-        || " by a server that does not name itself".to_owned(),
-        |pod| format!(" by {}", plain(pod)),
-    );
-    let saw = seen.client_address.map_or_else(String::new, |address| {
-        format!(", which saw the client as {address}")
-    });
-    let but = seen
-        .failure
+    let by = seen
+        .served_by
         .as_ref()
-        .map_or_else(String::new, |failure| format!(", but {}", failed(failure)));
+        .map_or_else(|| " by a server that does not name itself".to_owned(), |pod| format!(" by {}", plain(pod)));
+    let saw = seen.client_address.map_or_else(String::new, |address| format!(", which saw the client as {address}"));
+    let but = seen.failure.as_ref().map_or_else(String::new, |failure| format!(", but {}", failed(failure)));
     format!("{status}{by}{saw}{but}, {took}")
 }
 
 fn bytes(length: u64) -> String {
-    if length == 1 {
-        "1 byte".to_owned()
-    } else {
-        format!("{length} bytes")
-    }
+    if length == 1 { "1 byte".to_owned() } else { format!("{length} bytes") }
 }
 
 fn failed(failure: &Failure) -> String {
     let words = network(failure.class);
-    if failure.message.is_empty() {
-        words.to_owned()
-    } else {
-        format!("{words} ({})", plain(&failure.message))
-    }
+    if failure.message.is_empty() { words.to_owned() } else { format!("{words} ({})", plain(&failure.message)) }
 }
 
 fn list<T: Display>(items: impl IntoIterator<Item = T>, between: &str) -> String {
-    items
-        .into_iter()
-        .map(|item| visible(&item.to_string()))
-        .collect::<Vec<_>>()
-        .join(between)
+    items.into_iter().map(|item| visible(&item.to_string())).collect::<Vec<_>>().join(between)
 }
 
 fn either<T: Display>(items: &BTreeSet<T>) -> String {

@@ -57,9 +57,7 @@ fn append(path: &Path, text: &str) -> Result<()> {
         .append(true)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .tried(ErrorKind::Storage, || {
-            format!("write the step summary {}", path.display())
-        })
+        .tried(ErrorKind::Storage, || format!("write the step summary {}", path.display()))
 }
 
 /// Points `latest`, beside `dir`, to `dir`. It is a convenience: where it cannot be, there is none.
