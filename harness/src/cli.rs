@@ -228,7 +228,7 @@ impl Cli {
             .enable_all()
             .build()
             .tried(ErrorKind::Environment, || "start the async runtime")?;
-        runtime.block_on(async {
+        let done = runtime.block_on(async {
             match command {
                 Command::E2e(arguments) => Box::pin(run::e2e(&self.suites, arguments)).await,
                 Command::Up(arguments) => cluster::up(arguments).await,
@@ -245,7 +245,10 @@ impl Cli {
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,
                 },
             }
-        })
+        });
+        // A thread that waits for another run's lock must not keep an interrupted process alive.
+        runtime.shutdown_background();
+        done
     }
 }
 

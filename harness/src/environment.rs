@@ -11,7 +11,7 @@ use crate::{
     home::{Home, Lock},
     matrix::Stage,
     model::{Target, Vantage, VantageKind},
-    plan::{CniChoice, EnvironmentOptions},
+    plan::EnvironmentOptions,
     probe::{Agent, AgentBinary},
     process,
     progress::Progress,
@@ -25,6 +25,7 @@ use crate::{
 
 pub mod addons;
 mod barrier;
+mod check;
 pub mod cluster;
 pub mod engine;
 pub mod gc;
@@ -35,6 +36,7 @@ pub mod tutorial;
 pub mod workloads;
 
 use addons::{coredns, metallb};
+pub use check::check;
 use cluster::{
     EngineAccess, EngineKind,
     existing::{self, Allowed, ExistingCluster},
@@ -214,7 +216,7 @@ impl Environment {
     ) -> Result<Self> {
         let allowed = Allowed { cluster_edits: options.allow_cluster_edits, metallb: options.install_metallb };
         let cluster = existing::connect(kubeconfig, options.context.as_deref(), allowed).await?;
-        let lock = home.lock(&lease::lock_name(&cluster.id()), progress)?;
+        let lock = lease::wait_for_lock(home, &lease::lock_name(&cluster.id()), progress).await?;
         let note = cluster.note(home)?;
         let client = cluster.client.clone();
         let journal = Journal::new(client.clone(), run, Some(note));
@@ -333,10 +335,7 @@ impl Environment {
                 }
                 Some(self.workloads.until_load_balancer_address(READY).await?)
             }
-            (Stage::LoadBalancerReady, None) => {
-                return Err(Error::new(ErrorKind::Usage, "give MetalLB addresses", "none are known for this cluster")
-                    .hint("Name a range of the nodes' network with --pool first-last."));
-            }
+            (Stage::LoadBalancerReady, None) => return Err(no_pool()),
         };
         if let Some(address) = address {
             let target = Target { host: address.to_string(), port: 80 };
@@ -409,6 +408,11 @@ impl Environment {
     }
 }
 
+pub(crate) fn no_pool() -> Error {
+    Error::new(ErrorKind::Usage, "give MetalLB addresses", "none are known for this cluster")
+        .hint("Name a range of the nodes' network with --pool first-last.")
+}
+
 /// Starts the engine and makes whatever is missing of the images.
 ///
 /// # Errors
@@ -439,17 +443,7 @@ pub fn access(engine: &Engine, kind_program: &str) -> EngineAccess {
 }
 
 async fn configuration(options: &EnvironmentOptions, images: &Images, access: &EngineAccess) -> Result<ClusterConfig> {
-    let flannel_image = match (options.cni, &images.flannel) {
-        (CniChoice::Kindnet, Some(_)) => {
-            return Err(Error::new(ErrorKind::Usage, "use kindnet", "it is not to be had from packages")
-                .hint("kindnet is in kind's own node images: choose --images registry, or --cni flannel."));
-        }
-        (CniChoice::Flannel, None) => {
-            return Err(Error::new(ErrorKind::Usage, "use Flannel", "registry images bring kindnet")
-                .hint("Choose --images packages, or --cni kindnet."));
-        }
-        (_, flannel) => flannel.clone(),
-    };
+    check::check_cni(options.cni, images.flannel.is_some())?;
     let cgroup = access.command(kind::cgroup_version()).run_async().await?.text();
     Ok(ClusterConfig {
         engine: access.kind,
@@ -458,7 +452,7 @@ async fn configuration(options: &EnvironmentOptions, images: &Images, access: &E
         workers: options.workers,
         proxy_mode: options.proxy_mode,
         ip_family: options.ip_family,
-        flannel_image,
+        flannel_image: images.flannel.clone(),
         cgroup_v1: cgroup == "1",
     })
 }

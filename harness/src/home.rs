@@ -132,6 +132,8 @@ impl Home {
     }
 }
 
+const FULL: &str = "Make room, with `cargo xtask cache prune` for instance, or name another place with --cache-dir.";
+
 /// Writes `bytes` to `path` so that a reader sees either the old content or the new, never a part:
 /// also after a crash between any two instructions.
 ///
@@ -142,9 +144,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
     let tried = || format!("write {}", path.display());
     fs::create_dir_all(dir).tried(ErrorKind::Storage, tried)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir).tried(ErrorKind::Storage, tried)?;
-    file.write_all(bytes).tried(ErrorKind::Storage, tried)?;
-    file.as_file().sync_all().tried(ErrorKind::Storage, tried)?;
+    let failed = |error: std::io::Error| {
+        let full = error.kind() == std::io::ErrorKind::StorageFull;
+        let error = Error::from_source(ErrorKind::Storage, tried(), error);
+        if full { error.hint(FULL) } else { error }
+    };
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| Error::from_source(ErrorKind::Storage, tried(), error.error))?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::{
     Error, ErrorKind, Result,
     command::Command,
     environment::{
-        Environment,
+        self, Environment,
         cluster::{EngineAccess, connect, lease, logs, record::Record},
         engine::Sandbox,
         gc, images, open_home, release, running, workloads,
@@ -28,6 +28,7 @@ use crate::{
 
 pub(super) async fn up(arguments: EnvironmentArguments) -> Result<u8> {
     let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    environment::check(&arguments.environment, &home).await?;
     let run = RunDirectory::create(None)?;
     let progress = Progress::new(show(), run.path.join("logs"));
     let body = async {
@@ -93,7 +94,7 @@ async fn live_status(home: &Home, record: &Record) -> Result<()> {
         let state = if unready.is_empty() { "every pod ready".to_owned() } else { unready.join(", ") };
         say(format!("                 {add_on}: {state}"));
     }
-    let journal = crate::environment::journal::Journal::new(client, "status", None);
+    let journal = environment::journal::Journal::new(client, "status", None);
     for entry in journal.read().await? {
         say(format!("                 edited by the run {}: {}", entry.run, entry.target));
     }
@@ -148,7 +149,7 @@ pub(super) fn shell(arguments: &ShellArguments) -> Result<u8> {
 }
 
 async fn site(home: &Home, record: &Record, vantage: &str) -> Result<Site> {
-    let sites = crate::environment::sites(&client(home, record).await?, record.laptop.as_deref()).await?;
+    let sites = environment::sites(&client(home, record).await?, record.laptop.as_deref()).await?;
     let known: Vec<String> = sites.iter().map(|site| site.vantage.id.clone()).collect();
     sites.into_iter().find(|site| site.vantage.id == vantage).ok_or_else(|| {
         Error::new(ErrorKind::Usage, format!("stand at {vantage}"), "the cluster has no such vantage")

@@ -55,6 +55,7 @@ pub(super) async fn cache(command: CacheCommand) -> Result<u8> {
 
 async fn warm(arguments: EnvironmentArguments) -> Result<u8> {
     let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    environment::check(&arguments.environment, &home).await?;
     let run = RunDirectory::create(None)?;
     let progress = Progress::new(show(), run.path.join("logs"));
     let made = guarded(async {
@@ -73,6 +74,7 @@ async fn warm(arguments: EnvironmentArguments) -> Result<u8> {
 
 pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
     let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    environment::check(&arguments.environment, &home).await?;
     let run = RunDirectory::create(None)?;
     let progress = Progress::new(show(), run.path.join("logs"));
     let body = async {
@@ -112,6 +114,7 @@ pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
 
 pub(super) async fn bench_boot(arguments: EnvironmentArguments) -> Result<u8> {
     let home = open_home(arguments.environment.cache_dir.as_deref())?;
+    environment::check(&arguments.environment, &home).await?;
     let run = RunDirectory::create(None)?;
     let progress = Progress::new(show(), run.path.join("logs"));
     let up = guarded(Environment::up(&arguments.environment, true, false, &home, &run.id, &progress)).await;

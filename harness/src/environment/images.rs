@@ -72,13 +72,39 @@ pub fn prepare(
     let source = source(choice, engine);
     let kubernetes = versions.kubernetes_from(source, wanted)?;
     match (source, engine) {
-        (ImagesChoice::Registry, Engine::Sandbox(_)) => {
-            Err(Error::new(ErrorKind::Usage, "pull images into the sandbox", "it has no way out of its network")
-                .hint("Choose --images packages, or --engine docker."))
-        }
+        (ImagesChoice::Registry, Engine::Sandbox(_)) => Err(registry_in_sandbox()),
         (ImagesChoice::Registry, Engine::Docker) => registry(engine, home, progress, &versions, kubernetes),
         _ => packages::prepare(engine, home, progress, kubernetes),
     }
+}
+
+/// Whether [`prepare`] can make from `source` what is missing; asks the host alone, and makes nothing.
+///
+/// # Errors
+/// As [`prepare`], as far as it can be told beforehand.
+pub(crate) fn check(source: ImagesChoice, wanted: Option<&str>, sandbox: bool, home: &Home) -> Result<()> {
+    let versions = Versions::embedded()?;
+    if source != ImagesChoice::Registry {
+        return packages::check(&versions, wanted, sandbox, home);
+    }
+    if sandbox {
+        return Err(registry_in_sandbox());
+    }
+    node_image(versions.kubernetes_from(source, wanted)?)?;
+    tools::check_toolchain(&versions, which::which("mmdebstrap").is_ok())
+}
+
+/// Whether [`metallb_manifest`] can be had.
+///
+/// # Errors
+/// [`ErrorKind::Missing`] without Go.
+pub(crate) fn check_manifest() -> Result<()> {
+    tools::check_toolchain(&Versions::embedded()?, which::which("mmdebstrap").is_ok())
+}
+
+fn registry_in_sandbox() -> Error {
+    Error::new(ErrorKind::Usage, "pull images into the sandbox", "it has no way out of its network")
+        .hint("Choose --images packages, or --engine docker.")
 }
 
 /// MetalLB's own manifest, of the version in the table: for clusters that we did not make.
@@ -127,6 +153,17 @@ fn pull(image: &str) -> Command {
     Command::new("docker").args(["pull", "--quiet", image]).deadline(Duration::from_secs(900))
 }
 
+fn node_image(kubernetes: &versions::Kubernetes) -> Result<String> {
+    kubernetes.node_image.clone().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Usage,
+            format!("pull Kubernetes {}", kubernetes.version),
+            "the versions table names no node image for it",
+        )
+        .hint("Choose another version with --k8s, or --images packages.")
+    })
+}
+
 fn registry(
     engine: &Engine,
     home: &Home,
@@ -134,14 +171,7 @@ fn registry(
     versions: &Versions,
     kubernetes: &versions::Kubernetes,
 ) -> Result<Images> {
-    let node = kubernetes.node_image.clone().ok_or_else(|| {
-        Error::new(
-            ErrorKind::Usage,
-            format!("pull Kubernetes {}", kubernetes.version),
-            "the versions table names no node image for it",
-        )
-        .hint("Choose another version with --k8s, or --images packages.")
-    })?;
+    let node = node_image(kubernetes)?;
     for image in [&node, &versions.nginx.image] {
         if engine.command(inspect(image)).output()?.code == Some(0) {
             continue;

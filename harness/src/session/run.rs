@@ -16,6 +16,7 @@ use crate::{
     home::Home,
     matrix::{Cell, Matrix, Stage},
     model::{Method, Vantage, VantageKind},
+    plan::EnvironmentOptions,
     probe::AgentBinary,
     progress::{Progress, Show},
     report,
@@ -44,6 +45,8 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
         return Ok(0);
     }
     let home = environment::open_home(arguments.environment.cache_dir.as_deref())?;
+    check_stages(&cells, &arguments.environment)?;
+    environment::check(&arguments.environment, &home).await?;
     let run = RunDirectory::create(arguments.report_dir.as_deref())?;
     let progress = Progress::new(show(), run.path.join("logs"));
     let options: Vec<String> = std::env::args().skip(1).collect();
@@ -100,6 +103,15 @@ fn collect(record: &mut report::Run, directory: &Path) -> Result<()> {
 pub fn show() -> Show {
     let live = std::io::stderr().is_terminal() && std::env::var_os("CI").is_none();
     if live { Show::Live } else { Show::Plain }
+}
+
+/// MetalLB on a cluster that we did not make needs addresses that only the user knows.
+fn check_stages(cells: &[Cell], options: &EnvironmentOptions) -> Result<()> {
+    let ready = cells.iter().any(|cell| cell.stage == Stage::LoadBalancerReady);
+    if ready && options.install_metallb && options.pool.is_none() {
+        return Err(environment::no_pool());
+    }
+    Ok(())
 }
 
 fn chosen_cells(workers: u8, only: Option<&Filter>) -> Result<Vec<Cell>> {

@@ -360,7 +360,8 @@ pub(crate) fn lock_name(cluster: &str) -> String {
     format!("cluster-{cluster}")
 }
 
-async fn wait_for_lock(home: &Home, name: &str, progress: &Progress) -> Result<Lock> {
+/// Waits on a thread of its own, so that a signal is heard meanwhile.
+pub(crate) async fn wait_for_lock(home: &Home, name: &str, progress: &Progress) -> Result<Lock> {
     let (home, name, progress) = (home.clone(), name.to_owned(), progress.clone());
     tokio::task::spawn_blocking(move || home.lock(&name, &progress))
         .await
@@ -368,7 +369,7 @@ async fn wait_for_lock(home: &Home, name: &str, progress: &Progress) -> Result<L
 }
 
 /// kind's rule for names, and ours: they become file names and DNS labels.
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     if !name.is_empty() && name.len() <= 40 && name.chars().all(plain) && starts && !name.ends_with('-') {

@@ -253,11 +253,32 @@ fn routes(text: &str) -> Vec<IpNet> {
         .collect()
 }
 
-/// The first private subnet that overlaps nothing in use: 172.18.0.0/16 on an engine that has no other network.
-fn free_subnet(used: &[IpNet]) -> Option<Ipv4Net> {
+/// Checks that the pool would do on one of the subnets that our network may be on: before there is a network.
+///
+/// # Errors
+/// As [`Network::check`].
+pub fn check_possible(pool: Pool) -> Result<()> {
+    match candidates().find(|subnet| subnet.contains(&pool.first)) {
+        Some(subnet) => Network::on(subnet, false).check(pool),
+        None => Err(Error::new(
+            ErrorKind::Usage,
+            format!("use the address pool {pool}"),
+            "it is outside every network that nodes may stand on: 172.18.0.0/16 to 172.31.0.0/16, and the /20s of 192.168.0.0/16",
+        )
+        .hint("Choose one such as 172.18.255.200-172.18.255.210; `cargo xtask status` shows a kept cluster's.")),
+    }
+}
+
+/// The subnets that our network may be on, in the order of preference.
+fn candidates() -> impl Iterator<Item = Ipv4Net> {
     let wide = (18..=31).map(|second| (Ipv4Addr::new(172, second, 0, 0), 16));
     let narrow = (0..=15).map(|block| (Ipv4Addr::new(192, 168, block * 16, 0), 20));
-    wide.chain(narrow).filter_map(|(address, length)| Ipv4Net::new(address, length).ok()).find(|candidate| {
+    wide.chain(narrow).filter_map(|(address, length)| Ipv4Net::new(address, length).ok())
+}
+
+/// The first private subnet that overlaps nothing in use: 172.18.0.0/16 on an engine that has no other network.
+fn free_subnet(used: &[IpNet]) -> Option<Ipv4Net> {
+    candidates().find(|candidate| {
         let overlaps = |other: &IpNet| match other {
             IpNet::V4(other) => other.contains(candidate) || candidate.contains(other),
             IpNet::V6(_) => false,

@@ -13,6 +13,7 @@ use crate::{
     command::Command,
     environment::engine::Engine,
     home::{Home, write_atomically},
+    plan::ImagesChoice,
     progress::Progress,
 };
 
@@ -118,6 +119,19 @@ fn current_parts() -> Result<Vec<Parts>> {
     let versions = Versions::embedded()?;
     let built = versions.kubernetes.iter().filter(|kubernetes| kubernetes.packages.is_some());
     built.map(|kubernetes| Parts::of(&versions, kubernetes)).collect()
+}
+
+/// Whether [`prepare`] can make what is missing, as far as the host tells: programs, Go, room on the disk.
+pub(super) fn check(versions: &Versions, wanted: Option<&str>, sandbox: bool, home: &Home) -> Result<()> {
+    let parts = Parts::of(versions, versions.kubernetes_from(ImagesChoice::Packages, wanted)?)?;
+    let engine = sandbox.then(|| debian::engine_recipe(&versions.debian));
+    let mut recipes = parts.programs.iter().map(|program| &program.recipe).chain(&engine);
+    if !recipes.all(|recipe| recipe.path(home).is_dir()) {
+        require_space(home)?;
+        tools::missing_programs()?;
+    }
+    // mmdebstrap is one of the programs: it is there, or will be.
+    tools::check_toolchain(versions, true)
 }
 
 /// Makes whatever is missing of the images for `kubernetes` and says what they are called.

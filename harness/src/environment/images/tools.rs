@@ -33,23 +33,32 @@ impl Toolchain {
     }
 }
 
-/// Installs the programs that building needs and the host lacks, where that can be done.
+/// The Debian packages of the programs that building needs and the host lacks, where they can be installed.
 ///
 /// # Errors
-/// [`ErrorKind::Missing`] with what to install, where it cannot.
-pub(super) fn ensure_programs(progress: &Progress) -> Result<()> {
+/// [`ErrorKind::Missing`] with what to install, where they cannot.
+pub(super) fn missing_programs() -> Result<Vec<&'static str>> {
     let missing: Vec<(&str, &str)> =
         PROGRAMS.into_iter().filter(|(program, _)| which::which(program).is_err()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
     let programs = missing.iter().map(|(program, _)| *program).collect::<Vec<_>>().join(", ");
     let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     let root = rustix::process::geteuid().is_root();
-    if !root || which::which("apt-get").is_err() {
+    if !packages.is_empty() && (!root || which::which("apt-get").is_err()) {
         let why = if root { "there is no apt-get to install them with" } else { "this process is not root" };
         return Err(Error::new(ErrorKind::Missing, format!("find {programs}"), why)
             .hint(format!("Install them; on Debian and Ubuntu: apt-get install {}.", packages.join(" "))));
+    }
+    Ok(packages)
+}
+
+/// Installs the programs that building needs and the host lacks, where that can be done.
+///
+/// # Errors
+/// As [`missing_programs`].
+pub(super) fn ensure_programs(progress: &Progress) -> Result<()> {
+    let packages = missing_programs()?;
+    if packages.is_empty() {
+        return Ok(());
     }
     let step = progress.step(format!("Install {} (apt-get)", packages.join(", ")), Some(Duration::from_secs(30)));
     let apt = |words: &[&str]| {
@@ -69,22 +78,43 @@ pub(super) fn ensure_programs(progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+/// The go command of the host if it is new enough, else why it will not do.
+fn host_go(versions: &Versions) -> std::result::Result<PathBuf, String> {
+    let go = which::which("go").map_err(|_| "there is no go command".to_owned())?;
+    match version(&go) {
+        Ok(found) if is_enough(&found, &versions.go.minimum) => Ok(go),
+        Ok(found) => Err(format!("the go command is {found}, and cannot fetch a newer toolchain itself")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn no_go(versions: &Versions, why: String) -> Error {
+    Error::new(ErrorKind::Missing, format!("find Go {} or newer", versions.go.minimum), why)
+        .hint("Install Go from your distribution or from go.dev.")
+}
+
+/// Whether [`toolchain`] finds Go, or can unpack it with a mmdebstrap that is there or will be.
+///
+/// # Errors
+/// As [`toolchain`].
+pub(super) fn check_toolchain(versions: &Versions, mmdebstrap: bool) -> Result<()> {
+    match host_go(versions) {
+        Err(why) if !mmdebstrap || !rustix::process::geteuid().is_root() => Err(no_go(versions, why)),
+        _ => Ok(()),
+    }
+}
+
 /// The go command of the host if it is new enough, else Debian's, unpacked from its packages.
 ///
 /// # Errors
 /// [`ErrorKind::Missing`] with what to install, where neither can be had.
 pub(super) fn toolchain(home: &Home, progress: &Progress, versions: &Versions) -> Result<Toolchain> {
-    let why = match which::which("go") {
-        Err(_) => "there is no go command".to_owned(),
-        Ok(go) => match version(&go) {
-            Ok(found) if is_enough(&found, &versions.go.minimum) => return Ok(Toolchain { go, root: None }),
-            Ok(found) => format!("the go command is {found}, and cannot fetch a newer toolchain itself"),
-            Err(error) => error.to_string(),
-        },
+    let why = match host_go(versions) {
+        Ok(go) => return Ok(Toolchain { go, root: None }),
+        Err(why) => why,
     };
     if !rustix::process::geteuid().is_root() || which::which("mmdebstrap").is_err() {
-        return Err(Error::new(ErrorKind::Missing, format!("find Go {} or newer", versions.go.minimum), why)
-            .hint("Install Go from your distribution or from go.dev."));
+        return Err(no_go(versions, why));
     }
     progress.line(&format!("{why}: Debian {GO_RELEASE}'s is unpacked into the cache and used from there"));
     let dir = go_recipe().make(home, progress, |dir, step| {
