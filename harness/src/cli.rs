@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     Context as _, Error, ErrorKind, Result,
     plan::EnvironmentOptions,
+    process,
     session::{run, suite::Suite},
 };
 
@@ -246,6 +247,10 @@ impl Cli {
                 },
             }
         });
+        if done.is_err() {
+            // What a thread has started since the run was given up.
+            process::end_own();
+        }
         // A thread that waits for another run's lock must not keep an interrupted process alive.
         runtime.shutdown_background();
         done

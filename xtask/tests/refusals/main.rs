@@ -1,0 +1,9 @@
+//! Bad input and machines that lack something: each is refused at once, with what to do, and nothing is left behind.
+//!
+//! Every test runs the program itself, in a directory of its own, with a `PATH` that has nothing to build with:
+//! a refusal that comes too late fails its test instead of building for minutes.
+
+mod clusters;
+mod machine;
+mod options;
+mod place;
