@@ -63,6 +63,7 @@ enum Command {
 
 /// What `e2e` takes.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct E2eArguments {
     /// The environment.
     #[command(flatten)]
@@ -229,7 +230,7 @@ impl Cli {
             .tried(ErrorKind::Environment, || "start the async runtime")?;
         runtime.block_on(async {
             match command {
-                Command::E2e(arguments) => run::e2e(&self.suites, arguments).await,
+                Command::E2e(arguments) => Box::pin(run::e2e(&self.suites, arguments)).await,
                 Command::Up(arguments) => cluster::up(arguments).await,
                 Command::Status(arguments) => cluster::status(&arguments).await,
                 Command::Kubectl(arguments) => cluster::kubectl(&arguments),
@@ -240,7 +241,7 @@ impl Cli {
                 Command::Doctor(arguments) => machine::doctor(&arguments),
                 Command::Cache(arguments) => machine::cache(arguments.command).await,
                 Command::Bench(arguments) => match arguments.command {
-                    BenchCommand::Probes(arguments) => machine::bench_probes(arguments).await,
+                    BenchCommand::Probes(arguments) => Box::pin(machine::bench_probes(arguments)).await,
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,
                 },
             }

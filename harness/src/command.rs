@@ -153,7 +153,7 @@ impl Command {
     /// [`ErrorKind::Missing`] if the program is not there, [`ErrorKind::Deadline`] if it took too long.
     pub fn output(&self) -> Result<Output> {
         let tried = || format!("run `{}`", self.display());
-        let log = self.log.as_deref().map(Log::at);
+        let log = self.log.as_deref().map(Log::open);
         let mut expression = duct::cmd(&self.program, self.args.iter().map(OsString::from)).stdout_capture();
         // What a long command says while it runs can be read while it runs.
         expression = match &log {
@@ -295,9 +295,8 @@ struct Log {
 }
 
 impl Log {
-    fn at(path: &Path) -> Self {
-        let start = std::fs::metadata(path).map_or(0, |meta| meta.len());
-        Self { path: path.to_owned(), start }
+    fn open(path: &Path) -> Self {
+        Self { path: path.to_owned(), start: std::fs::metadata(path).map_or(0, |meta| meta.len()) }
     }
 
     fn begin(&self, command: &str) -> Result<std::fs::File> {

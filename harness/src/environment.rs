@@ -1,6 +1,6 @@
 //! Everything that must be there before a packet is sent: engine, images, cluster, add-ons, workloads.
 
-use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use kube::Client;
 
@@ -73,7 +73,7 @@ impl fmt::Debug for Environment {
 #[derive(Debug)]
 enum Held {
     /// One that we made, and the engine that it runs in: neither is stopped as long as this lives.
-    Leased { cluster: LeasedCluster, engine: Engine, _engine_use: Arc<Lock> },
+    Leased { cluster: Box<LeasedCluster>, engine: Engine, _engine_use: Lock },
     /// One that the user named.
     Existing { _cluster: Box<ExistingCluster>, _lock: Lock },
 }
@@ -137,7 +137,7 @@ impl Environment {
         progress: &Progress,
     ) -> Result<Self> {
         let pool = options.pool.as_deref().map(str::parse).transpose()?;
-        let engine_use = Arc::new(engine::hold(home)?);
+        let engine_use = engine::hold(home)?;
         let (engine, images) = prepare(options, home, progress).await?;
         let access = access(&engine, &images.kind.to_string_lossy());
         let config = configuration(options, &images, &access).await?;
@@ -196,7 +196,7 @@ impl Environment {
             unsupported: missing_workers(options.workers),
             description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             retries: Vec::new(),
-            held: Held::Leased { cluster, engine, _engine_use: engine_use },
+            held: Held::Leased { cluster: Box::new(cluster), engine, _engine_use: engine_use },
         })
     }
 
