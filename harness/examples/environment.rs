@@ -27,22 +27,15 @@ async fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let path = args.next().unwrap_or_else(|| "kubeconfig".to_owned());
     let namespace = args.next().filter(|namespace| !namespace.is_empty());
-    let kubeconfig =
-        std::fs::read_to_string(&path).tried(ErrorKind::Usage, || format!("read {path}"))?;
+    let kubeconfig = std::fs::read_to_string(&path).tried(ErrorKind::Usage, || format!("read {path}"))?;
     let client = connect::client(&kubeconfig, namespace.as_deref().map(Path::new)).await?;
     let mut clock = Clock(Instant::now());
 
-    let version = client
-        .apiserver_version()
-        .await
-        .tried(ErrorKind::Environment, || "ask the API server")?;
+    let version = client.apiserver_version().await.tried(ErrorKind::Environment, || "ask the API server")?;
     clock.lap(&format!("connected to {}", version.git_version));
 
     let journal = Journal::new(client.clone(), "example", None);
-    println!(
-        "left by an earlier run: {:?}",
-        coredns::restore(&client, &journal, DEADLINE).await?
-    );
+    println!("left by an earlier run: {:?}", coredns::restore(&client, &journal, DEADLINE).await?);
     let images = WorkloadImages {
         nginx: "nginx:latest".to_owned(),
         testpod: "testpod:latest".to_owned(),
@@ -55,61 +48,25 @@ async fn main() -> Result<()> {
     clock.lap("workloads ready");
 
     let address = workloads.cluster_ip().await?;
-    let hosts = format!(
-        "hosts {{\n        {address} my-nginx.external.local\n        fallthrough\n    }}\n    ready"
-    );
+    let hosts = format!("hosts {{\n        {address} my-nginx.external.local\n        fallthrough\n    }}\n    ready");
     let ask = |replica: SocketAddr, name: String| {
         let client = client.clone();
         async move {
             let server = format!("@{}", replica.ip());
             let argv = ["dig", "+short", "+time=1", "+tries=1", &server, &name];
-            let output = exec::run(
-                &client,
-                workloads::NAMESPACE,
-                "testpod",
-                &argv,
-                None,
-                DEADLINE,
-            )
-            .await?;
-            Ok(output
-                .text()
-                .lines()
-                .next()
-                .and_then(|line| line.parse().ok()))
+            let output = exec::run(&client, workloads::NAMESPACE, "testpod", &argv, None, DEADLINE).await?;
+            Ok(output.text().lines().next().and_then(|line| line.parse().ok()))
         }
     };
-    let change = coredns::change(
-        &client,
-        &journal,
-        |text| Ok(text.replace("ready", &hosts)),
-        ask,
-        DEADLINE,
-    )
-    .await?;
+    let change = coredns::change(&client, &journal, |text| Ok(text.replace("ready", &hosts)), ask, DEADLINE).await?;
     clock.lap("CoreDNS changed");
     println!("{change:#?}");
 
     let argv = ["curl", "-si", "http://nginx-external-service"];
-    let page = exec::run(
-        &client,
-        workloads::NAMESPACE,
-        "testpod",
-        &argv,
-        None,
-        DEADLINE,
-    )
-    .await?;
+    let page = exec::run(&client, workloads::NAMESPACE, "testpod", &argv, None, DEADLINE).await?;
     println!("{:?} {}", page.code, page.text());
 
-    let broken = coredns::change(
-        &client,
-        &journal,
-        |_| Ok("nonsense {".to_owned()),
-        ask,
-        DEADLINE,
-    )
-    .await;
+    let broken = coredns::change(&client, &journal, |_| Ok("nonsense {".to_owned()), ask, DEADLINE).await;
     clock.lap("a broken Corefile rolled back");
     println!("{:?}", broken.err());
 
@@ -132,18 +89,11 @@ async fn load_balancer(
     pool: &str,
     clock: &mut Clock,
 ) -> Result<()> {
-    let text =
-        std::fs::read_to_string(manifest).tried(ErrorKind::Usage, || format!("read {manifest}"))?;
-    println!(
-        "installed: {}",
-        metallb::install(client, &text, "example", DEADLINE).await?
-    );
+    let text = std::fs::read_to_string(manifest).tried(ErrorKind::Usage, || format!("read {manifest}"))?;
+    println!("installed: {}", metallb::install(client, &text, "example", DEADLINE).await?);
     clock.lap("MetalLB runs");
     workloads.until_no_load_balancer_address(DEADLINE).await?;
-    println!(
-        "{:?}",
-        metallb::apply_pool(client, pool, "example", DEADLINE).await?
-    );
+    println!("{:?}", metallb::apply_pool(client, pool, "example", DEADLINE).await?);
     println!("{}", workloads.until_load_balancer_address(DEADLINE).await?);
     clock.lap("address given");
     metallb::remove_pool(client).await?;

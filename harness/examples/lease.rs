@@ -26,11 +26,7 @@ use reachmap::{
 async fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [home, pid, kind, action, rest @ ..] = &args[..] else {
-        return Err(Error::new(
-            ErrorKind::Usage,
-            "read the arguments",
-            "HOME PID KIND ACTION [WORKERS]",
-        ));
+        return Err(Error::new(ErrorKind::Usage, "read the arguments", "HOME PID KIND ACTION [WORKERS]"));
     };
     let home = Home::at(home);
     let progress = Progress::new(Show::Plain, home.root());
@@ -39,10 +35,7 @@ async fn main() -> Result<()> {
         engine: EngineKind::Sandbox,
         kubernetes: "v1.37.2".to_owned(),
         node_image: "kindest/node:v1.37.2".to_owned(),
-        workers: rest
-            .first()
-            .and_then(|workers| workers.parse().ok())
-            .unwrap_or(1),
+        workers: rest.first().and_then(|workers| workers.parse().ok()).unwrap_or(1),
         proxy_mode: ProxyModeChoice::Iptables,
         ip_family: IpFamilyChoice::Ipv4,
         flannel_image: Some("flannel:v0.28.4".to_owned()),
@@ -64,9 +57,7 @@ async fn main() -> Result<()> {
             }
         }
         "gc" => {
-            let engine = |kind| {
-                std::future::ready(Ok((kind == EngineKind::Sandbox).then(|| access.clone())))
-            };
+            let engine = |kind| std::future::ready(Ok((kind == EngineKind::Sandbox).then(|| access.clone())));
             for line in gc::collect(&home, engine, true).await? {
                 println!("{line}");
             }
@@ -83,29 +74,13 @@ async fn main() -> Result<()> {
 }
 
 fn access(pid: &str, kind: &str) -> EngineAccess {
-    let enter = [
-        "-t",
-        pid,
-        "-m",
-        "-n",
-        "-p",
-        "-r",
-        "env",
-        "-u",
-        "DOCKER_HOST",
-        "HOME=/root",
-    ]
-    .map(str::to_owned);
+    let enter = ["-t", pid, "-m", "-n", "-p", "-r", "env", "-u", "DOCKER_HOST", "HOME=/root"].map(str::to_owned);
     let mut access = EngineAccess::new(EngineKind::Sandbox, kind, move |mut command: Command| {
         let mut args = enter.to_vec();
         args.push("PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
         args.push(command.program);
         args.append(&mut command.args);
-        Command {
-            program: "nsenter".to_owned(),
-            args,
-            ..command
-        }
+        Command { program: "nsenter".to_owned(), args, ..command }
     });
     access.network_namespace = Some(PathBuf::from(format!("/proc/{pid}/ns/net")));
     access.root = Some(PathBuf::from(format!("/proc/{pid}/root")));

@@ -10,9 +10,7 @@ use crate::{
 };
 
 /// A column of the comparison.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Column {
     /// "Use Case".
@@ -84,35 +82,21 @@ pub enum ClaimOutcome {
 pub fn claims(workers: u8) -> Vec<Claim> {
     let pending = Stage::LoadBalancerPending;
     let ready = Stage::LoadBalancerReady;
-    let seen = |stage: Stage, vantage: &str, method: &str, reached: bool, because: Option<&str>| {
-        Evidence {
-            cell: Cell::new(stage, vantage, method),
-            reached,
-            because: because.map(ToOwned::to_owned),
-        }
+    let seen = |stage: Stage, vantage: &str, method: &str, reached: bool, because: Option<&str>| Evidence {
+        cell: Cell::new(stage, vantage, method),
+        reached,
+        because: because.map(ToOwned::to_owned),
     };
-    let claim = |kind: &str,
-                 service_type: ServiceType,
-                 column: Column,
-                 text: &str,
-                 evidence: Vec<Evidence>| {
+    let claim = |kind: &str, service_type: ServiceType, column: Column, text: &str, evidence: Vec<Evidence>| {
         let column_id = match column {
             Column::UseCase => "use-case",
             Column::HowItWorks => "how-it-works",
             Column::WhenToUse => "when-to-use",
         };
-        Claim {
-            id: format!("{kind}/{column_id}"),
-            service_type,
-            column,
-            text: text.to_owned(),
-            evidence,
-        }
+        Claim { id: format!("{kind}/{column_id}"), service_type, column, text: text.to_owned(), evidence }
     };
-    let nodes: Vec<String> = (1..=workers)
-        .map(|number| format!("worker-{number}"))
-        .chain(["control-plane".to_owned()])
-        .collect();
+    let nodes: Vec<String> =
+        (1..=workers).map(|number| format!("worker-{number}")).chain(["control-plane".to_owned()]).collect();
     vec![
         claim(
             "clusterip",
@@ -131,27 +115,9 @@ pub fn claims(workers: u8) -> Vec<Claim> {
             Column::HowItWorks,
             "Creates a stable internal IP that other pods can use",
             vec![
-                seen(
-                    pending,
-                    "testpod",
-                    "clusterip-address",
-                    true,
-                    Some("cluster_ip"),
-                ),
-                seen(
-                    pending,
-                    "testpod-other",
-                    "clusterip-address",
-                    true,
-                    Some("cluster_ip"),
-                ),
-                seen(
-                    ready,
-                    "testpod",
-                    "clusterip-address",
-                    true,
-                    Some("cluster_ip"),
-                ),
+                seen(pending, "testpod", "clusterip-address", true, Some("cluster_ip")),
+                seen(pending, "testpod-other", "clusterip-address", true, Some("cluster_ip")),
+                seen(ready, "testpod", "clusterip-address", true, Some("cluster_ip")),
             ],
         ),
         claim(
@@ -161,20 +127,8 @@ pub fn claims(workers: u8) -> Vec<Claim> {
             "Use when exposing a service only to other pods (e.g., backend services, databases)",
             vec![
                 seen(pending, "testpod", "clusterip-short", true, None),
-                seen(
-                    pending,
-                    "laptop",
-                    "clusterip-fqdn",
-                    false,
-                    Some("name_unknown_outside"),
-                ),
-                seen(
-                    pending,
-                    "laptop",
-                    "clusterip-address",
-                    false,
-                    Some("no_route_to_services"),
-                ),
+                seen(pending, "laptop", "clusterip-fqdn", false, Some("name_unknown_outside")),
+                seen(pending, "laptop", "clusterip-address", false, Some("no_route_to_services")),
             ],
         ),
         claim(
@@ -182,13 +136,7 @@ pub fn claims(workers: u8) -> Vec<Claim> {
             ServiceType::NodePort,
             Column::UseCase,
             "Expose services externally via a node’s IP and a high-numbered port",
-            vec![seen(
-                pending,
-                "laptop",
-                "nodeport-worker-1",
-                true,
-                Some("node_port"),
-            )],
+            vec![seen(pending, "laptop", "nodeport-worker-1", true, Some("node_port"))],
         ),
         claim(
             "nodeport",
@@ -197,15 +145,7 @@ pub fn claims(workers: u8) -> Vec<Claim> {
             "Maps a fixed port (30000-32767) on each node to the service",
             nodes
                 .iter()
-                .map(|node| {
-                    seen(
-                        pending,
-                        "laptop",
-                        &format!("nodeport-{node}"),
-                        true,
-                        Some("node_port"),
-                    )
-                })
+                .map(|node| seen(pending, "laptop", &format!("nodeport-{node}"), true, Some("node_port")))
                 .collect(),
         ),
         claim(
@@ -223,13 +163,7 @@ pub fn claims(workers: u8) -> Vec<Claim> {
             ServiceType::LoadBalancer,
             Column::UseCase,
             "Expose services externally with a dedicated external IP",
-            vec![seen(
-                ready,
-                "laptop",
-                "loadbalancer-address",
-                true,
-                Some("load_balancer_announced"),
-            )],
+            vec![seen(ready, "laptop", "loadbalancer-address", true, Some("load_balancer_announced"))],
         ),
         claim(
             "loadbalancer",
@@ -237,20 +171,8 @@ pub fn claims(workers: u8) -> Vec<Claim> {
             Column::HowItWorks,
             "Allocates an external IP via cloud provider or MetalLB",
             vec![
-                seen(
-                    pending,
-                    "laptop",
-                    "loadbalancer-address",
-                    false,
-                    Some("no_load_balancer_address"),
-                ),
-                seen(
-                    ready,
-                    "laptop",
-                    "loadbalancer-address",
-                    true,
-                    Some("load_balancer_announced"),
-                ),
+                seen(pending, "laptop", "loadbalancer-address", false, Some("no_load_balancer_address")),
+                seen(ready, "laptop", "loadbalancer-address", true, Some("load_balancer_announced")),
             ],
         ),
         claim(
@@ -269,13 +191,7 @@ pub fn claims(workers: u8) -> Vec<Claim> {
             ServiceType::ExternalName,
             Column::UseCase,
             "Map a service name to an external DNS name",
-            vec![seen(
-                pending,
-                "testpod",
-                "externalname-fqdn",
-                true,
-                Some("external_name"),
-            )],
+            vec![seen(pending, "testpod", "externalname-fqdn", true, Some("external_name"))],
         ),
         claim(
             "externalname",
@@ -283,20 +199,8 @@ pub fn claims(workers: u8) -> Vec<Claim> {
             Column::HowItWorks,
             "DNS lookup redirects traffic to an external domain",
             vec![
-                seen(
-                    pending,
-                    "testpod",
-                    "externalname-short",
-                    true,
-                    Some("external_name"),
-                ),
-                seen(
-                    pending,
-                    "testpod",
-                    "external-domain-absolute",
-                    true,
-                    Some("hosts_entry"),
-                ),
+                seen(pending, "testpod", "externalname-short", true, Some("external_name")),
+                seen(pending, "testpod", "external-domain-absolute", true, Some("hosts_entry")),
             ],
         ),
         claim(
@@ -306,13 +210,7 @@ pub fn claims(workers: u8) -> Vec<Claim> {
             "Use when integrating Kubernetes services with external systems (e.g., external databases or APIs)",
             vec![
                 seen(pending, "testpod", "externalname-namespace", true, None),
-                seen(
-                    pending,
-                    "laptop",
-                    "externalname-fqdn",
-                    false,
-                    Some("name_unknown_outside"),
-                ),
+                seen(pending, "laptop", "externalname-fqdn", false, Some("name_unknown_outside")),
             ],
         ),
     ]
@@ -323,31 +221,15 @@ pub fn claims(workers: u8) -> Vec<Claim> {
 /// A cell that did not go as the model says counts against every claim that rests on it: what was seen there then
 /// has another cause than the one that the claim needs.
 pub fn judge_claims(workers: u8, verdicts: &[Verdict]) -> Vec<ClaimVerdict> {
-    claims(workers)
-        .into_iter()
-        .map(|claim| ClaimVerdict {
-            outcome: outcome(&claim, verdicts),
-            claim,
-        })
-        .collect()
+    claims(workers).into_iter().map(|claim| ClaimVerdict { outcome: outcome(&claim, verdicts), claim }).collect()
 }
 
 fn outcome(claim: &Claim, verdicts: &[Verdict]) -> ClaimOutcome {
     let mut not_shown = None;
-    for Evidence {
-        cell,
-        reached,
-        because,
-    } in &claim.evidence
-    {
+    for Evidence { cell, reached, because } in &claim.evidence {
         let id = cell.id();
-        let fails = |what: &str| ClaimOutcome::Fails {
-            because: format!("{id}: {what}"),
-        };
-        let Some(verdict) = verdicts
-            .iter()
-            .find(|verdict| verdict.cell() == id)
-            .filter(|verdict| verdict.is_judged())
+        let fails = |what: &str| ClaimOutcome::Fails { because: format!("{id}: {what}") };
+        let Some(verdict) = verdicts.iter().find(|verdict| verdict.cell() == id).filter(|verdict| verdict.is_judged())
         else {
             not_shown.get_or_insert(id);
             continue;
@@ -360,10 +242,7 @@ fn outcome(claim: &Claim, verdicts: &[Verdict]) -> ClaimOutcome {
             Some(false) if *reached => return fails("not reached"),
             _ => {}
         }
-        let kind = verdict
-            .expectation
-            .as_ref()
-            .map(|expectation| expectation.reason.kind());
+        let kind = verdict.expectation.as_ref().map(|expectation| expectation.reason.kind());
         if because.is_some() && because.as_deref() != kind {
             return fails(kind.unwrap_or("no reason"));
         }
@@ -383,13 +262,7 @@ mod tests {
         assert_eq!(judged.len(), 12);
         for ClaimVerdict { claim, outcome } in judged {
             assert!(!claim.evidence.is_empty());
-            assert!(
-                claim
-                    .evidence
-                    .iter()
-                    .all(|evidence| cells.contains(&evidence.cell)),
-                "{claim:?}"
-            );
+            assert!(claim.evidence.iter().all(|evidence| cells.contains(&evidence.cell)), "{claim:?}");
             assert_eq!(outcome, ClaimOutcome::Holds, "{}", claim.id);
         }
     }
@@ -398,36 +271,19 @@ mod tests {
     fn claims_fall_with_the_cells_that_they_rest_on_and_no_others() {
         let mut verdicts = verdicts();
         let laptop = "load-balancer-ready/laptop/loadbalancer-address";
-        let broken = verdicts
-            .iter_mut()
-            .find(|verdict| verdict.cell() == laptop)
-            .unwrap();
+        let broken = verdicts.iter_mut().find(|verdict| verdict.cell() == laptop).unwrap();
         broken.observation.as_mut().unwrap().respond = None;
         let failed: Vec<String> = judge_claims(3, &verdicts)
             .into_iter()
             .filter(|verdict| matches!(verdict.outcome, ClaimOutcome::Fails { .. }))
             .map(|verdict| verdict.claim.id)
             .collect();
-        assert_eq!(
-            failed,
-            [
-                "loadbalancer/use-case",
-                "loadbalancer/how-it-works",
-                "loadbalancer/when-to-use"
-            ]
-        );
+        assert_eq!(failed, ["loadbalancer/use-case", "loadbalancer/how-it-works", "loadbalancer/when-to-use"]);
     }
 
     #[test]
     fn a_claim_whose_cell_was_not_judged_is_not_shown() {
-        let outcomes: Vec<ClaimOutcome> = judge_claims(3, &[])
-            .into_iter()
-            .map(|verdict| verdict.outcome)
-            .collect();
-        assert!(
-            outcomes
-                .iter()
-                .all(|outcome| matches!(outcome, ClaimOutcome::NotShown { .. }))
-        );
+        let outcomes: Vec<ClaimOutcome> = judge_claims(3, &[]).into_iter().map(|verdict| verdict.outcome).collect();
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, ClaimOutcome::NotShown { .. })));
     }
 }

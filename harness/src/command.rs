@@ -138,11 +138,7 @@ impl Command {
 
     /// The command line as a person would type it; standard input is left out.
     pub fn display(&self) -> String {
-        std::iter::once(&self.program)
-            .chain(&self.args)
-            .map(|word| quote(word))
-            .collect::<Vec<_>>()
-            .join(" ")
+        std::iter::once(&self.program).chain(&self.args).map(|word| quote(word)).collect::<Vec<_>>().join(" ")
     }
 
     /// Runs it to its end and returns what it left, whatever its exit code.
@@ -160,13 +156,11 @@ impl Command {
             Some(log) => expression.stderr_file(log.begin(&self.display())?),
             None => expression.stderr_capture(),
         };
-        expression = expression
-            .unchecked()
-            .before_spawn(|command| {
-                use std::os::unix::process::CommandExt as _;
-                command.process_group(0);
-                Ok(())
-            });
+        expression = expression.unchecked().before_spawn(|command| {
+            use std::os::unix::process::CommandExt as _;
+            command.process_group(0);
+            Ok(())
+        });
         expression = match &self.stdin {
             Some(bytes) => expression.stdin_bytes(bytes.clone()),
             None => expression.stdin_null(),
@@ -181,11 +175,8 @@ impl Command {
             expression = expression.env_remove(name);
         }
         let handle = expression.start().map_err(|error| {
-            let kind = if error.kind() == std::io::ErrorKind::NotFound {
-                ErrorKind::Missing
-            } else {
-                ErrorKind::Environment
-            };
+            let kind =
+                if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::Missing } else { ErrorKind::Environment };
             Error::from_source(kind, tried(), error)
         })?;
         let _registered: Vec<_> =
@@ -306,7 +297,11 @@ impl Log {
     fn end(&self, output: &Output) -> Result<()> {
         self.write(|file| {
             file.write_all(&output.stdout)?;
-            writeln!(file, "[{}]", output.code.map_or_else(|| "ended by a signal".to_owned(), |code| format!("exit code {code}")))
+            writeln!(
+                file,
+                "[{}]",
+                output.code.map_or_else(|| "ended by a signal".to_owned(), |code| format!("exit code {code}"))
+            )
         })
         .map(drop)
     }

@@ -222,7 +222,13 @@ mod tests {
     #[test]
     fn examining_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
-        let links = || std::fs::read_to_string("/proc/net/dev").unwrap().lines().map(|line| line.split(':').next().map(ToOwned::to_owned)).collect::<Vec<_>>();
+        let links = || {
+            std::fs::read_to_string("/proc/net/dev")
+                .unwrap()
+                .lines()
+                .map(|line| line.split(':').next().map(ToOwned::to_owned))
+                .collect::<Vec<_>>()
+        };
         let modules = || std::fs::read_to_string("/proc/modules").map(|text| text.lines().count()).unwrap_or_default();
         let before = (links(), modules());
         let doctor = examine(&Home::at(dir.path().join("home")));

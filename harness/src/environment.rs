@@ -404,9 +404,8 @@ pub fn access(engine: &Engine, kind_program: &str) -> EngineAccess {
 async fn configuration(options: &EnvironmentOptions, images: &Images, access: &EngineAccess) -> Result<ClusterConfig> {
     let flannel_image = match (options.cni, &images.flannel) {
         (CniChoice::Kindnet, Some(_)) => {
-            return Err(Error::new(ErrorKind::Usage, "use kindnet", "it is not to be had from packages").hint(
-                "kindnet is in kind's own node images: choose --images registry, or --cni flannel.",
-            ));
+            return Err(Error::new(ErrorKind::Usage, "use kindnet", "it is not to be had from packages")
+                .hint("kindnet is in kind's own node images: choose --images registry, or --cni flannel."));
         }
         (CniChoice::Flannel, None) => {
             return Err(Error::new(ErrorKind::Usage, "use Flannel", "registry images bring kindnet")
@@ -503,11 +502,9 @@ fn missing_workers(workers: u8) -> BTreeMap<String, String> {
 pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
     use sha2::Digest as _;
     use std::fmt::Write as _;
-    sha2::Sha256::digest(bytes)
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    sha2::Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -70,13 +70,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`: `tried` is a lowercase fragment that completes "failed to …".
     pub fn new(kind: ErrorKind, tried: impl Into<String>, cause: impl fmt::Display) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            tried: tried.into(),
-            cause: cause.to_string(),
-            hint: None,
-            source: None,
-        }))
+        Self(Box::new(Inner { kind, tried: tried.into(), cause: cause.to_string(), hint: None, source: None }))
     }
 
     /// The same, keeping `source` for callers that walk the chain.

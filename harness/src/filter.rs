@@ -64,14 +64,12 @@ impl Filter {
                 return Err(Error::new(ErrorKind::Usage, tried(), cause).hint(pattern.near_misses(cells)));
             }
         }
-        let chosen: Vec<Cell> = cells
-            .iter()
-            .filter(|cell| self.matches(cell.stage.id(), &cell.vantage, &cell.method))
-            .cloned()
-            .collect();
+        let chosen: Vec<Cell> =
+            cells.iter().filter(|cell| self.matches(cell.stage.id(), &cell.vantage, &cell.method)).cloned().collect();
         if chosen.is_empty() {
-            return Err(Error::new(ErrorKind::Usage, tried(), "its patterns leave no cell")
-                .hint("What a pattern with `!` matches is left out, whatever the others choose. `--list` shows every cell."));
+            return Err(Error::new(ErrorKind::Usage, tried(), "its patterns leave no cell").hint(
+                "What a pattern with `!` matches is left out, whatever the others choose. `--list` shows every cell.",
+            ));
         }
         Ok(chosen)
     }
@@ -137,7 +135,8 @@ impl Pattern {
             .filter(|segment| !names.iter().any(|name| is_match(segment.as_bytes(), name.as_bytes())))
             .collect();
         if unknown.is_empty() {
-            return "Each of its segments is known, but no cell has them together. `--list` shows every cell.".to_owned();
+            return "Each of its segments is known, but no cell has them together. `--list` shows every cell."
+                .to_owned();
         }
         names.sort_by_key(|name| unknown.iter().map(|segment| distance(segment, name)).min());
         names.truncate(NEAR_MISSES);

@@ -38,7 +38,8 @@ impl Home {
     /// [`ErrorKind::Usage`] if none of these can be told.
     pub fn chosen(chosen: Option<&Path>) -> Result<Self> {
         if let Some(root) = chosen {
-            let root = std::path::absolute(root).tried(ErrorKind::Usage, || format!("use {} as cache", root.display()))?;
+            let root =
+                std::path::absolute(root).tried(ErrorKind::Usage, || format!("use {} as cache", root.display()))?;
             return Ok(Self::at(root));
         }
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -63,9 +63,7 @@ pub(crate) mod mock {
                     unanswered.push(respond);
                     continue;
                 }
-                let response = Response::builder()
-                    .status(status)
-                    .body(Body::from(text.into_bytes()));
+                let response = Response::builder().status(status).body(Body::from(text.into_bytes()));
                 respond.send_response(response.expect("a response"));
             }
             all

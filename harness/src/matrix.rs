@@ -13,9 +13,7 @@ pub use tutorial::{RowOutcome, TutorialRow};
 use crate::model::{Method, Vantage};
 
 /// A state of the Services in which requests are sent.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// MetalLB is installed and has no pool: the `LoadBalancer` Service waits for its address.
@@ -44,9 +42,7 @@ impl fmt::Display for Stage {
 }
 
 /// One request: from a vantage, by an access method, in a state of the Services.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Cell {
     /// The state of the Services.
     pub stage: Stage,
@@ -59,11 +55,7 @@ pub struct Cell {
 impl Cell {
     /// A cell by its parts' ids.
     pub fn new(stage: Stage, vantage: impl Into<String>, method: impl Into<String>) -> Self {
-        Self {
-            stage,
-            vantage: vantage.into(),
-            method: method.into(),
-        }
+        Self { stage, vantage: vantage.into(), method: method.into() }
     }
 
     /// Its name in reports and filters, `stage/vantage/method`, the same on every cluster.
@@ -100,13 +92,7 @@ impl fmt::Display for Cell {
 const CHANGING: [&str; 2] = ["loadbalancer-", "nodeport-"];
 
 /// The access methods that are tried again when the load balancer is ready, to see that nothing else changed.
-const CORE: [&str; 5] = [
-    "clusterip-short",
-    "clusterip-fqdn",
-    "clusterip-address",
-    "externalname-namespace",
-    "pod-ip",
-];
+const CORE: [&str; 5] = ["clusterip-short", "clusterip-fqdn", "clusterip-address", "externalname-namespace", "pod-ip"];
 
 /// The tutorial's matrix.
 ///
@@ -126,8 +112,7 @@ impl Matrix {
         for stage in Stage::ALL {
             for vantage in &vantages {
                 for Method { id, .. } in &methods {
-                    let again = CORE.contains(&id.as_str())
-                        || CHANGING.iter().any(|prefix| id.starts_with(prefix));
+                    let again = CORE.contains(&id.as_str()) || CHANGING.iter().any(|prefix| id.starts_with(prefix));
                     if stage == Stage::LoadBalancerPending || again {
                         cells.push(Cell::new(stage, vantage, id));
                     }
@@ -143,10 +128,7 @@ impl Matrix {
     pub fn vantages(workers: u8) -> Vec<String> {
         let workers = (1..=workers).map(|number| format!("worker-{number}"));
         let pods = ["testpod", "testpod-other"].map(str::to_owned);
-        pods.into_iter()
-            .chain(workers)
-            .chain(["control-plane", "laptop"].map(str::to_owned))
-            .collect()
+        pods.into_iter().chain(workers).chain(["control-plane", "laptop"].map(str::to_owned)).collect()
     }
 
     /// The rows of the tutorial's tables, each with the cells that prove it.
@@ -189,10 +171,7 @@ mod tests {
     fn every_cell_is_there_once(#[case] workers: u8) {
         let cells = Matrix::tutorial(workers);
         assert!(cells.len() >= 100, "{}", cells.len());
-        assert_eq!(
-            cells.iter().map(Cell::id).collect::<BTreeSet<_>>().len(),
-            cells.len()
-        );
+        assert_eq!(cells.iter().map(Cell::id).collect::<BTreeSet<_>>().len(), cells.len());
         for cell in &cells {
             assert!(cell.method_with(workers).is_ok(), "{cell}");
         }
@@ -206,12 +185,8 @@ mod tests {
                 Stage::LoadBalancerPending => State::example_pending(),
                 Stage::LoadBalancerReady => State::example(),
             };
-            let expectation = expect(
-                &state,
-                &cell.vantage_in(&state).unwrap(),
-                &cell.method_with(3).unwrap(),
-            )
-            .unwrap_or_else(|error| panic!("{cell}: {error:?}"));
+            let expectation = expect(&state, &cell.vantage_in(&state).unwrap(), &cell.method_with(3).unwrap())
+                .unwrap_or_else(|error| panic!("{cell}: {error:?}"));
             kinds.insert(expectation.reason.kind());
         }
         assert!(kinds.len() >= 9, "{kinds:?}");
@@ -220,10 +195,7 @@ mod tests {
     #[test]
     fn vantage_ids_are_those_of_the_cluster() {
         let state = State::example();
-        let found: Vec<String> = Vantage::all(&state)
-            .into_iter()
-            .map(|vantage| vantage.id)
-            .collect();
+        let found: Vec<String> = Vantage::all(&state).into_iter().map(|vantage| vantage.id).collect();
         assert_eq!(found, Matrix::vantages(3));
     }
 }

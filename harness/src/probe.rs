@@ -54,10 +54,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(2),
-            total: Duration::from_secs(6),
-        }
+        Self { connect: Duration::from_secs(2), total: Duration::from_secs(6) }
     }
 }
 
@@ -65,11 +62,7 @@ impl Default for Timeouts {
 ///
 /// # Errors
 /// Only if the agent is lost or refuses the request: a target that cannot be reached is an observation.
-pub async fn probe_target(
-    agent: &Agent,
-    target: &Target,
-    timeouts: Timeouts,
-) -> Result<wire::Observation> {
+pub async fn probe_target(agent: &Agent, target: &Target, timeouts: Timeouts) -> Result<wire::Observation> {
     agent.probe(request(target, timeouts)).await
 }
 

@@ -137,7 +137,10 @@ pub fn end_orphans(home: &crate::home::Home) -> Result<Vec<String>> {
 
 fn records(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|e| e == "json")).collect()
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .collect()
 }
 
 /// Whether a process of the group that `leader` led still lives.

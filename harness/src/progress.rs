@@ -99,7 +99,8 @@ impl Progress {
     /// Starts a step; `expected` is how long it usually takes, if that is known.
     pub fn step(&self, title: impl Into<String>, expected: Option<Duration>) -> Step {
         let title = title.into();
-        let slug: String = title.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+        let slug: String =
+            title.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
         let bar = self.shared.live.as_ref().map(|live| live.add(bar(&title, expected, self.shared.colours)));
         if self.shared.show == Show::Plain {
             match expected {
@@ -189,7 +190,8 @@ fn bar(title: &str, expected: Option<Duration>, colours: bool) -> ProgressBar {
         // A line that cannot be written is shown without its times.
         let _ = writer.write_str(&times(state.elapsed(), expected));
     };
-    let bar = ProgressBar::new_spinner().with_style(style.with_key("times", write_times)).with_message(title.to_owned());
+    let bar =
+        ProgressBar::new_spinner().with_style(style.with_key("times", write_times)).with_message(title.to_owned());
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }

@@ -24,8 +24,8 @@ use futures::future::try_join_all;
 use crate::{
     Context as _, Error, ErrorKind, Result,
     environment::cluster::connect,
-    home::write_atomically,
     environment::journal::Journal,
+    home::write_atomically,
     model::{Method, Vantage, expect},
     probe::{Agent, AgentBinary, Timeouts, probe_target},
     state::{self, NodeRole, Roles, State},
@@ -187,12 +187,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::check`].
-    pub async fn judge_in(
-        &self,
-        state: &State,
-        vantage: impl AsRef<str>,
-        method: impl AsRef<str>,
-    ) -> Result<Verdict> {
+    pub async fn judge_in(&self, state: &State, vantage: impl AsRef<str>, method: impl AsRef<str>) -> Result<Verdict> {
         let vantage = self.vantage(vantage.as_ref())?;
         let method = Method::find(method.as_ref(), self.workers())?;
         let expectation = expect(state, vantage, &method)?;
@@ -244,9 +239,11 @@ async fn start_agents(handover: &Handover, client: &kube::Client) -> Result<BTre
     let started = handover.vantages.iter().map(|site| {
         let binary = &binary;
         async move {
-            let agent = site.start.agent(client, binary).await.map_err(|error| {
-                Error::new(error.kind(), format!("stand at {}", site.vantage), &error)
-            })?;
+            let agent = site
+                .start
+                .agent(client, binary)
+                .await
+                .map_err(|error| Error::new(error.kind(), format!("stand at {}", site.vantage), &error))?;
             Ok::<_, Error>((site.vantage.id.clone(), agent))
         }
     });

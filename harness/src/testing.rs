@@ -1,8 +1,7 @@
 //! What several modules' tests need.
 
 use reachmap_wire::{
-    Connect, Failure, Observation, Question, QuestionKind, Record, RecordData, Resolve, Respond,
-    Route, RouteOutcome,
+    Connect, Failure, Observation, Question, QuestionKind, Record, RecordData, Resolve, Respond, Route, RouteOutcome,
 };
 
 use crate::{
@@ -14,29 +13,20 @@ use crate::{
 
 /// The example without an endpoint of any Service but the DNS's.
 pub(crate) fn without_endpoints(mut state: State) -> State {
-    state
-        .endpoints
-        .retain(|endpoint| endpoint.service == "kube-dns");
+    state.endpoints.retain(|endpoint| endpoint.service == "kube-dns");
     state
 }
 
 /// What a perfect probe sees where everything is as the expectation says.
 #[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 pub(crate) fn observation_of(expectation: &Expectation) -> Observation {
-    let mut observation = Observation {
-        elapsed_us: 1,
-        ..Observation::default()
-    };
+    let mut observation = Observation { elapsed_us: 1, ..Observation::default() };
     let mut asked: Vec<String> = vec![expectation.target.host.clone()];
     for fact in &expectation.facts {
         match fact {
             Fact::NothingAsked => {}
             Fact::Asks(names) => asked.clone_from(names),
-            Fact::Resolves {
-                answered,
-                aliases,
-                addresses,
-            } => {
+            Fact::Resolves { answered, aliases, addresses } => {
                 let mut resolve = resolve(&expectation.target.host, &asked);
                 let mut records = Vec::new();
                 let mut owner = answered.clone();
@@ -44,11 +34,7 @@ pub(crate) fn observation_of(expectation: &Expectation) -> Observation {
                     records.push(record(&owner, RecordData::Cname(alias.clone())));
                     owner.clone_from(alias);
                 }
-                records.extend(
-                    addresses
-                        .iter()
-                        .map(|address| record(&owner, RecordData::Address(*address))),
-                );
+                records.extend(addresses.iter().map(|address| record(&owner, RecordData::Address(*address))));
                 let last = resolve.questions.last_mut().unwrap();
                 last.rcode = Some("NOERROR".to_owned());
                 last.failure = None;
@@ -64,51 +50,22 @@ pub(crate) fn observation_of(expectation: &Expectation) -> Observation {
             }
             Fact::Connects(destinations) => {
                 let destination = *destinations.first().unwrap();
-                let source = if destination.is_ipv4() {
-                    "10.9.9.9"
-                } else {
-                    "fd09::9"
-                };
+                let source = if destination.is_ipv4() { "10.9.9.9" } else { "fd09::9" };
                 let outcome = RouteOutcome::Source(source.parse().unwrap());
-                observation.route = Some(Route {
-                    destination: destination.ip(),
-                    outcome,
-                });
+                observation.route = Some(Route { destination: destination.ip(), outcome });
                 let local = Some(
-                    format!(
-                        "{}:40000",
-                        if destination.is_ipv4() {
-                            "10.9.9.9"
-                        } else {
-                            "[fd09::9]"
-                        }
-                    )
-                    .parse()
-                    .unwrap(),
+                    format!("{}:40000", if destination.is_ipv4() { "10.9.9.9" } else { "[fd09::9]" }).parse().unwrap(),
                 );
-                observation.connect = Some(Connect {
-                    destination,
-                    local,
-                    failure: None,
-                    elapsed_us: 1,
-                });
+                observation.connect = Some(Connect { destination, local, failure: None, elapsed_us: 1 });
             }
             Fact::DoesNotConnect(ways) => {
                 let address = match &observation.resolve {
                     Some(resolve) => *resolve.addresses.first().unwrap(),
                     None => expectation.target.host.parse().unwrap(),
                 };
-                let failure = Failure {
-                    class: *ways.first().unwrap(),
-                    message: "os words".to_owned(),
-                };
+                let failure = Failure { class: *ways.first().unwrap(), message: "os words".to_owned() };
                 let destination = (address, expectation.target.port).into();
-                observation.connect = Some(Connect {
-                    destination,
-                    local: None,
-                    failure: Some(failure),
-                    elapsed_us: 1,
-                });
+                observation.connect = Some(Connect { destination, local: None, failure: Some(failure), elapsed_us: 1 });
             }
             Fact::ServedBy(pods) => {
                 observation.respond = Some(Respond {
@@ -130,11 +87,7 @@ pub(crate) fn observation_of(expectation: &Expectation) -> Observation {
 }
 
 fn record(name: &str, data: RecordData) -> Record {
-    Record {
-        name: name.to_owned(),
-        ttl: 30,
-        data,
-    }
+    Record { name: name.to_owned(), ttl: 30, data }
 }
 
 fn resolve(name: &str, asked: &[String]) -> Resolve {
@@ -164,10 +117,7 @@ pub(crate) fn verdicts() -> Vec<Verdict> {
         .into_iter()
         .map(|cell| {
             let state = &states[usize::from(cell.stage == Stage::LoadBalancerReady)];
-            let (vantage, method) = (
-                cell.vantage_in(state).unwrap(),
-                cell.method_with(3).unwrap(),
-            );
+            let (vantage, method) = (cell.vantage_in(state).unwrap(), cell.method_with(3).unwrap());
             let expectation = expect(state, &vantage, &method).unwrap();
             let observation = observation_of(&expectation);
             Verdict {

@@ -77,9 +77,7 @@ impl Verdict {
 
     /// Whether an answer of one of the Service's pods had to come back.
     pub fn is_expected_reachable(&self) -> Option<bool> {
-        self.expectation
-            .as_ref()
-            .map(|expectation| expectation.reachable)
+        self.expectation.as_ref().map(|expectation| expectation.reachable)
     }
 
     /// Whether an answer came back, from whomever.

@@ -199,9 +199,9 @@ where
 
 /// Every cell that is not as expected in `state`, with the step at which it parts.
 async fn red(session: &Session, state: &State) -> Result<BTreeMap<String, Step>> {
-    let cells = vantages(session).into_iter().flat_map(|vantage| {
-        methods(session).into_iter().map(move |method| (vantage.id.clone(), method.id))
-    });
+    let cells = vantages(session)
+        .into_iter()
+        .flat_map(|vantage| methods(session).into_iter().map(move |method| (vantage.id.clone(), method.id)));
     let verdicts: Vec<Verdict> =
         try_join_all(cells.map(|(vantage, method)| session.judge_in(state, vantage, method))).await?;
     Ok(verdicts
@@ -289,8 +289,12 @@ async fn scale(session: &Session, replicas: u32) -> Result<()> {
 async fn edit_corefile(session: &Session, workload: Option<&str>, hosts: Hosts) -> Result<()> {
     let state = session.snapshot().await?;
     let address = match workload {
-        Some(workload) => state.ready_pods_of(NAMESPACE, workload).first().and_then(|pod| pod.addresses.first().copied()),
-        None => state.service(NAMESPACE, "nginx-clusterip-service").and_then(|service| service.cluster_ips.first().copied()),
+        Some(workload) => {
+            state.ready_pods_of(NAMESPACE, workload).first().and_then(|pod| pod.addresses.first().copied())
+        }
+        None => {
+            state.service(NAMESPACE, "nginx-clusterip-service").and_then(|service| service.cluster_ips.first().copied())
+        }
     };
     let address = address.ok_or_else(|| Error::new(ErrorKind::Environment, "find an address for the name", "none"))?;
     let journal = session.journal();
@@ -310,7 +314,20 @@ async fn skip_service_rules(session: &Session, action: &str) -> Result<()> {
     let pods = api.list(&list).await.tried(ErrorKind::Environment, || "find kube-proxy")?;
     let pod = pods.items.first().and_then(|pod| pod.metadata.name.clone()).unwrap_or_default();
     for chain in ["PREROUTING", "OUTPUT"] {
-        let argv = ["iptables", "-w", "-t", "nat", action, chain, "-m", "comment", "--comment", "reachmap sabotage", "-j", "ACCEPT"];
+        let argv = [
+            "iptables",
+            "-w",
+            "-t",
+            "nat",
+            action,
+            chain,
+            "-m",
+            "comment",
+            "--comment",
+            "reachmap sabotage",
+            "-j",
+            "ACCEPT",
+        ];
         let output = exec::run(session.client(), "kube-system", &pod, &argv, None, Duration::from_secs(10)).await?;
         if output.code != Some(0) {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

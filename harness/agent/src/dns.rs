@@ -26,16 +26,12 @@ use crate::{place, probe::micros};
 
 /// Where the resolver's configuration is; tests name another file.
 pub(crate) fn configuration_path() -> PathBuf {
-    std::env::var_os("REACHMAP_RESOLV_CONF")
-        .map_or_else(|| PathBuf::from("/etc/resolv.conf"), PathBuf::from)
+    std::env::var_os("REACHMAP_RESOLV_CONF").map_or_else(|| PathBuf::from("/etc/resolv.conf"), PathBuf::from)
 }
 
 fn configuration(server: Option<SocketAddr>) -> ResolvConf {
     // Only tests, which cannot have port 53, name another.
-    let port = std::env::var("REACHMAP_DNS_PORT")
-        .ok()
-        .and_then(|port| port.parse().ok())
-        .unwrap_or(53);
+    let port = std::env::var("REACHMAP_DNS_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(53);
     let text = std::fs::read_to_string(configuration_path()).unwrap_or_default();
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let mut configuration = ResolvConf::parse(&text, hostname.trim_end(), port);
@@ -125,32 +121,15 @@ async fn ask_each(
 }
 
 /// One name and one kind: the rounds over all servers, until one gives an answer that counts.
-async fn ask_servers(
-    configuration: &ResolvConf,
-    full: &str,
-    kind: QuestionKind,
-    deadline: Instant,
-) -> Vec<Question> {
+async fn ask_servers(configuration: &ResolvConf, full: &str, kind: QuestionKind, deadline: Instant) -> Vec<Question> {
     let mut questions = Vec::new();
     for _ in 0..configuration.attempts.max(1) {
         for (index, server) in configuration.servers.iter().enumerate() {
             // As in glibc: the server at position n is waited for 2^n times as long, shared among all.
-            let share = if index == 0 {
-                1
-            } else {
-                configuration.servers.len() as u64
-            };
+            let share = if index == 0 { 1 } else { configuration.servers.len() as u64 };
             let seconds = ((configuration.timeout << index) / share).max(1);
             let until = deadline.min(Instant::now() + Duration::from_secs(seconds));
-            let question = ask(
-                full,
-                kind,
-                *server,
-                configuration.use_tcp,
-                configuration.edns0,
-                until,
-            )
-            .await;
+            let question = ask(full, kind, *server, configuration.use_tcp, configuration.edns0, until).await;
             let is_final = !matches!(
                 question.failure,
                 Some(
@@ -172,23 +151,14 @@ async fn ask_servers(
 
 fn outcome(full: &str, questions: &[Question]) -> Asked {
     match questions.last() {
-        Some(Question {
-            failure: None,
-            answers,
-            ..
-        }) => Asked::Answered(addresses(full, answers)),
-        Some(Question {
-            failure: Some(failure @ (DnsFailure::NxDomain | DnsFailure::NoData)),
-            ..
-        }) => Asked::Failed(*failure),
+        Some(Question { failure: None, answers, .. }) => Asked::Answered(addresses(full, answers)),
+        Some(Question { failure: Some(failure @ (DnsFailure::NxDomain | DnsFailure::NoData)), .. }) => {
+            Asked::Failed(*failure)
+        }
         _ => {
             let attempts: Vec<(DnsFailure, bool)> = questions
                 .iter()
-                .filter_map(|question| {
-                    question
-                        .failure
-                        .map(|failure| (failure, question.rcode.is_some()))
-                })
+                .filter_map(|question| question.failure.map(|failure| (failure, question.rcode.is_some())))
                 .collect();
             Asked::Failed(walk::sum_up(&attempts))
         }
@@ -224,31 +194,18 @@ mod tests {
     #[test]
     fn one_family_that_answers_is_an_answer() {
         let v6: IpAddr = "fd00::7".parse().unwrap();
-        let combined = combine(vec![
-            Asked::Failed(DnsFailure::NoData),
-            Asked::Answered(vec![v6]),
-        ]);
+        let combined = combine(vec![Asked::Failed(DnsFailure::NoData), Asked::Answered(vec![v6])]);
         assert!(matches!(combined, Asked::Answered(addresses) if addresses == [v6]));
     }
 
     #[test]
     fn two_families_that_fail_have_the_failure_that_says_most() {
-        let combined =
-            |first, second| match combine(vec![Asked::Failed(first), Asked::Failed(second)]) {
-                Asked::Failed(failure) => failure,
-                Asked::Answered(_) => panic!("nothing answered"),
-            };
-        assert_eq!(
-            combined(DnsFailure::NxDomain, DnsFailure::NoData),
-            DnsFailure::NoData
-        );
-        assert_eq!(
-            combined(DnsFailure::NxDomain, DnsFailure::ServFail),
-            DnsFailure::ServFail
-        );
-        assert_eq!(
-            combined(DnsFailure::Timeout, DnsFailure::Refused),
-            DnsFailure::Timeout
-        );
+        let combined = |first, second| match combine(vec![Asked::Failed(first), Asked::Failed(second)]) {
+            Asked::Failed(failure) => failure,
+            Asked::Answered(_) => panic!("nothing answered"),
+        };
+        assert_eq!(combined(DnsFailure::NxDomain, DnsFailure::NoData), DnsFailure::NoData);
+        assert_eq!(combined(DnsFailure::NxDomain, DnsFailure::ServFail), DnsFailure::ServFail);
+        assert_eq!(combined(DnsFailure::Timeout, DnsFailure::Refused), DnsFailure::Timeout);
     }
 }

@@ -52,10 +52,7 @@ enum Phase {
 }
 
 fn malformed(message: impl Into<String>) -> Failure {
-    Failure {
-        class: FailureClass::Malformed,
-        message: message.into(),
-    }
+    Failure { class: FailureClass::Malformed, message: message.into() }
 }
 
 impl Response {
@@ -80,9 +77,7 @@ impl Response {
     /// The kept start of the body as text; a character cut at its end is left out.
     pub(crate) fn body_start(&self) -> String {
         let cut = match std::str::from_utf8(&self.body_start) {
-            Err(error) if error.error_len().is_none() && self.body_start.len() == BODY_START => {
-                error.valid_up_to()
-            }
+            Err(error) if error.error_len().is_none() && self.body_start.len() == BODY_START => error.valid_up_to(),
             _ => self.body_start.len(),
         };
         String::from_utf8_lossy(&self.body_start[..cut]).into_owned()
@@ -131,15 +126,9 @@ impl Response {
                     Some((line, rest)) => {
                         let read = read + line.len();
                         if read > HEAD_LIMIT {
-                            return Err(malformed(format!(
-                                "trailers of more than {HEAD_LIMIT} bytes"
-                            )));
+                            return Err(malformed(format!("trailers of more than {HEAD_LIMIT} bytes")));
                         }
-                        self.phase = if line.is_empty() {
-                            Phase::Complete
-                        } else {
-                            Phase::Trailer(read)
-                        };
+                        self.phase = if line.is_empty() { Phase::Complete } else { Phase::Trailer(read) };
                         rest
                     }
                     None => return Ok(()),
@@ -153,12 +142,7 @@ impl Response {
 
     /// The other end has closed; an error if something is missing.
     pub(crate) fn end(&mut self) -> Result<(), Failure> {
-        let closed = |message: String| {
-            Err(Failure {
-                class: FailureClass::Closed,
-                message,
-            })
-        };
+        let closed = |message: String| Err(Failure { class: FailureClass::Closed, message });
         match self.phase {
             Phase::Complete => Ok(()),
             Phase::UntilClose => {
@@ -193,28 +177,19 @@ impl Response {
         self.pending.extend_from_slice(bytes);
         let Some((length, consumed)) = end(&self.pending) else {
             if self.pending.len() > HEAD_LIMIT {
-                return Err(malformed(format!(
-                    "a head or line of more than {HEAD_LIMIT} bytes"
-                )));
+                return Err(malformed(format!("a head or line of more than {HEAD_LIMIT} bytes")));
             }
             return Ok(None);
         };
         if length > HEAD_LIMIT {
-            return Err(malformed(format!(
-                "a head or line of more than {HEAD_LIMIT} bytes"
-            )));
+            return Err(malformed(format!("a head or line of more than {HEAD_LIMIT} bytes")));
         }
         let mut taken = std::mem::take(&mut self.pending);
         taken.truncate(length);
         Ok(Some((taken, &bytes[consumed - known..])))
     }
 
-    fn body<'a>(
-        &mut self,
-        bytes: &'a [u8],
-        left: u64,
-        next: impl FnOnce(u64) -> Phase,
-    ) -> Result<&'a [u8], Failure> {
+    fn body<'a>(&mut self, bytes: &'a [u8], left: u64, next: impl FnOnce(u64) -> Phase) -> Result<&'a [u8], Failure> {
         let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         let (data, rest) = bytes.split_at(take);
         let keep = (BODY_START - self.body_start.len()).min(data.len());
@@ -237,15 +212,11 @@ impl Response {
         let mut length: Option<u64> = None;
         let mut chunked = false;
         for line in lines.filter(|line| !line.is_empty()) {
-            let (name, value) = line
-                .split_once(':')
-                .ok_or_else(|| malformed(format!("not a header: {line:?}")))?;
+            let (name, value) = line.split_once(':').ok_or_else(|| malformed(format!("not a header: {line:?}")))?;
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => {
-                    let parsed = value
-                        .parse()
-                        .map_err(|_| malformed(format!("Content-Length is {value:?}")))?;
+                    let parsed = value.parse().map_err(|_| malformed(format!("Content-Length is {value:?}")))?;
                     if length.is_some_and(|length| length != parsed) {
                         return Err(malformed("two different Content-Lengths"));
                     }
@@ -303,34 +274,19 @@ fn head_end(bytes: &[u8]) -> Option<(usize, usize)> {
 /// The length of the first line without its line break, and with it.
 fn line_end(bytes: &[u8]) -> Option<(usize, usize)> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let length = if end > 0 && bytes[end - 1] == b'\r' {
-        end - 1
-    } else {
-        end
-    };
+    let length = if end > 0 && bytes[end - 1] == b'\r' { end - 1 } else { end };
     Some((length, end + 1))
 }
 
 fn status(line: &str) -> Result<u16, Failure> {
-    let fail = || {
-        malformed(format!(
-            "not a status line: {:?}",
-            line.chars().take(80).collect::<String>()
-        ))
-    };
+    let fail = || malformed(format!("not a status line: {:?}", line.chars().take(80).collect::<String>()));
     let mut words = line.splitn(3, ' ');
     let version = words.next().unwrap_or_default();
     let code = words.next().unwrap_or_default();
-    if !version.starts_with("HTTP/1.")
-        || code.len() != 3
-        || !code.bytes().all(|byte| byte.is_ascii_digit())
-    {
+    if !version.starts_with("HTTP/1.") || code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(fail());
     }
-    code.parse()
-        .ok()
-        .filter(|code| (100..600).contains(code))
-        .ok_or_else(fail)
+    code.parse().ok().filter(|code| (100..600).contains(code)).ok_or_else(fail)
 }
 
 fn chunk_size(line: &[u8]) -> Result<u64, Failure> {
@@ -339,12 +295,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, Failure> {
     let hex = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_hexdigit());
     hex.then(|| u64::from_str_radix(size, 16).ok())
         .flatten()
-        .ok_or_else(|| {
-            malformed(format!(
-                "not a chunk size: {:?}",
-                size.chars().take(40).collect::<String>()
-            ))
-        })
+        .ok_or_else(|| malformed(format!("not a chunk size: {:?}", size.chars().take(40).collect::<String>())))
 }
 
 #[cfg(test)]

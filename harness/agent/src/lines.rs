@@ -90,10 +90,7 @@ fn read(requests: &mpsc::Sender<Request>, replies: &mpsc::UnboundedSender<Reply>
                 let why = format!("not a request that this agent knows: {error}");
                 match serde_json::from_slice::<OnlyId>(&line) {
                     // A failed send means that the writer is gone: the main task sees that, too.
-                    Ok(OnlyId { id }) => drop(replies.send(Reply {
-                        id,
-                        outcome: Outcome::Error(why),
-                    })),
+                    Ok(OnlyId { id }) => drop(replies.send(Reply { id, outcome: Outcome::Error(why) })),
                     Err(_) => complain(&why),
                 }
             }
@@ -111,18 +108,10 @@ fn write(mut replies: mpsc::UnboundedReceiver<Reply>) {
                 return complain(&format!("cannot write reply {}: {error}", reply.id));
             }
             batch.push(b'\n');
-            next = if batch.len() < BATCH {
-                replies.try_recv().ok()
-            } else {
-                None
-            };
+            next = if batch.len() < BATCH { replies.try_recv().ok() } else { None };
         }
         // An error means that nobody reads any more: ending closes the channel, which ends the agent.
-        if output
-            .write_all(&batch)
-            .and_then(|()| output.flush())
-            .is_err()
-        {
+        if output.write_all(&batch).and_then(|()| output.flush()).is_err() {
             return;
         }
         batch.clear();

@@ -35,10 +35,7 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let (requests, replies) = lines::start();
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             lines::complain(&format!("cannot start: {error}"));
@@ -69,9 +66,7 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: mpsc::UnboundedSe
             }
             Ok(None) => break,
             Err(_idle) => {
-                lines::complain(&format!(
-                    "heard nothing for {IDLE_LIMIT_SECONDS} seconds: ending"
-                ));
+                lines::complain(&format!("heard nothing for {IDLE_LIMIT_SECONDS} seconds: ending"));
                 return;
             }
         }
@@ -91,22 +86,15 @@ async fn answer(request: Request, slots: Arc<Semaphore>, replies: mpsc::Unbounde
             let _slot = slots.acquire().await;
             probe::observe(&probe)
                 .await
-                .map_or_else(Outcome::Error, |observation| {
-                    Outcome::Observation(Box::new(observation))
-                })
+                .map_or_else(Outcome::Error, |observation| Outcome::Observation(Box::new(observation)))
         }
         Action::Resolve(lookup) => {
             let _slot = slots.acquire().await;
-            Outcome::Resolve(
-                dns::resolve(&lookup.name, lookup.server, Instant::now() + LOOKUP_LIMIT).await,
-            )
+            Outcome::Resolve(dns::resolve(&lookup.name, lookup.server, Instant::now() + LOOKUP_LIMIT).await)
         }
     };
     // A failed send means that the writer is gone, and then so are we.
-    let _ = replies.send(Reply {
-        id: request.id,
-        outcome,
-    });
+    let _ = replies.send(Reply { id: request.id, outcome });
 }
 
 #[cfg(test)]
@@ -120,23 +108,11 @@ mod tests {
         let started = Instant::now();
         let ping = async {
             tokio::time::sleep(Duration::from_secs(20)).await;
-            requests
-                .send(Request {
-                    id: 1,
-                    action: Action::Ping,
-                })
-                .await
-                .unwrap();
+            requests.send(Request { id: 1, action: Action::Ping }).await.unwrap();
         };
         tokio::join!(serve(receiver, sender), ping);
-        assert_eq!(
-            started.elapsed(),
-            Duration::from_secs(20 + IDLE_LIMIT_SECONDS)
-        );
-        assert_eq!(
-            replies.recv().await.map(|reply| reply.outcome),
-            Some(Outcome::Pong)
-        );
+        assert_eq!(started.elapsed(), Duration::from_secs(20 + IDLE_LIMIT_SECONDS));
+        assert_eq!(replies.recv().await.map(|reply| reply.outcome), Some(Outcome::Pong));
         drop(requests);
     }
 }

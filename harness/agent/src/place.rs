@@ -20,16 +20,9 @@ const ROUTE_UP: u32 = 1;
 
 /// Describes this place.
 pub(crate) fn hello() -> Result<Hello, String> {
-    let read = |path: &str| {
-        fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
-    };
-    let mut addresses: Vec<IpAddr> =
-        read("/proc/net/fib_trie").map(|text| ipv4_addresses(&text))?;
-    addresses.extend(
-        interface_addresses6()
-            .into_iter()
-            .map(|address| IpAddr::V6(address.address)),
-    );
+    let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"));
+    let mut addresses: Vec<IpAddr> = read("/proc/net/fib_trie").map(|text| ipv4_addresses(&text))?;
+    addresses.extend(interface_addresses6().into_iter().map(|address| IpAddr::V6(address.address)));
     Ok(Hello {
         protocol: PROTOCOL,
         hostname: read("/proc/sys/kernel/hostname")?.trim_end().to_owned(),
@@ -43,9 +36,7 @@ pub(crate) fn hello() -> Result<Hello, String> {
 /// Whether this place has an IPv6 address that reaches beyond its link: glibc's `AI_ADDRCONFIG`,
 /// except that a link-local address does not count.
 pub(crate) fn has_ipv6() -> bool {
-    interface_addresses6()
-        .iter()
-        .any(|address| !NARROW_SCOPES.contains(&address.scope))
+    interface_addresses6().iter().any(|address| !NARROW_SCOPES.contains(&address.scope))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +47,7 @@ struct InterfaceAddress6 {
 
 fn interface_addresses6() -> Vec<InterfaceAddress6> {
     // Absent where the kernel has no IPv6.
-    fs::read_to_string("/proc/net/if_inet6")
-        .map(|text| parse_if_inet6(&text))
-        .unwrap_or_default()
+    fs::read_to_string("/proc/net/if_inet6").map(|text| parse_if_inet6(&text)).unwrap_or_default()
 }
 
 /// The lines of `/proc/net/if_inet6`, loopback left out: address, index, prefix, scope, flags, name.
@@ -105,11 +94,7 @@ fn route(line: &str) -> Option<(u32, RouteEntry)> {
         return None;
     };
     // The kernel prints addresses as it holds them: network order seen as one native number.
-    let address = |hex: &str| {
-        u32::from_str_radix(hex, 16)
-            .ok()
-            .map(|bits| Ipv4Addr::from(bits.to_ne_bytes()))
-    };
+    let address = |hex: &str| u32::from_str_radix(hex, 16).ok().map(|bits| Ipv4Addr::from(bits.to_ne_bytes()));
     let flags = u32::from_str_radix(flags, 16).ok()?;
     let prefix = address(mask)?.to_bits().count_ones();
     let gateway = address(gateway)?;
@@ -128,10 +113,7 @@ mod tests {
     #[test]
     fn local_addresses_are_read_once_each_and_without_loopback() {
         let text = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 10.244.1.0\n        /24 universe UNICAST\n     |-- 10.244.1.5\n        /32 host LOCAL\n     |-- 10.244.1.255\n        /32 link BROADCAST\n     |-- 127.0.0.0\n        /8 host LOCAL\n     |-- 127.0.0.1\n        /32 host LOCAL\nLocal:\n     |-- 10.244.1.5\n        /32 host LOCAL\n     |-- 172.18.0.3\n        /32 host LOCAL\n";
-        assert_eq!(
-            ipv4_addresses(text),
-            ["10.244.1.5", "172.18.0.3"].map(|text| text.parse::<IpAddr>().unwrap())
-        );
+        assert_eq!(ipv4_addresses(text), ["10.244.1.5", "172.18.0.3"].map(|text| text.parse::<IpAddr>().unwrap()));
     }
 
     #[test]
@@ -146,20 +128,11 @@ mod tests {
                     down\t0000010A\t00000000\t0000\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
         let shown: Vec<String> = routes(text)
             .iter()
-            .map(|route| {
-                format!(
-                    "{} {:?} {}",
-                    route.destination, route.gateway, route.interface
-                )
-            })
+            .map(|route| format!("{} {:?} {}", route.destination, route.gateway, route.interface))
             .collect();
         assert_eq!(
             shown,
-            [
-                "10.244.1.0/24 None eth0",
-                "10.244.0.0/16 Some(10.244.1.1) eth0",
-                "0.0.0.0/0 Some(10.244.1.1) eth0"
-            ]
+            ["10.244.1.0/24 None eth0", "10.244.0.0/16 Some(10.244.1.1) eth0", "0.0.0.0/0 Some(10.244.1.1) eth0"]
         );
     }
 
@@ -168,18 +141,10 @@ mod tests {
         let link_local = "fe80000000000000a8c1abfffe3f1e2d 02 40 20 80     eth0\n";
         let loopback = "00000000000000000000000000000001 01 80 10 80       lo\n";
         let unique_local = "fd00001000000000000000000000000a 02 40 00 80     eth0\n";
-        let scopes = |text: &str| {
-            parse_if_inet6(text)
-                .iter()
-                .map(|address| address.scope)
-                .collect::<Vec<_>>()
-        };
+        let scopes = |text: &str| parse_if_inet6(text).iter().map(|address| address.scope).collect::<Vec<_>>();
         assert_eq!(scopes(&format!("{loopback}{link_local}")), [0x20]);
         assert_eq!(scopes(&format!("{loopback}{unique_local}")), [0x00]);
-        assert_eq!(
-            parse_if_inet6(unique_local)[0].address.to_string(),
-            "fd00:10::a"
-        );
+        assert_eq!(parse_if_inet6(unique_local)[0].address.to_string(), "fd00:10::a");
     }
 
     #[test]

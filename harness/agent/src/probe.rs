@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use reachmap_wire::{
-    Connect, Failure, FailureClass, Observation, Probe, Respond, Route, RouteOutcome,
-};
+use reachmap_wire::{Connect, Failure, FailureClass, Observation, Probe, Respond, Route, RouteOutcome};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -37,11 +35,7 @@ pub(crate) async fn observe(probe: &Probe) -> Result<Observation, String> {
     let started = Instant::now();
     let deadline = started + Duration::from_millis(probe.timeout_ms).min(LIMIT);
     let mut observation = Observation::default();
-    let literal = probe
-        .host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<IpAddr>();
+    let literal = probe.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     let addresses = if let Ok(address) = literal {
         vec![address]
     } else {
@@ -59,22 +53,13 @@ pub(crate) async fn observe(probe: &Probe) -> Result<Observation, String> {
 fn check(probe: &Probe) -> Result<(), String> {
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     if !probe.path.starts_with('/') || !plain(&probe.path) {
-        return Err(format!(
-            "the path {:?} is not one: it starts with / and has no blanks",
-            probe.path
-        ));
+        return Err(format!("the path {:?} is not one: it starts with / and has no blanks", probe.path));
     }
     if probe.host.is_empty() || !plain(&probe.host) {
-        return Err(format!(
-            "the host {:?} is neither a name nor an address",
-            probe.host
-        ));
+        return Err(format!("the host {:?} is neither a name nor an address", probe.host));
     }
     if !plain(&probe.request_id) {
-        return Err(format!(
-            "the request id {:?} cannot stand in a header",
-            probe.request_id
-        ));
+        return Err(format!("the request id {:?} cannot stand in a header", probe.request_id));
     }
     Ok(())
 }
@@ -106,12 +91,7 @@ async fn connect(
             Err(failure) => (None, Some(failure)),
         };
         let local = stream.as_ref().and_then(|stream| stream.local_addr().ok());
-        observation.connect = Some(Connect {
-            destination,
-            local,
-            failure,
-            elapsed_us,
-        });
+        observation.connect = Some(Connect { destination, local, failure, elapsed_us });
         if stream.is_some() || Instant::now() >= deadline {
             return stream;
         }
@@ -134,10 +114,7 @@ fn route(destination: SocketAddr) -> Route {
         Ok(source) => RouteOutcome::Source(source),
         Err(error) => RouteOutcome::Failed(failure(&error)),
     };
-    Route {
-        destination: destination.ip(),
-        outcome,
-    }
+    Route { destination: destination.ip(), outcome }
 }
 
 /// Sends the request and reads the response, until `deadline` at the latest.
@@ -146,12 +123,7 @@ async fn respond(probe: &Probe, mut stream: TcpStream, deadline: Instant) -> Res
     // Small, and sent in one piece; a failure to say so changes nothing that matters.
     let _ = stream.set_nodelay(true);
     let mut response = Response::new();
-    let result = match timeout_at(
-        deadline,
-        exchange(&request(probe), &mut stream, &mut response),
-    )
-    .await
-    {
+    let result = match timeout_at(deadline, exchange(&request(probe), &mut stream, &mut response)).await {
         Ok(result) => result,
         Err(_) => Err(timed_out(started)),
     };
@@ -174,22 +146,11 @@ async fn respond(probe: &Probe, mut stream: TcpStream, deadline: Instant) -> Res
     }
 }
 
-async fn exchange(
-    request: &[u8],
-    stream: &mut TcpStream,
-    response: &mut Response,
-) -> Result<(), Failure> {
-    stream
-        .write_all(request)
-        .await
-        .map_err(|error| failure(&error))?;
+async fn exchange(request: &[u8], stream: &mut TcpStream, response: &mut Response) -> Result<(), Failure> {
+    stream.write_all(request).await.map_err(|error| failure(&error))?;
     let mut buffer = vec![0; 16 * 1024];
     while !response.is_complete() {
-        match stream
-            .read(&mut buffer)
-            .await
-            .map_err(|error| failure(&error))?
-        {
+        match stream.read(&mut buffer).await.map_err(|error| failure(&error))? {
             0 => response.end()?,
             length => response.feed(&buffer[..length])?,
         }
@@ -200,16 +161,8 @@ async fn exchange(
 fn request(probe: &Probe) -> Vec<u8> {
     // Without the trailing dot, as curl does: servers choose a virtual host by this name.
     let name = probe.host.trim_end_matches('.');
-    let name = if name.parse::<Ipv6Addr>().is_ok() {
-        format!("[{name}]")
-    } else {
-        name.to_owned()
-    };
-    let host = if probe.port == 80 {
-        name
-    } else {
-        format!("{name}:{}", probe.port)
-    };
+    let name = if name.parse::<Ipv6Addr>().is_ok() { format!("[{name}]") } else { name.to_owned() };
+    let host = if probe.port == 80 { name } else { format!("{name}:{}", probe.port) };
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: reachmap-agent/{version}\r\nAccept: */*\r\n\
          X-Request-Id: {id}\r\nConnection: close\r\n\r\n",
@@ -221,10 +174,7 @@ fn request(probe: &Probe) -> Vec<u8> {
 }
 
 fn timed_out(started: Instant) -> Failure {
-    Failure {
-        class: FailureClass::Timeout,
-        message: format!("nothing within {} ms", started.elapsed().as_millis()),
-    }
+    Failure { class: FailureClass::Timeout, message: format!("nothing within {} ms", started.elapsed().as_millis()) }
 }
 
 fn failure(error: &io::Error) -> Failure {
@@ -240,10 +190,7 @@ fn failure(error: &io::Error) -> Failure {
         Kind::TimedOut => FailureClass::Timeout,
         _ => FailureClass::Other,
     };
-    Failure {
-        class,
-        message: error.to_string(),
-    }
+    Failure { class, message: error.to_string() }
 }
 
 #[cfg(test)]
@@ -265,15 +212,9 @@ mod tests {
     fn the_host_header_is_what_curl_would_send() {
         let host = |host: &str, port| {
             let request = String::from_utf8(request(&probe(host, port))).unwrap();
-            request
-                .lines()
-                .find_map(|line| line.strip_prefix("Host: ").map(str::to_owned))
-                .unwrap()
+            request.lines().find_map(|line| line.strip_prefix("Host: ").map(str::to_owned)).unwrap()
         };
-        assert_eq!(
-            host("web.shop.svc.cluster.local.", 80),
-            "web.shop.svc.cluster.local"
-        );
+        assert_eq!(host("web.shop.svc.cluster.local.", 80), "web.shop.svc.cluster.local");
         assert_eq!(host("10.0.0.1", 30080), "10.0.0.1:30080");
         assert_eq!(host("fd00::1", 80), "[fd00::1]");
     }
@@ -315,9 +256,6 @@ mod tests {
     #[test]
     fn loopback_has_a_route_that_starts_at_itself() {
         let route = route("127.0.0.1:80".parse().unwrap());
-        assert_eq!(
-            route.outcome,
-            RouteOutcome::Source("127.0.0.1".parse().unwrap())
-        );
+        assert_eq!(route.outcome, RouteOutcome::Source("127.0.0.1".parse().unwrap()));
     }
 }

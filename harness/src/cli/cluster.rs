@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{ChosenCluster, EnvironmentArguments, GcArguments, HomeArguments, KubectlArguments, LogsArguments, ShellArguments, say};
+use super::{
+    ChosenCluster, EnvironmentArguments, GcArguments, HomeArguments, KubectlArguments, LogsArguments, ShellArguments,
+    say,
+};
 use crate::{
     Error, ErrorKind, Result,
     command::Command,
@@ -124,7 +127,18 @@ pub(super) fn shell(arguments: &ShellArguments) -> Result<u8> {
             let kubeconfig = Record::kubeconfig(&home, &record.name);
             let kubectl = images::kubectl_program(&home, &record.config.kubernetes)?;
             let command = Command::new(kubectl.to_string_lossy())
-                .args(["--kubeconfig", &kubeconfig.to_string_lossy(), "-n", &namespace, "exec", flags, &pod, "-c", &container, "--"])
+                .args([
+                    "--kubeconfig",
+                    &kubeconfig.to_string_lossy(),
+                    "-n",
+                    &namespace,
+                    "exec",
+                    flags,
+                    &pod,
+                    "-c",
+                    &container,
+                    "--",
+                ])
                 .args(program);
             in_network_of(&access, command)
         }

@@ -34,7 +34,8 @@ pub(super) async fn cache(command: CacheCommand) -> Result<u8> {
             let home = Home::chosen(arguments.cache_dir.as_deref())?;
             for entry in images::cache::list(&home)? {
                 let used = entry.last_used.and_then(|time| jiff::Timestamp::try_from(time).ok());
-                let used = used.map_or_else(|| "never used".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M").to_string());
+                let used =
+                    used.map_or_else(|| "never used".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M").to_string());
                 let name = format!("{}-{:.12}", entry.name, entry.hash);
                 let note = if entry.current { "" } else { "  of an older recipe" };
                 say(format!("{name:<36} {:>7} MiB  {used}{note}", entry.bytes >> 20));
@@ -94,7 +95,9 @@ pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
     for (what, BenchResult { count, seconds, per_second, p50_us, p99_us, .. }) in
         [("through one agent", &probes), ("one exec'd curl each", &curl)]
     {
-        say(format!("{what:<21} {count:>6} in {seconds:6.2} s: {per_second:8.1} a second, p50 {p50_us} µs, p99 {p99_us} µs"));
+        say(format!(
+            "{what:<21} {count:>6} in {seconds:6.2} s: {per_second:8.1} a second, p50 {p50_us} µs, p99 {p99_us} µs"
+        ));
     }
     say(format!("ratio                 {:.0}", probes.per_second / curl.per_second));
     for BenchResult { count, failures, first_failure, .. } in [probes, curl] {

@@ -124,9 +124,10 @@ impl Trial {
             return (Answer::Unknown, why.clone());
         }
         // The engine's own iptables and nft, where its root is unpacked: the host may have none.
-        let chroot = self.root.as_deref().and_then(|root| {
-            script.contains("tables").then(|| format!("chroot '{root}' sh -ec \"$0\""))
-        });
+        let chroot = self
+            .root
+            .as_deref()
+            .and_then(|root| script.contains("tables").then(|| format!("chroot '{root}' sh -ec \"$0\"")));
         let mut command = Command::new(&*self.words[0]).args(self.words[1..].iter().map(String::as_str));
         command = match chroot {
             Some(chroot) => command.arg(chroot).arg(script),
@@ -170,7 +171,8 @@ fn namespaces(trial: &Trial) -> Check {
 }
 
 fn overlay(trial: &Trial, home: &Home) -> Check {
-    let check = |answer, found| Check::new(Group::Kernel, "overlayfs", answer, format!("{found}; for images and containers"));
+    let check =
+        |answer, found| Check::new(Group::Kernel, "overlayfs", answer, format!("{found}; for images and containers"));
     if let Some(module) = state_of(&["overlay"]) {
         return check(Answer::Yes, format!("the module {module} is there, and is loaded when it is needed"));
     }
@@ -201,7 +203,9 @@ fn cgroup() -> Check {
 
 fn inotify() -> Check {
     let read = |name: &str| {
-        fs::read_to_string(Path::new("/proc/sys/fs/inotify").join(name)).ok().and_then(|text| text.trim().parse::<u64>().ok())
+        fs::read_to_string(Path::new("/proc/sys/fs/inotify").join(name))
+            .ok()
+            .and_then(|text| text.trim().parse::<u64>().ok())
     };
     match (read("max_user_instances"), read("max_user_watches")) {
         (Some(instances), Some(watches)) => {

@@ -6,10 +6,7 @@ use super::{Answer, Check, Group};
 use crate::{
     environment::{
         engine::{Facts, Sandbox},
-        images::{
-            packages, store, tools,
-            versions::Versions,
-        },
+        images::{packages, store, tools, versions::Versions},
     },
     home::Home,
 };
@@ -30,7 +27,8 @@ fn system() -> Check {
     let release = name.release().to_string_lossy();
     let machine = name.machine().to_string_lossy();
     let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let pretty = os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).map(|name| name.trim_matches('"').to_owned());
+    let pretty =
+        os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).map(|name| name.trim_matches('"').to_owned());
     let found = match pretty {
         Some(pretty) => format!("{pretty}, Linux {release}, {machine}"),
         None => format!("{} {release}, {machine}", name.sysname().to_string_lossy()),
@@ -40,7 +38,9 @@ fn system() -> Check {
 
 fn processors() -> Check {
     match std::thread::available_parallelism() {
-        Ok(count) => Check::that(Group::Machine, "processors", count.get() >= 2, format!("{count}, of 2 that are needed")),
+        Ok(count) => {
+            Check::that(Group::Machine, "processors", count.get() >= 2, format!("{count}, of 2 that are needed"))
+        }
         Err(error) => Check::new(Group::Machine, "processors", Answer::Unknown, error.to_string()),
     }
 }
@@ -48,9 +48,12 @@ fn processors() -> Check {
 fn memory() -> Check {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     match available(&text) {
-        Some(bytes) => {
-            Check::that(Group::Machine, "memory", bytes >= MEMORY, format!("{} available, of about {} that are needed", gib(bytes), gib(MEMORY)))
-        }
+        Some(bytes) => Check::that(
+            Group::Machine,
+            "memory",
+            bytes >= MEMORY,
+            format!("{} available, of about {} that are needed", gib(bytes), gib(MEMORY)),
+        ),
         None => Check::new(Group::Machine, "memory", Answer::Unknown, "/proc/meminfo does not say"),
     }
 }
@@ -67,14 +70,25 @@ fn disk(home: &Home) -> Check {
             Group::Machine,
             "free disk",
             free >= packages::NEEDED,
-            format!("{} for {}, of about {} that building everything takes", gib(free), home.root().display(), gib(packages::NEEDED)),
+            format!(
+                "{} for {}, of about {} that building everything takes",
+                gib(free),
+                home.root().display(),
+                gib(packages::NEEDED)
+            ),
         ),
-        None => Check::new(Group::Machine, "free disk", Answer::Unknown, format!("{} cannot be looked at", home.root().display())),
+        None => Check::new(
+            Group::Machine,
+            "free disk",
+            Answer::Unknown,
+            format!("{} cannot be looked at", home.root().display()),
+        ),
     }
 }
 
 fn root(facts: &Facts) -> Check {
-    let found = if facts.root { "this process is root" } else { "this process is not root: the private engine needs it" };
+    let found =
+        if facts.root { "this process is root" } else { "this process is not root: the private engine needs it" };
     Check::that(Group::Machine, "root", facts.root, found)
 }
 

@@ -49,13 +49,7 @@ impl EngineAccess {
         kind_program: impl Into<String>,
         wrap: impl Fn(Command) -> Command + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            kind,
-            network_namespace: None,
-            root: None,
-            kind_program: kind_program.into(),
-            wrap: Arc::new(wrap),
-        }
+        Self { kind, network_namespace: None, root: None, kind_program: kind_program.into(), wrap: Arc::new(wrap) }
     }
 
     /// The command as it has to be run.
@@ -66,9 +60,7 @@ impl EngineAccess {
 
 impl fmt::Debug for EngineAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineAccess")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("EngineAccess").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

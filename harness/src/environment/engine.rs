@@ -37,11 +37,7 @@ pub struct Facts {
 impl Facts {
     /// Looks at this machine.
     pub fn learn() -> Self {
-        Self {
-            docker: docker_version(),
-            linux: cfg!(target_os = "linux"),
-            root: rustix::process::geteuid().is_root(),
-        }
+        Self { docker: docker_version(), linux: cfg!(target_os = "linux"), root: rustix::process::geteuid().is_root() }
     }
 
     /// Which engine `choice` comes to here, and why.
@@ -60,15 +56,12 @@ impl Facts {
             (EngineChoice::Auto | EngineChoice::Docker, Ok(version)) => {
                 Ok((EngineChoice::Docker, format!("`docker info` answers: server version {version}")))
             }
-            (EngineChoice::Docker, Err(why)) => {
-                Err(Error::new(ErrorKind::Missing, "use the Docker engine", why).hint(
-                    "Start it, point DOCKER_HOST or `docker context use` at one that runs, or choose --engine sandbox.",
-                ))
-            }
-            (EngineChoice::Auto, Err(why)) if sandbox => Ok((
-                EngineChoice::Sandbox,
-                format!("no Docker engine answers ({why}); this is Linux and we are root"),
+            (EngineChoice::Docker, Err(why)) => Err(Error::new(ErrorKind::Missing, "use the Docker engine", why).hint(
+                "Start it, point DOCKER_HOST or `docker context use` at one that runs, or choose --engine sandbox.",
             )),
+            (EngineChoice::Auto, Err(why)) if sandbox => {
+                Ok((EngineChoice::Sandbox, format!("no Docker engine answers ({why}); this is Linux and we are root")))
+            }
             (EngineChoice::Sandbox, _) if sandbox => Ok((EngineChoice::Sandbox, "as chosen".to_owned())),
             (EngineChoice::Auto | EngineChoice::Sandbox, _) => {
                 let why = if self.linux { "this process is not root" } else { "this is not Linux" };
@@ -170,9 +163,11 @@ mod tests {
 
     #[test]
     fn auto_prefers_the_engine_that_is_there() {
-        for (docker, root, expected) in
-            [(true, true, EngineChoice::Docker), (true, false, EngineChoice::Docker), (false, true, EngineChoice::Sandbox)]
-        {
+        for (docker, root, expected) in [
+            (true, true, EngineChoice::Docker),
+            (true, false, EngineChoice::Docker),
+            (false, true, EngineChoice::Sandbox),
+        ] {
             assert_eq!(facts(docker, true, root).decide(EngineChoice::Auto).unwrap().0, expected);
         }
     }

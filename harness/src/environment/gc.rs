@@ -24,11 +24,7 @@ use crate::{Context as _, ErrorKind, Result, command::read_text, home::Home};
 ///
 /// # Errors
 /// [`ErrorKind::Storage`] if the records cannot be read.
-pub async fn collect<F>(
-    home: &Home,
-    engine: impl Fn(EngineKind) -> F,
-    all: bool,
-) -> Result<Vec<String>>
+pub async fn collect<F>(home: &Home, engine: impl Fn(EngineKind) -> F, all: bool) -> Result<Vec<String>>
 where
     F: Future<Output = Result<Option<EngineAccess>>>,
 {
@@ -39,21 +35,11 @@ where
             continue;
         };
         let line = match Record::read(home, &name)? {
-            Some(record) if record.kept && !all => {
-                put_back(home, engine(record.config.engine).await?, &record)
-                    .await
-                    .unwrap_or_else(|error| {
-                        Some(format!(
-                            "could not put back edits on the kept cluster {name}: {error}"
-                        ))
-                    })
-            }
+            Some(record) if record.kept && !all => put_back(home, engine(record.config.engine).await?, &record)
+                .await
+                .unwrap_or_else(|error| Some(format!("could not put back edits on the kept cluster {name}: {error}"))),
             Some(record) => Some(remove(home, engine(record.config.engine).await?, record).await),
-            None => Some(
-                forget(home, &name)
-                    .await
-                    .unwrap_or_else(|error| error.to_string()),
-            ),
+            None => Some(forget(home, &name).await.unwrap_or_else(|error| error.to_string())),
         };
         done.extend(line);
     }
@@ -77,11 +63,7 @@ async fn remove(home: &Home, access: Option<EngineAccess>, record: Record) -> St
 }
 
 /// Puts back what a run that was killed left edited on a cluster that stays.
-async fn put_back(
-    home: &Home,
-    access: Option<EngineAccess>,
-    record: &Record,
-) -> Result<Option<String>> {
+async fn put_back(home: &Home, access: Option<EngineAccess>, record: &Record) -> Result<Option<String>> {
     let note = Record::journal_note(home, &record.name);
     let Some(access) = access.filter(|_| note.exists()) else {
         return Ok(None);
@@ -89,11 +71,7 @@ async fn put_back(
     let text = read_text(&Record::kubeconfig(home, &record.name))?;
     let client = connect::client(&text, access.network_namespace.as_deref()).await?;
     let restored = Journal::new(client, "gc", Some(note)).restore().await?;
-    Ok(Some(format!(
-        "{} on the kept cluster {}",
-        describe(&restored),
-        record.name
-    )))
+    Ok(Some(format!("{} on the kept cluster {}", describe(&restored), record.name)))
 }
 
 /// A directory without a record: an existing cluster that a run was on, or nothing of a cluster at all.
@@ -105,20 +83,12 @@ async fn forget(home: &Home, name: &str) -> Result<String> {
         Record::remove(home, name)?;
         return Ok(format!("removed the empty record {name}"));
     }
-    let Note {
-        kubeconfig,
-        context,
-    } = serde_json::from_str(&read_text(&note)?)
-        .tried(ErrorKind::Storage, || format!("read {}", note.display()))?;
+    let Note { kubeconfig, context } =
+        serde_json::from_str(&read_text(&note)?).tried(ErrorKind::Storage, || format!("read {}", note.display()))?;
     let cluster = existing::connect(&kubeconfig, Some(&context), Allowed::default()).await?;
-    let restored = Journal::new(cluster.client, "gc", Some(journal))
-        .restore()
-        .await?;
+    let restored = Journal::new(cluster.client, "gc", Some(journal)).restore().await?;
     Record::remove(home, name)?;
-    Ok(format!(
-        "{} on the cluster of the context {context}",
-        describe(&restored)
-    ))
+    Ok(format!("{} on the cluster of the context {context}", describe(&restored)))
 }
 
 fn describe(restored: &[Restored]) -> String {
@@ -139,15 +109,8 @@ fn describe(restored: &[Restored]) -> String {
 /// Removes networks that carry our label and that no container stands on.
 async fn remove_networks(access: &EngineAccess) -> Result<Vec<String>> {
     let mut done = Vec::new();
-    for found in network::list(access)
-        .await?
-        .into_iter()
-        .filter(|network| network.ours && network.members == 0)
-    {
-        let network = Network {
-            name: found.name.clone(),
-            ..Network::on(ipnet::Ipv4Net::default(), false)
-        };
+    for found in network::list(access).await?.into_iter().filter(|network| network.ours && network.members == 0) {
+        let network = Network { name: found.name.clone(), ..Network::on(ipnet::Ipv4Net::default(), false) };
         access.command(network.remove()).run_async().await?;
         done.push(format!("removed the network {}", found.name));
     }
@@ -177,16 +140,9 @@ impl ClusterStatus {
             (_, false) => "half made: the next run makes it anew",
         };
         let kept = if self.record.kept { ", kept" } else { "" };
-        let journaled = if self.journaled {
-            ", edits to put back"
-        } else {
-            ""
-        };
+        let journaled = if self.journaled { ", edits to put back" } else { "" };
         let minutes = self.age_seconds / 60;
-        format!(
-            "{}: {state}{kept}, {minutes} min old{journaled}",
-            self.record.name
-        )
+        format!("{}: {state}{kept}, {minutes} min old{journaled}", self.record.name)
     }
 }
 
@@ -200,12 +156,7 @@ pub fn status(home: &Home) -> Result<Vec<ClusterStatus>> {
         let held = home.try_lock(&lock_name(&record.name))?.is_none();
         let age_seconds = Timestamp::now().as_second() - record.created_at.as_second();
         let journaled = Record::journal_note(home, &record.name).exists();
-        all.push(ClusterStatus {
-            record,
-            held,
-            age_seconds,
-            journaled,
-        });
+        all.push(ClusterStatus { record, held, age_seconds, journaled });
     }
     Ok(all)
 }
@@ -232,12 +183,7 @@ mod tests {
         let mut gone = record("gone");
         gone.laptop = Some("gone-laptop".to_owned());
         gone.write(&home).unwrap();
-        Record {
-            kept: true,
-            ..record("kept")
-        }
-        .write(&home)
-        .unwrap();
+        Record { kept: true, ..record("kept") }.write(&home).unwrap();
         record("held").write(&home).unwrap();
         let _held = home.try_lock(&lock_name("held")).unwrap().unwrap();
         let access = noting(&log);
@@ -246,41 +192,16 @@ mod tests {
             std::future::ready(Ok(access))
         };
         let done = collect(&home, engine, false).await.unwrap();
-        assert_eq!(
-            done,
-            [
-                "removed the cluster gone",
-                "left the cluster held: a run holds it"
-            ]
-        );
+        assert_eq!(done, ["removed the cluster gone", "left the cluster held: a run holds it"]);
         let run = std::fs::read_to_string(&log).unwrap();
         let mut commands = run.lines();
-        assert_eq!(
-            commands.next(),
-            Some("docker rm --force --volumes gone-laptop")
-        );
-        assert!(
-            commands
-                .next()
-                .unwrap()
-                .starts_with("kind delete cluster --name gone --kubeconfig "),
-            "{run}"
-        );
-        let left: Vec<String> = status(&home)
-            .unwrap()
-            .iter()
-            .map(|status| status.record.name.clone())
-            .collect();
+        assert_eq!(commands.next(), Some("docker rm --force --volumes gone-laptop"));
+        assert!(commands.next().unwrap().starts_with("kind delete cluster --name gone --kubeconfig "), "{run}");
+        let left: Vec<String> = status(&home).unwrap().iter().map(|status| status.record.name.clone()).collect();
         assert_eq!(left, ["held", "kept"]);
 
         let done = collect(&home, engine, true).await.unwrap();
-        assert_eq!(
-            done,
-            [
-                "left the cluster held: a run holds it",
-                "removed the cluster kept"
-            ]
-        );
+        assert_eq!(done, ["left the cluster held: a run holds it", "removed the cluster kept"]);
     }
 
     #[tokio::test]
@@ -288,9 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
         record("a").write(&home).unwrap();
-        let done = collect(&home, |_| std::future::ready(Ok(None)), true)
-            .await
-            .unwrap();
+        let done = collect(&home, |_| std::future::ready(Ok(None)), true).await.unwrap();
         assert_eq!(done, ["left the cluster a: its engine does not run"]);
         assert_eq!(Record::all(&home).unwrap().len(), 1);
     }
@@ -299,18 +218,10 @@ mod tests {
     fn status_tells_what_is_half_made() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
-        Record {
-            phase: Phase::Creating,
-            ..record("a")
-        }
-        .write(&home)
-        .unwrap();
+        Record { phase: Phase::Creating, ..record("a") }.write(&home).unwrap();
         std::fs::write(Record::journal_note(&home, "a"), "r1").unwrap();
         let line = status(&home).unwrap()[0].line();
-        assert!(
-            line.starts_with("a: half made: the next run makes it anew, "),
-            "{line}"
-        );
+        assert!(line.starts_with("a: half made: the next run makes it anew, "), "{line}");
         assert!(line.ends_with(", edits to put back"), "{line}");
     }
 }

@@ -3,11 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    Error, ErrorKind, Result,
-    command::Command,
-    environment::engine::Engine,
-    home::Home,
-    plan::ImagesChoice,
+    Error, ErrorKind, Result, command::Command, environment::engine::Engine, home::Home, plan::ImagesChoice,
     progress::Progress,
 };
 
@@ -116,7 +112,8 @@ pub fn kubectl_program(home: &Home, kubernetes: &str) -> Result<PathBuf> {
         return Ok(built);
     }
     which::which("kubectl").map_err(|error| {
-        Error::from_source(ErrorKind::Missing, "find kubectl", error).hint("Install kubectl for this cluster's version.")
+        Error::from_source(ErrorKind::Missing, "find kubectl", error)
+            .hint("Install kubectl for this cluster's version.")
     })
 }
 

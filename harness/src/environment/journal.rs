@@ -57,11 +57,7 @@ impl Target {
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} in the ConfigMap {}/{}",
-            self.key, self.namespace, self.config_map
-        )
+        write!(f, "{} in the ConfigMap {}/{}", self.key, self.namespace, self.config_map)
     }
 }
 
@@ -112,10 +108,7 @@ pub struct Journal {
 
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal")
-            .field("run", &self.run)
-            .field("note", &self.note)
-            .finish_non_exhaustive()
+        f.debug_struct("Journal").field("run", &self.run).field("note", &self.note).finish_non_exhaustive()
     }
 }
 
@@ -125,11 +118,7 @@ impl Journal {
     /// The file `note` exists as long as there may be something to put back: it is written before the first
     /// edit, so that a later command knows to look into the cluster.
     pub fn new(client: Client, run: impl Into<String>, note: Option<PathBuf>) -> Self {
-        Self {
-            client,
-            run: run.into(),
-            note,
-        }
+        Self { client, run: run.into(), note }
     }
 
     /// The text as it was before any edit of ours: what an edit has to start from.
@@ -155,13 +144,8 @@ impl Journal {
         let (version, live) = self.live(target).await?;
         match entries.iter_mut().find(|entry| &entry.target == target) {
             Some(entry) if entry.original != live && !entry.edits.contains(&sha256(&live)) => {
-                let cause = format!(
-                    "somebody else has changed it since the run {} edited it",
-                    entry.run
-                );
-                let hint = format!(
-                    "Look at the difference to the original in the ConfigMap {NAMESPACE}/{NAME}."
-                );
+                let cause = format!("somebody else has changed it since the run {} edited it", entry.run);
+                let hint = format!("Look at the difference to the original in the ConfigMap {NAMESPACE}/{NAME}.");
                 return Err(Error::new(ErrorKind::Environment, tried(), cause).hint(hint));
             }
             Some(entry) => entry.edits.push(sha256(text)),
@@ -186,34 +170,18 @@ impl Journal {
     /// [`ErrorKind::Environment`] if the API server refuses or an entry cannot be read.
     pub async fn read(&self) -> Result<Vec<Entry>> {
         let tried = || "read the journal of cluster-wide edits";
-        let Some(stored) = self
-            .config_maps(NAMESPACE)
-            .get_opt(NAME)
-            .await
-            .tried(ErrorKind::Environment, tried)?
-        else {
+        let Some(stored) = self.config_maps(NAMESPACE).get_opt(NAME).await.tried(ErrorKind::Environment, tried)? else {
             return Ok(Vec::new());
         };
         let data = stored.data.unwrap_or_default();
         let mut entries = Vec::new();
-        for (key, text) in data
-            .iter()
-            .filter(|(key, _)| key.strip_suffix(".entry").is_some())
-        {
+        for (key, text) in data.iter().filter(|(key, _)| key.strip_suffix(".entry").is_some()) {
             let stored: Stored = serde_json::from_str(text).tried(ErrorKind::Environment, tried)?;
             let original = data.get(&format!("{}.original", stored.target.id()));
-            let original = original
-                .filter(|original| sha256(original) == stored.original_sha256)
-                .ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Environment,
-                        tried(),
-                        format!("the original of {key} is missing or was changed"),
-                    )
-                    .hint(format!(
-                        "Look into the ConfigMap {NAMESPACE}/{NAME} and put the text back by hand."
-                    ))
-                })?;
+            let original = original.filter(|original| sha256(original) == stored.original_sha256).ok_or_else(|| {
+                Error::new(ErrorKind::Environment, tried(), format!("the original of {key} is missing or was changed"))
+                    .hint(format!("Look into the ConfigMap {NAMESPACE}/{NAME} and put the text back by hand."))
+            })?;
             entries.push(Entry {
                 target: stored.target,
                 original: original.clone(),
@@ -248,12 +216,7 @@ impl Journal {
             };
             if abandoned.is_none() {
                 // Also when the text was there already: a run may have ended between putting it back and this.
-                apply::restart_deployment(
-                    &self.client,
-                    &entry.target.namespace,
-                    &entry.target.deployment,
-                )
-                .await?;
+                apply::restart_deployment(&self.client, &entry.target.namespace, &entry.target.deployment).await?;
             }
             self.write(&entries, abandoned).await?;
             restored.push(what);
@@ -261,11 +224,7 @@ impl Journal {
         if let Some(note) = &self.note {
             match std::fs::remove_file(note) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::from_source(
-                        ErrorKind::Storage,
-                        format!("remove {}", note.display()),
-                        error,
-                    ));
+                    return Err(Error::from_source(ErrorKind::Storage, format!("remove {}", note.display()), error));
                 }
                 _ => {}
             }
@@ -281,23 +240,16 @@ impl Journal {
     async fn live(&self, target: &Target) -> Result<(String, String)> {
         let tried = || format!("read {target}");
         let api = self.config_maps(&target.namespace);
-        let object = api
-            .get(&target.config_map)
-            .await
-            .tried(ErrorKind::Environment, tried)?;
+        let object = api.get(&target.config_map).await.tried(ErrorKind::Environment, tried)?;
         let text = object.data.and_then(|mut data| data.remove(&target.key));
-        let text = text
-            .ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "there is no such key"))?;
+        let text = text.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "there is no such key"))?;
         Ok((object.metadata.resource_version.unwrap_or_default(), text))
     }
 
     /// Writes the text if the ConfigMap still has the version that was looked at.
     async fn put(&self, target: &Target, version: &str, text: &str) -> Result<()> {
         let patch = json!({"metadata": {"resourceVersion": version}, "data": {(target.key.as_str()): text}});
-        let parameters = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.config_maps(&target.namespace)
             .patch(&target.config_map, &parameters, &Patch::Merge(&patch))
             .await
@@ -309,20 +261,12 @@ impl Journal {
     async fn write(&self, entries: &[Entry], abandoned: Option<&Entry>) -> Result<()> {
         let tried = || "write the journal of cluster-wide edits";
         let api = self.config_maps(NAMESPACE);
-        let old = api
-            .get_opt(NAME)
-            .await
-            .tried(ErrorKind::Environment, tried)?;
+        let old = api.get_opt(NAME).await.tried(ErrorKind::Environment, tried)?;
         let old = old.and_then(|old| old.data).unwrap_or_default();
-        let mut data: BTreeMap<String, String> = old
-            .into_iter()
-            .filter(|(key, _)| key.strip_suffix(".abandoned").is_some())
-            .collect();
+        let mut data: BTreeMap<String, String> =
+            old.into_iter().filter(|(key, _)| key.strip_suffix(".abandoned").is_some()).collect();
         if let Some(entry) = abandoned {
-            data.insert(
-                format!("{}.abandoned", entry.target.id()),
-                entry.original.clone(),
-            );
+            data.insert(format!("{}.abandoned", entry.target.id()), entry.original.clone());
         }
         for entry in entries {
             let stored = Stored {
@@ -334,10 +278,7 @@ impl Journal {
             };
             let text = serde_json::to_string(&stored).tried(ErrorKind::Internal, tried)?;
             data.insert(format!("{}.entry", entry.target.id()), text);
-            data.insert(
-                format!("{}.original", entry.target.id()),
-                entry.original.clone(),
-            );
+            data.insert(format!("{}.original", entry.target.id()), entry.original.clone());
         }
         if data.is_empty() {
             return match api.delete(NAME, &DeleteParams::default()).await {
@@ -349,22 +290,15 @@ impl Journal {
         let object = ConfigMap {
             metadata: ObjectMeta {
                 name: Some(NAME.to_owned()),
-                labels: Some(BTreeMap::from([(
-                    MANAGED_BY.to_owned(),
-                    FIELD_MANAGER.to_owned(),
-                )])),
+                labels: Some(BTreeMap::from([(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned())])),
                 ..ObjectMeta::default()
             },
             data: Some(data),
             ..ConfigMap::default()
         };
-        api.patch(
-            NAME,
-            &PatchParams::apply(FIELD_MANAGER).force(),
-            &Patch::Apply(&object),
-        )
-        .await
-        .tried(ErrorKind::Environment, tried)?;
+        api.patch(NAME, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&object))
+            .await
+            .tried(ErrorKind::Environment, tried)?;
         Ok(())
     }
 }
@@ -390,10 +324,7 @@ mod tests {
                 "apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": {"name": "coredns", "resourceVersion": "1"}, "data": {"Corefile": ORIGINAL},
             });
-            Self(Arc::new(Mutex::new(BTreeMap::from([(
-                "coredns".to_owned(),
-                corefile,
-            )]))))
+            Self(Arc::new(Mutex::new(BTreeMap::from([("coredns".to_owned(), corefile)]))))
         }
 
         fn journal(&self, refuse: &'static str) -> Journal {
@@ -408,22 +339,15 @@ mod tests {
                 }
                 let mut objects = objects.lock().unwrap();
                 match asked.method.as_str() {
-                    "GET" => objects
-                        .get(&name)
-                        .map_or_else(mock::not_found, |object| (200, object.to_string())),
+                    "GET" => objects.get(&name).map_or_else(mock::not_found, |object| (200, object.to_string())),
                     "DELETE" => {
                         objects.remove(&name);
-                        (
-                            200,
-                            json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})
-                                .to_string(),
-                        )
+                        (200, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}).to_string())
                     }
                     _ => {
                         let object = objects.entry(name).or_insert_with(|| asked.body.clone());
                         let version = &asked.body["metadata"]["resourceVersion"];
-                        if version.is_string() && *version != object["metadata"]["resourceVersion"]
-                        {
+                        if version.is_string() && *version != object["metadata"]["resourceVersion"] {
                             return mock::status(409, "Conflict", "the object has been modified");
                         }
                         object["data"] = asked.body["data"].clone();
@@ -435,10 +359,7 @@ mod tests {
         }
 
         fn corefile(&self) -> String {
-            self.0.lock().unwrap()["coredns"]["data"]["Corefile"]
-                .as_str()
-                .unwrap()
-                .to_owned()
+            self.0.lock().unwrap()["coredns"]["data"]["Corefile"].as_str().unwrap().to_owned()
         }
 
         fn set_corefile(&self, text: &str) {
@@ -457,15 +378,9 @@ mod tests {
         journal.edit(&Target::corefile(), "first").await.unwrap();
         journal.edit(&Target::corefile(), "second").await.unwrap();
         assert_eq!(cluster.corefile(), "second");
-        assert_eq!(
-            journal.original(&Target::corefile()).await.unwrap(),
-            ORIGINAL
-        );
+        assert_eq!(journal.original(&Target::corefile()).await.unwrap(), ORIGINAL);
         let restored = journal.restore().await.unwrap();
-        assert!(
-            matches!(&restored[..], [Restored::PutBack(entry)] if entry.run == "r1"),
-            "{restored:?}"
-        );
+        assert!(matches!(&restored[..], [Restored::PutBack(entry)] if entry.run == "r1"), "{restored:?}");
         assert_eq!(cluster.corefile(), ORIGINAL);
         assert!(!cluster.has_journal());
         assert_eq!(journal.restore().await.unwrap(), []);
@@ -474,44 +389,25 @@ mod tests {
     #[tokio::test]
     async fn the_original_is_stored_before_the_edit() {
         let cluster = Cluster::new();
-        cluster
-            .journal("PATCH coredns")
-            .edit(&Target::corefile(), "edited")
-            .await
-            .unwrap_err();
+        cluster.journal("PATCH coredns").edit(&Target::corefile(), "edited").await.unwrap_err();
         assert!(cluster.has_journal());
         let restored = cluster.journal("").restore().await.unwrap();
-        assert!(
-            matches!(&restored[..], [Restored::WasThere(_)]),
-            "{restored:?}"
-        );
+        assert!(matches!(&restored[..], [Restored::WasThere(_)]), "{restored:?}");
         assert_eq!(cluster.corefile(), ORIGINAL);
     }
 
     #[tokio::test]
     async fn without_a_journal_there_is_no_edit() {
         let cluster = Cluster::new();
-        cluster
-            .journal("PATCH reachmap-journal")
-            .edit(&Target::corefile(), "edited")
-            .await
-            .unwrap_err();
+        cluster.journal("PATCH reachmap-journal").edit(&Target::corefile(), "edited").await.unwrap_err();
         assert_eq!(cluster.corefile(), ORIGINAL);
     }
 
     #[tokio::test]
     async fn a_restore_that_is_cut_short_can_be_called_again() {
         let cluster = Cluster::new();
-        cluster
-            .journal("")
-            .edit(&Target::corefile(), "edited")
-            .await
-            .unwrap();
-        cluster
-            .journal("DELETE reachmap-journal")
-            .restore()
-            .await
-            .unwrap_err();
+        cluster.journal("").edit(&Target::corefile(), "edited").await.unwrap();
+        cluster.journal("DELETE reachmap-journal").restore().await.unwrap_err();
         assert_eq!(cluster.corefile(), ORIGINAL);
         assert!(cluster.has_journal());
         cluster.journal("").restore().await.unwrap();
@@ -524,23 +420,12 @@ mod tests {
         let journal = cluster.journal("");
         journal.edit(&Target::corefile(), "edited").await.unwrap();
         cluster.set_corefile("edited, and by a person");
-        let error = journal
-            .edit(&Target::corefile(), "again")
-            .await
-            .unwrap_err();
-        assert!(
-            error.to_string().contains("somebody else has changed it"),
-            "{error}"
-        );
+        let error = journal.edit(&Target::corefile(), "again").await.unwrap_err();
+        assert!(error.to_string().contains("somebody else has changed it"), "{error}");
         let restored = journal.restore().await.unwrap();
-        assert!(
-            matches!(&restored[..], [Restored::ChangedByOthers(_)]),
-            "{restored:?}"
-        );
+        assert!(matches!(&restored[..], [Restored::ChangedByOthers(_)]), "{restored:?}");
         assert_eq!(cluster.corefile(), "edited, and by a person");
-        let kept =
-            cluster.0.lock().unwrap()[NAME]["data"]["kube-system.coredns.Corefile.abandoned"]
-                .clone();
+        let kept = cluster.0.lock().unwrap()[NAME]["data"]["kube-system.coredns.Corefile.abandoned"].clone();
         assert_eq!(kept, ORIGINAL);
         assert_eq!(journal.read().await.unwrap(), []);
     }

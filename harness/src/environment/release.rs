@@ -6,11 +6,7 @@ use super::{
     engine::{Engine, Sandbox},
     gc, images,
 };
-use crate::{
-    Result,
-    home::Home,
-    progress::Progress,
-};
+use crate::{Result, home::Home, progress::Progress};
 
 /// Puts back every edit and removes everything that no live run owns and nobody keeps (`all`: kept clusters too);
 /// stops the private engine if nothing is left in it. Says what it did, one line each.

@@ -39,14 +39,7 @@ pub const REPLICAS: usize = 3;
 
 macro_rules! manifest {
     ($name:literal) => {
-        (
-            $name,
-            include_str!(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/fixtures/manifests/",
-                $name
-            )),
-        )
+        ($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/manifests/", $name)))
     };
 }
 
@@ -71,21 +64,14 @@ pub struct WorkloadImages {
 
 impl std::fmt::Debug for Workloads {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Workloads")
-            .field("images", &self.images)
-            .field("run", &self.run)
-            .finish_non_exhaustive()
+        f.debug_struct("Workloads").field("images", &self.images).field("run", &self.run).finish_non_exhaustive()
     }
 }
 
 impl Workloads {
     /// The workloads as the run with the id `run` wants them; nothing is sent yet.
     pub fn new(client: Client, images: WorkloadImages, run: impl Into<String>) -> Self {
-        Self {
-            client,
-            images,
-            run: run.into(),
-        }
+        Self { client, images, run: run.into() }
     }
 
     /// Applies all of them. What is there already and the same is not restarted.
@@ -108,17 +94,11 @@ impl Workloads {
         let manifests = self.manifests(&templates, &[("single_node", &single_node)])?;
         let mut testpods = Vec::new();
         for namespace in [NAMESPACE, OTHER_NAMESPACE] {
-            testpods
-                .extend(self.manifests(&[manifest!("testpod.yaml")], &[("namespace", namespace)])?);
+            testpods.extend(self.manifests(&[manifest!("testpod.yaml")], &[("namespace", namespace)])?);
         }
         // One after the other would be as right; the API server is simply not the bottleneck.
-        futures::future::try_join_all(
-            manifests
-                .iter()
-                .chain(&testpods)
-                .map(|manifest| manifest.apply(&self.client)),
-        )
-        .await?;
+        futures::future::try_join_all(manifests.iter().chain(&testpods).map(|manifest| manifest.apply(&self.client)))
+            .await?;
         Ok(())
     }
 
@@ -130,9 +110,7 @@ impl Workloads {
         match self.all_ready(deadline).await {
             Ok(()) => Ok(()),
             Err(error) => {
-                let pods =
-                    unready_pods(&self.client, &[NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE])
-                        .await;
+                let pods = unready_pods(&self.client, &[NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE]).await;
                 Err(error.hint(format!("Pods that are not ready: {}.", or_none(&pods))))
             }
         }
@@ -142,13 +120,7 @@ impl Workloads {
         let client = &self.client;
         let deployment = |name: &'static str, tried: &'static str| {
             let api = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
-            wait::until(
-                api,
-                name,
-                tried,
-                deadline,
-                conditions::deployment_rolled_out,
-            )
+            wait::until(api, name, tried, deadline, conditions::deployment_rolled_out)
         };
         let testpod = |namespace: &'static str, tried: &'static str| {
             let api = Api::<Pod>::namespaced(client.clone(), namespace);
@@ -186,10 +158,7 @@ impl Workloads {
     pub async fn cluster_ip(&self) -> Result<IpAddr> {
         let tried = || format!("read the cluster IP of {CLUSTER_IP}");
         let api: Api<Service> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let service = api
-            .get(CLUSTER_IP)
-            .await
-            .tried(ErrorKind::Environment, tried)?;
+        let service = api.get(CLUSTER_IP).await.tried(ErrorKind::Environment, tried)?;
         let address = service.spec.and_then(|spec| spec.cluster_ip?.parse().ok());
         address.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "it has none"))
     }
@@ -200,14 +169,7 @@ impl Workloads {
     /// [`ErrorKind::Deadline`] with the Service's last status.
     pub async fn until_load_balancer_address(&self, deadline: Duration) -> Result<IpAddr> {
         let tried = "see the LoadBalancer Service get an address";
-        wait::until(
-            self.services(),
-            LOAD_BALANCER,
-            tried,
-            deadline,
-            conditions::has_load_balancer_address,
-        )
-        .await
+        wait::until(self.services(), LOAD_BALANCER, tried, deadline, conditions::has_load_balancer_address).await
     }
 
     /// Waits until the LoadBalancer Service has no address.
@@ -216,14 +178,7 @@ impl Workloads {
     /// [`ErrorKind::Deadline`] with the Service's last status.
     pub async fn until_no_load_balancer_address(&self, deadline: Duration) -> Result<()> {
         let tried = "see the LoadBalancer Service lose its address";
-        wait::until(
-            self.services(),
-            LOAD_BALANCER,
-            tried,
-            deadline,
-            conditions::has_no_load_balancer_address,
-        )
-        .await
+        wait::until(self.services(), LOAD_BALANCER, tried, deadline, conditions::has_no_load_balancer_address).await
     }
 
     fn services(&self) -> Api<Service> {
@@ -236,8 +191,7 @@ impl Workloads {
     /// [`ErrorKind::Deadline`] if one is still there in the end.
     pub async fn remove(&self, deadline: Duration) -> Result<()> {
         futures::future::try_join_all(
-            [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE]
-                .map(|name| self.remove_namespace(name, deadline)),
+            [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE].map(|name| self.remove_namespace(name, deadline)),
         )
         .await?;
         Ok(())
@@ -247,11 +201,7 @@ impl Workloads {
         use crate::kubernetes::{FIELD_MANAGER, MANAGED_BY};
         let api: Api<Namespace> = Api::all(self.client.clone());
         let tried = || format!("delete the namespace {name}");
-        let Some(namespace) = api
-            .get_opt(name)
-            .await
-            .tried(ErrorKind::Environment, tried)?
-        else {
+        let Some(namespace) = api.get_opt(name).await.tried(ErrorKind::Environment, tried)? else {
             return Ok(());
         };
         if namespace.labels().get(MANAGED_BY).map(String::as_str) != Some(FIELD_MANAGER) {
@@ -269,33 +219,21 @@ impl Workloads {
     async fn first_worker(&self) -> Result<String> {
         let tried = || "choose the worker for nginx-single";
         let api: Api<Node> = Api::all(self.client.clone());
-        let nodes = api
-            .list(&ListParams::default())
-            .await
-            .tried(ErrorKind::Environment, tried)?;
+        let nodes = api.list(&ListParams::default()).await.tried(ErrorKind::Environment, tried)?;
         let mut names: Vec<(bool, String)> = nodes
             .iter()
             .map(|node| {
-                let control_plane = node
-                    .labels()
-                    .contains_key("node-role.kubernetes.io/control-plane");
+                let control_plane = node.labels().contains_key("node-role.kubernetes.io/control-plane");
                 let host = node.labels().get("kubernetes.io/hostname").cloned();
                 (control_plane, host.unwrap_or_else(|| node.name_any()))
             })
             .collect();
-        names.sort_by(|a, b| {
-            a.0.cmp(&b.0)
-                .then_with(|| natural(&a.1).cmp(&natural(&b.1)))
-        });
+        names.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| natural(&a.1).cmp(&natural(&b.1))));
         let first = names.into_iter().next().map(|(_, name)| name);
         first.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "the cluster has no nodes"))
     }
 
-    fn manifests(
-        &self,
-        templates: &[(&str, &str)],
-        more: &[(&str, &str)],
-    ) -> Result<Vec<Manifest>> {
+    fn manifests(&self, templates: &[(&str, &str)], more: &[(&str, &str)]) -> Result<Vec<Manifest>> {
         let mut values = vec![
             ("nginx_image", self.images.nginx.as_str()),
             ("testpod_image", self.images.testpod.as_str()),
@@ -304,9 +242,7 @@ impl Workloads {
         values.extend(more);
         templates
             .iter()
-            .map(|(name, template)| {
-                Ok(Manifest::parse(name, &render(name, template, &values)?)?.labelled(&self.run))
-            })
+            .map(|(name, template)| Ok(Manifest::parse(name, &render(name, template, &values)?)?.labelled(&self.run)))
             .collect()
     }
 }
@@ -317,15 +253,11 @@ pub async fn unready_pods(client: &Client, namespaces: &[&str]) -> Vec<String> {
     for namespace in namespaces {
         let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
         match api.list(&ListParams::default()).await {
-            Ok(pods) => found.extend(pods.iter().filter(|pod| !conditions::is_ready(pod)).map(
-                |pod| {
-                    format!(
-                        "{namespace}/{}: {}",
-                        pod.name_any(),
-                        conditions::why_not_ready(pod)
-                    )
-                },
-            )),
+            Ok(pods) => found.extend(
+                pods.iter()
+                    .filter(|pod| !conditions::is_ready(pod))
+                    .map(|pod| format!("{namespace}/{}: {}", pod.name_any(), conditions::why_not_ready(pod))),
+            ),
             Err(error) => found.push(format!("{namespace}: {error}")),
         }
     }
@@ -333,11 +265,7 @@ pub async fn unready_pods(client: &Client, namespaces: &[&str]) -> Vec<String> {
 }
 
 fn or_none(items: &[String]) -> String {
-    if items.is_empty() {
-        "none".to_owned()
-    } else {
-        items.join("; ")
-    }
+    if items.is_empty() { "none".to_owned() } else { items.join("; ") }
 }
 
 /// The nodes as vantages, control plane first, each with the pod of ours that stands there.
@@ -379,13 +307,9 @@ pub fn natural(name: &str) -> Vec<(String, u64)> {
     let mut key = Vec::new();
     let mut rest = name;
     while !rest.is_empty() {
-        let word_end = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let word_end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
         let (word, numbered) = rest.split_at(word_end);
-        let number_end = numbered
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(numbered.len());
+        let number_end = numbered.find(|c: char| !c.is_ascii_digit()).unwrap_or(numbered.len());
         let (number, after) = numbered.split_at(number_end);
         key.push((word.to_owned(), number.parse().unwrap_or(0)));
         rest = after;
@@ -421,17 +345,13 @@ mod tests {
                 serde_json::json!({"metadata": {"name": name, "labels": labels}})
             })
             .collect();
-        serde_json::json!({"apiVersion": "v1", "kind": "NodeList", "metadata": {}, "items": items})
-            .to_string()
+        serde_json::json!({"apiVersion": "v1", "kind": "NodeList", "metadata": {}, "items": items}).to_string()
     }
 
     async fn deployed() -> Vec<mock::Asked> {
         let (client, served) = mock::server(|asked| {
             if asked.method == "GET" {
-                return (
-                    200,
-                    nodes(&["c-control-plane", "c-worker10", "c-worker2", "c-worker"]),
-                );
+                return (200, nodes(&["c-control-plane", "c-worker10", "c-worker2", "c-worker"]));
             }
             (200, asked.body.to_string())
         });
@@ -444,28 +364,14 @@ mod tests {
         let asked = deployed().await;
         let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
         assert_eq!(paths[0], "/api/v1/nodes");
-        let first_inside = paths
-            .iter()
-            .position(|path| path.contains("service-type-test/"))
-            .unwrap();
-        let last_namespace = paths
-            .iter()
-            .rposition(|path| path.ends_with("/service-type-test-other"))
-            .unwrap();
+        let first_inside = paths.iter().position(|path| path.contains("service-type-test/")).unwrap();
+        let last_namespace = paths.iter().rposition(|path| path.ends_with("/service-type-test-other")).unwrap();
         assert!(last_namespace < first_inside, "{paths:#?}");
         for asked in &asked[1..] {
-            assert_eq!(
-                asked.body["metadata"]["labels"]["reachmap.dev/run"], "r1",
-                "{}",
-                asked.path
-            );
+            assert_eq!(asked.body["metadata"]["labels"]["reachmap.dev/run"], "r1", "{}", asked.path);
         }
-        let single = asked
-            .iter()
-            .find(|asked| asked.path.ends_with("/nginx-single"))
-            .unwrap();
-        let pinned =
-            &single.body["spec"]["template"]["spec"]["nodeSelector"]["kubernetes.io/hostname"];
+        let single = asked.iter().find(|asked| asked.path.ends_with("/nginx-single")).unwrap();
+        let pinned = &single.body["spec"]["template"]["spec"]["nodeSelector"]["kubernetes.io/hostname"];
         assert_eq!(pinned, "c-worker");
     }
 
@@ -479,34 +385,14 @@ mod tests {
                 Some("Deployment" | "DaemonSet") => &asked.body["spec"]["template"]["spec"],
                 _ => continue,
             };
-            assert_eq!(
-                spec["securityContext"]["runAsNonRoot"], true,
-                "{}",
-                asked.path
-            );
-            assert_eq!(
-                spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault",
-                "{}",
-                asked.path
-            );
+            assert_eq!(spec["securityContext"]["runAsNonRoot"], true, "{}", asked.path);
+            assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{}", asked.path);
             for container in spec["containers"].as_array().unwrap() {
-                assert_eq!(
-                    container["securityContext"]["allowPrivilegeEscalation"], false,
-                    "{}",
-                    asked.path
-                );
-                assert_eq!(
-                    container["securityContext"]["capabilities"]["drop"][0], "ALL",
-                    "{}",
-                    asked.path
-                );
+                assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false, "{}", asked.path);
+                assert_eq!(container["securityContext"]["capabilities"]["drop"][0], "ALL", "{}", asked.path);
             }
             for volume in spec["volumes"].as_array().unwrap() {
-                assert!(
-                    volume.get("emptyDir").is_some() || volume.get("configMap").is_some(),
-                    "{}",
-                    asked.path
-                );
+                assert!(volume.get("emptyDir").is_some() || volume.get("configMap").is_some(), "{}", asked.path);
             }
             let on_the_node = asked.path.contains("reachmap-node");
             assert_eq!(spec["hostNetwork"] == true, on_the_node, "{}", asked.path);
@@ -518,17 +404,8 @@ mod tests {
         let (client, served) = mock::server(|_| {
             (200, serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}).to_string())
         });
-        workloads(client)
-            .remove(Duration::from_secs(1))
-            .await
-            .unwrap();
-        assert!(
-            served
-                .await
-                .unwrap()
-                .iter()
-                .all(|asked| asked.method == "GET")
-        );
+        workloads(client).remove(Duration::from_secs(1)).await.unwrap();
+        assert!(served.await.unwrap().iter().all(|asked| asked.method == "GET"));
     }
 
     #[rstest]

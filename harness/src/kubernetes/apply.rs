@@ -38,14 +38,8 @@ pub fn render(name: &str, template: &str, values: &[(&str, &str)]) -> Result<Str
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment
-        .render_named_str(
-            name,
-            template,
-            minijinja::Value::from_pairs(values.iter().copied()),
-        )
-        .tried(ErrorKind::Internal, || {
-            format!("fill in the manifest {name}")
-        })
+        .render_named_str(name, template, minijinja::Value::from_pairs(values.iter().copied()))
+        .tried(ErrorKind::Internal, || format!("fill in the manifest {name}"))
 }
 
 /// Objects that belong together, parsed from YAML, in the order of their documents.
@@ -62,23 +56,12 @@ impl Manifest {
     /// # Errors
     /// [`ErrorKind::Internal`] if it is no YAML, or a document is no Kubernetes object.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| {
-            Error::new(
-                ErrorKind::Internal,
-                format!("parse the manifest {name}"),
-                error,
-            )
-        })?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text)
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("parse the manifest {name}"), error))?;
         let mut objects = Vec::with_capacity(documents.len());
-        for (index, document) in documents
-            .into_iter()
-            .filter(|document| !document.is_null())
-            .enumerate()
-        {
+        for (index, document) in documents.into_iter().filter(|document| !document.is_null()).enumerate() {
             let object: DynamicObject = serde_json::from_value(document)
-                .tried(ErrorKind::Internal, || {
-                    format!("read object {} of the manifest {name}", index + 1)
-                })?;
+                .tried(ErrorKind::Internal, || format!("read object {} of the manifest {name}", index + 1))?;
             if object.types.is_none() || object.metadata.name.is_none() {
                 return Err(Error::new(
                     ErrorKind::Internal,
@@ -88,10 +71,7 @@ impl Manifest {
             }
             objects.push(object);
         }
-        Ok(Self {
-            name: name.to_owned(),
-            objects,
-        })
+        Ok(Self { name: name.to_owned(), objects })
     }
 
     /// Puts our labels on every object, but not into pod templates: a new run must not restart pods.
@@ -118,19 +98,15 @@ impl Manifest {
     /// [`ErrorKind::Environment`] with the object that the API server refused, and why.
     pub async fn apply(&self, client: &Client) -> Result<()> {
         for stage in 0..STAGES {
-            futures::stream::iter(
-                self.objects
-                    .iter()
-                    .filter(|object| stage_of(object) == stage),
-            )
-            .map(|object| apply(client, object))
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<Vec<_>>()
-            .await
-            .map_err(|error| match error.hint_text() {
-                Some(_) => error,
-                None => error.hint(format!("The object comes from the manifest {}.", self.name)),
-            })?;
+            futures::stream::iter(self.objects.iter().filter(|object| stage_of(object) == stage))
+                .map(|object| apply(client, object))
+                .buffer_unordered(AT_ONCE)
+                .try_collect::<Vec<_>>()
+                .await
+                .map_err(|error| match error.hint_text() {
+                    Some(_) => error,
+                    None => error.hint(format!("The object comes from the manifest {}.", self.name)),
+                })?;
         }
         Ok(())
     }
@@ -163,12 +139,8 @@ pub async fn apply(client: &Client, object: &DynamicObject) -> Result<DynamicObj
             let now = DeleteParams::default().grace_period(0);
             kube::runtime::wait::delete::delete_and_finalize(api.clone(), name, &now)
                 .await
-                .tried(ErrorKind::Environment, || {
-                    format!("replace {}", describe(object))
-                })?;
-            api.patch(name, &parameters, &Patch::Apply(object))
-                .await
-                .tried(ErrorKind::Environment, tried)
+                .tried(ErrorKind::Environment, || format!("replace {}", describe(object)))?;
+            api.patch(name, &parameters, &Patch::Apply(object)).await.tried(ErrorKind::Environment, tried)
         }
         Err(error) => Err(Error::from_source(ErrorKind::Environment, tried(), error)),
     }
@@ -183,40 +155,20 @@ pub async fn delete(client: &Client, object: &DynamicObject) -> Result<bool> {
     match api.delete(name, &DeleteParams::background()).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-        Err(error) => Err(Error::from_source(
-            ErrorKind::Environment,
-            format!("delete {}", describe(object)),
-            error,
-        )),
+        Err(error) => Err(Error::from_source(ErrorKind::Environment, format!("delete {}", describe(object)), error)),
     }
 }
 
 fn api<'a>(client: &Client, object: &'a DynamicObject) -> Result<(Api<DynamicObject>, &'a str)> {
-    let wrong = |cause: &str| {
-        Error::new(
-            ErrorKind::Internal,
-            format!("address {}", describe(object)),
-            cause,
-        )
-    };
-    let types = object
-        .types
-        .as_ref()
-        .ok_or_else(|| wrong("it has no kind"))?;
-    let name = object
-        .metadata
-        .name
-        .as_deref()
-        .ok_or_else(|| wrong("it has no name"))?;
-    let gvk = GroupVersionKind::try_from(types).tried(ErrorKind::Internal, || {
-        format!("address {}", describe(object))
-    })?;
+    let wrong = |cause: &str| Error::new(ErrorKind::Internal, format!("address {}", describe(object)), cause);
+    let types = object.types.as_ref().ok_or_else(|| wrong("it has no kind"))?;
+    let name = object.metadata.name.as_deref().ok_or_else(|| wrong("it has no name"))?;
+    let gvk =
+        GroupVersionKind::try_from(types).tried(ErrorKind::Internal, || format!("address {}", describe(object)))?;
     let resource = ApiResource::from_gvk(&gvk);
     let api = match object.metadata.namespace.as_deref() {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None if CLUSTER_SCOPED.contains(&gvk.kind.as_str()) => {
-            Api::all_with(client.clone(), &resource)
-        }
+        None if CLUSTER_SCOPED.contains(&gvk.kind.as_str()) => Api::all_with(client.clone(), &resource),
         None => return Err(wrong("it has no namespace")),
     };
     Ok((api, name))
@@ -233,10 +185,7 @@ fn stage_of(object: &DynamicObject) -> u8 {
 }
 
 fn kind(object: &DynamicObject) -> &str {
-    object
-        .types
-        .as_ref()
-        .map_or("", |types| types.kind.as_str())
+    object.types.as_ref().map_or("", |types| types.kind.as_str())
 }
 
 /// `Deployment service-type-test/nginx`: how errors and progress call an object.
@@ -256,16 +205,12 @@ pub async fn restart_deployment(client: &Client, namespace: &str, name: &str) ->
     use k8s_openapi::api::apps::v1::Deployment;
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let now = jiff::Timestamp::now().to_string();
-    let patch = json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}}});
-    let parameters = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
+    let patch =
+        json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}}});
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     api.patch(name, &parameters, &Patch::Merge(&patch))
         .await
-        .tried(ErrorKind::Environment, || {
-            format!("restart the Deployment {namespace}/{name}")
-        })?;
+        .tried(ErrorKind::Environment, || format!("restart the Deployment {namespace}/{name}"))?;
     Ok(())
 }
 
@@ -296,12 +241,7 @@ spec: {addresses: [10.0.0.1-10.0.0.2]}
     #[tokio::test]
     async fn objects_go_to_their_resources_what_others_need_first() {
         let (client, served) = mock::server(echo);
-        Manifest::parse("test", MANIFEST)
-            .unwrap()
-            .labelled("r1")
-            .apply(&client)
-            .await
-            .unwrap();
+        Manifest::parse("test", MANIFEST).unwrap().labelled("r1").apply(&client).await.unwrap();
         drop(client);
         let asked = served.await.unwrap();
         let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
@@ -314,61 +254,30 @@ spec: {addresses: [10.0.0.1-10.0.0.2]}
             ]
         );
         for asked in &asked {
-            assert_eq!(
-                (asked.method.as_str(), asked.query.as_str()),
-                ("PATCH", "&force=true&fieldManager=reachmap")
-            );
+            assert_eq!((asked.method.as_str(), asked.query.as_str()), ("PATCH", "&force=true&fieldManager=reachmap"));
             assert_eq!(asked.body["metadata"]["labels"][RUN_LABEL], "r1");
         }
     }
 
     #[tokio::test]
     async fn a_refused_object_is_named_with_the_answer() {
-        let (client, _served) =
-            mock::server(|_| mock::status(403, "Forbidden", "violates PodSecurity"));
-        let error = Manifest::parse("test", MANIFEST)
-            .unwrap()
-            .apply(&client)
-            .await
-            .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("failed to apply Namespace one: "),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains("violates PodSecurity"),
-            "{error}"
-        );
-        assert_eq!(
-            error.hint_text(),
-            Some("The object comes from the manifest test.")
-        );
+        let (client, _served) = mock::server(|_| mock::status(403, "Forbidden", "violates PodSecurity"));
+        let error = Manifest::parse("test", MANIFEST).unwrap().apply(&client).await.unwrap_err();
+        assert!(error.to_string().starts_with("failed to apply Namespace one: "), "{error}");
+        assert!(error.to_string().contains("violates PodSecurity"), "{error}");
+        assert_eq!(error.hint_text(), Some("The object comes from the manifest test."));
     }
 
     #[tokio::test]
     async fn what_is_not_there_is_deleted_already() {
         let (client, _served) = mock::server(|_| mock::not_found());
-        Manifest::parse("test", MANIFEST)
-            .unwrap()
-            .delete(&client)
-            .await
-            .unwrap();
+        Manifest::parse("test", MANIFEST).unwrap().delete(&client).await.unwrap();
     }
 
     #[test]
     fn a_document_that_is_no_object_is_refused_with_its_number() {
-        let error = Manifest::parse(
-            "test",
-            "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\nkind: Pod\n",
-        );
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .starts_with("failed to read object 2 of the manifest test")
-        );
+        let error = Manifest::parse("test", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\nkind: Pod\n");
+        assert!(error.unwrap_err().to_string().starts_with("failed to read object 2 of the manifest test"));
     }
 
     #[test]

@@ -45,10 +45,8 @@ where
 {
     let objects = watch_object(api, name).default_backoff();
     // Watches are large, and several are often waited for together.
-    Box::pin(watch(objects, tried, deadline, |object| {
-        (condition(object.as_ref()), object.as_ref().map(status_of))
-    }))
-    .await
+    Box::pin(watch(objects, tried, deadline, |object| (condition(object.as_ref()), object.as_ref().map(status_of))))
+        .await
 }
 
 /// Watches all objects that match `selector` until `condition` holds for them together, by name.
@@ -67,27 +65,18 @@ where
 {
     let mut known = BTreeMap::new();
     let mut coming = BTreeMap::new();
-    let objects = watcher(api, watcher::Config::default().labels(selector))
-        .default_backoff()
-        .filter_map(|event| {
-            let changed = match event {
-                Err(error) => Some(Err(error)),
-                Ok(event) => take(event, &mut known, &mut coming).then(|| Ok(known.clone())),
-            };
-            std::future::ready(changed)
-        });
-    Box::pin(watch(objects, tried, deadline, |objects| {
-        (condition(objects), None)
-    }))
-    .await
+    let objects = watcher(api, watcher::Config::default().labels(selector)).default_backoff().filter_map(|event| {
+        let changed = match event {
+            Err(error) => Some(Err(error)),
+            Ok(event) => take(event, &mut known, &mut coming).then(|| Ok(known.clone())),
+        };
+        std::future::ready(changed)
+    });
+    Box::pin(watch(objects, tried, deadline, |objects| (condition(objects), None))).await
 }
 
 /// Keeps the set of known objects in step with the watch; whether there is something new to look at.
-fn take<K: Resource>(
-    event: Event<K>,
-    known: &mut BTreeMap<String, K>,
-    coming: &mut BTreeMap<String, K>,
-) -> bool {
+fn take<K: Resource>(event: Event<K>, known: &mut BTreeMap<String, K>, coming: &mut BTreeMap<String, K>) -> bool {
     match event {
         Event::Init => {
             coming.clear();
@@ -139,23 +128,14 @@ async fn watch<S, T>(
             // The watcher starts again by itself; its trouble is told only if it lasts until the end.
             Ok(Some(Err(error))) => trouble = Some(error.to_string()),
             Ok(None) => {
-                return Err(Error::new(
-                    ErrorKind::Internal,
-                    tried,
-                    format!("the watch ended; last seen: {last}"),
-                ));
+                return Err(Error::new(ErrorKind::Internal, tried, format!("the watch ended; last seen: {last}")));
             }
             Err(_elapsed) => {
-                let trouble = trouble
-                    .map(|error| format!("; the watch fails: {error}"))
-                    .unwrap_or_default();
+                let trouble = trouble.map(|error| format!("; the watch fails: {error}")).unwrap_or_default();
                 return Err(Error::new(
                     ErrorKind::Deadline,
                     tried,
-                    format!(
-                        "not so after {}s; last seen: {last}{trouble}",
-                        deadline.as_secs_f32()
-                    ),
+                    format!("not so after {}s; last seen: {last}{trouble}", deadline.as_secs_f32()),
                 ));
             }
         }
@@ -166,9 +146,7 @@ async fn watch<S, T>(
 fn status_of(object: &impl Serialize) -> String {
     const LONGEST: usize = 700;
     let object = serde_json::to_value(object).unwrap_or_default();
-    let text = object
-        .get("status")
-        .map_or_else(|| "none".to_owned(), ToString::to_string);
+    let text = object.get("status").map_or_else(|| "none".to_owned(), ToString::to_string);
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
@@ -203,15 +181,7 @@ mod tests {
                 return (200, list.to_string());
             }
             match events.take() {
-                Some(lines) => (
-                    200,
-                    lines
-                        .iter()
-                        .map(Value::to_string)
-                        .collect::<Vec<_>>()
-                        .join("\n")
-                        + "\n",
-                ),
+                Some(lines) => (200, lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n") + "\n"),
                 None => (mock::SILENCE, String::new()),
             }
         })
@@ -228,32 +198,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_condition_that_comes_true_later_ends_the_wait() {
-        let client = server(vec![
-            json!({"type": "MODIFIED", "object": pod(2, "Running")}),
-        ]);
-        until(
-            Api::namespaced(client, "one"),
-            "testpod",
-            "see it run",
-            Duration::from_secs(5),
-            running,
-        )
-        .await
-        .unwrap();
+        let client = server(vec![json!({"type": "MODIFIED", "object": pod(2, "Running")})]);
+        until(Api::namespaced(client, "one"), "testpod", "see it run", Duration::from_secs(5), running).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn giving_up_says_what_was_seen_last() {
         let client = server(Vec::new());
-        let error = until(
-            Api::namespaced(client, "one"),
-            "testpod",
-            "see it run",
-            Duration::from_secs(5),
-            running,
-        )
-        .await
-        .unwrap_err();
+        let error = until(Api::namespaced(client, "one"), "testpod", "see it run", Duration::from_secs(5), running)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert_eq!(
             error.to_string(),
@@ -263,55 +217,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_hopeless_state_ends_the_wait_at_once() {
-        let client = server(vec![
-            json!({"type": "MODIFIED", "object": pod(2, "Failed")}),
-        ]);
-        let error = until(
-            Api::namespaced(client, "one"),
-            "testpod",
-            "see it run",
-            Duration::from_secs(600),
-            running,
-        )
-        .await
-        .unwrap_err();
+        let client = server(vec![json!({"type": "MODIFIED", "object": pod(2, "Failed")})]);
+        let error = until(Api::namespaced(client, "one"), "testpod", "see it run", Duration::from_secs(600), running)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Environment);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_api_server_that_refuses_the_watch_is_named() {
-        let (client, _served) =
-            mock::server(|_| mock::status(403, "Forbidden", "no watching here"));
-        let error = until(
-            Api::namespaced(client, "one"),
-            "testpod",
-            "see it run",
-            Duration::from_secs(5),
-            running,
-        )
-        .await
-        .unwrap_err();
+        let (client, _served) = mock::server(|_| mock::status(403, "Forbidden", "no watching here"));
+        let error = until(Api::namespaced(client, "one"), "testpod", "see it run", Duration::from_secs(5), running)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("no watching here"), "{error}");
     }
 
     #[tokio::test]
     async fn a_set_is_followed_through_deletion() {
-        let client = server(vec![
-            json!({"type": "DELETED", "object": pod(2, "Pending")}),
-        ]);
-        until_all(
-            Api::<Pod>::namespaced(client, "one"),
-            "app=x",
-            "see it go",
-            Duration::from_secs(5),
-            |pods| {
-                if pods.is_empty() {
-                    Seen::Met(())
-                } else {
-                    Seen::NotYet(format!("{} left", pods.len()))
-                }
-            },
-        )
+        let client = server(vec![json!({"type": "DELETED", "object": pod(2, "Pending")})]);
+        until_all(Api::<Pod>::namespaced(client, "one"), "app=x", "see it go", Duration::from_secs(5), |pods| {
+            if pods.is_empty() { Seen::Met(()) } else { Seen::NotYet(format!("{} left", pods.len())) }
+        })
         .await
         .unwrap();
     }

@@ -38,16 +38,9 @@ impl TutorialRow {
     pub fn outcome(&self, verdicts: &[Verdict]) -> RowOutcome {
         let mut outcome = RowOutcome::Confirmed;
         for cell in &self.cells {
-            match verdicts
-                .iter()
-                .find(|verdict| verdict.cell() == cell.id())
-                .filter(|verdict| verdict.is_judged())
-            {
+            match verdicts.iter().find(|verdict| verdict.cell() == cell.id()).filter(|verdict| verdict.is_judged()) {
                 None => outcome = RowOutcome::NotShown,
-                Some(verdict)
-                    if verdict.is_not_as_expected()
-                        || verdict.is_reached() != Some(self.can_access) =>
-                {
+                Some(verdict) if verdict.is_not_as_expected() || verdict.is_reached() != Some(self.can_access) => {
                     return RowOutcome::Refuted;
                 }
                 Some(_) => {}
@@ -61,29 +54,18 @@ impl TutorialRow {
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 pub(super) fn rows(workers: u8) -> Vec<TutorialRow> {
     let pending = |vantage: &str, methods: &[&str]| {
-        methods
-            .iter()
-            .map(|method| Cell::new(Stage::LoadBalancerPending, vantage, *method))
-            .collect::<Vec<_>>()
+        methods.iter().map(|method| Cell::new(Stage::LoadBalancerPending, vantage, *method)).collect::<Vec<_>>()
     };
-    let ready = |vantage: &str| {
-        vec![Cell::new(
-            Stage::LoadBalancerReady,
-            vantage,
-            "loadbalancer-address",
-        )]
+    let ready = |vantage: &str| vec![Cell::new(Stage::LoadBalancerReady, vantage, "loadbalancer-address")];
+    let row = |source: &str, can_access: bool, method: &str, why: &str, cells: Vec<Cell>| TutorialRow {
+        source: source.to_owned(),
+        can_access,
+        method: method.to_owned(),
+        why: why.to_owned(),
+        cells,
     };
-    let row =
-        |source: &str, can_access: bool, method: &str, why: &str, cells: Vec<Cell>| TutorialRow {
-            source: source.to_owned(),
-            can_access,
-            method: method.to_owned(),
-            why: why.to_owned(),
-            cells,
-        };
-    let worker_cells = (1..=workers)
-        .flat_map(|number| pending(&format!("worker-{number}"), &["clusterip-address"]))
-        .collect();
+    let worker_cells =
+        (1..=workers).flat_map(|number| pending(&format!("worker-{number}"), &["clusterip-address"])).collect();
     vec![
         row(
             "testpod (inside cluster, same namespace)",
@@ -132,15 +114,7 @@ pub(super) fn rows(workers: u8) -> Vec<TutorialRow> {
             false,
             "N/A",
             "Resolve internally within Kubernetes only.",
-            pending(
-                "laptop",
-                &[
-                    "clusterip-fqdn",
-                    "clusterip-namespace",
-                    "externalname-fqdn",
-                    "external-domain",
-                ],
-            ),
+            pending("laptop", &["clusterip-fqdn", "clusterip-namespace", "externalname-fqdn", "external-domain"]),
         ),
         row(
             "Laptop using Pod IP directly (curl http://10.244.1.4:80)",

@@ -31,12 +31,8 @@ pub(super) struct Delivery {
 }
 
 /// Nobody has the address, on the link or behind the first hop.
-const NOBODY: &[FailureClass] = &[
-    FailureClass::HostUnreachable,
-    FailureClass::Timeout,
-    FailureClass::NetworkUnreachable,
-    FailureClass::Refused,
-];
+const NOBODY: &[FailureClass] =
+    &[FailureClass::HostUnreachable, FailureClass::Timeout, FailureClass::NetworkUnreachable, FailureClass::Refused];
 
 /// The packet leaves the cluster's world: whatever the routers there do with it.
 const NO_ROUTE: &[FailureClass] = &[
@@ -49,11 +45,8 @@ const NO_ROUTE: &[FailureClass] = &[
 
 /// A load balancer, or a node, that has nobody to pass a connection on to: kube-proxy rejects it where it sees it,
 /// and MetalLB stops announcing the address.
-const NO_ENDPOINT_OUTSIDE: &[FailureClass] = &[
-    FailureClass::Refused,
-    FailureClass::Timeout,
-    FailureClass::HostUnreachable,
-];
+const NO_ENDPOINT_OUTSIDE: &[FailureClass] =
+    &[FailureClass::Refused, FailureClass::Timeout, FailureClass::HostUnreachable];
 
 /// What an address belongs to.
 enum Destination<'s> {
@@ -70,25 +63,13 @@ enum Destination<'s> {
 }
 
 fn destination(state: &State, address: IpAddr) -> Option<Destination<'_>> {
-    let service = |has: fn(&Service) -> &Vec<IpAddr>| {
-        state
-            .services
-            .iter()
-            .find(|service| has(service).contains(&address))
-    };
-    let in_networks =
-        |networks: &[ipnet::IpNet]| networks.iter().any(|network| network.contains(&address));
+    let service =
+        |has: fn(&Service) -> &Vec<IpAddr>| state.services.iter().find(|service| has(service).contains(&address));
+    let in_networks = |networks: &[ipnet::IpNet]| networks.iter().any(|network| network.contains(&address));
     let in_pool = || {
-        state
-            .load_balancer
-            .as_ref()
-            .is_some_and(|provider| provider.holds(address))
+        state.load_balancer.as_ref().is_some_and(|provider| provider.holds(address))
             || state.planned_pool.as_ref().is_some_and(|range| {
-                crate::state::LoadBalancer {
-                    pools: vec![range.clone()],
-                    advertised: false,
-                }
-                .holds(address)
+                crate::state::LoadBalancer { pools: vec![range.clone()], advertised: false }.holds(address)
             })
     };
     if let Some(service) = service(|service| &service.cluster_ips) {
@@ -114,13 +95,7 @@ fn destination(state: &State, address: IpAddr) -> Option<Destination<'_>> {
 ///
 /// # Errors
 /// If the address is none that the state knows anything about.
-pub(super) fn deliver(
-    state: &State,
-    origin: &Origin<'_>,
-    address: IpAddr,
-    port: u16,
-    named: &str,
-) -> Result<Delivery> {
+pub(super) fn deliver(state: &State, origin: &Origin<'_>, address: IpAddr, port: u16, named: &str) -> Result<Delivery> {
     let at = SocketAddr::new(address, port);
     let Some(destination) = destination(state, address) else {
         return Err(super::expect::not_covered(
@@ -128,25 +103,15 @@ pub(super) fn deliver(
             "it is neither a node's, a pod's nor a Service's address, nor in their networks",
         ));
     };
-    let elsewhere = || Reason::LeadsElsewhere {
-        name: named.to_owned(),
-        address,
-    };
+    let elsewhere = || Reason::LeadsElsewhere { name: named.to_owned(), address };
     Ok(match destination {
         Destination::ClusterIp(service) => cluster_ip(state, origin, service, at, elsewhere()),
-        Destination::LoadBalancer(service) => {
-            load_balancer(state, origin, service, at, elsewhere())
-        }
+        Destination::LoadBalancer(service) => load_balancer(state, origin, service, at, elsewhere()),
         Destination::Node(node) => node_address(state, origin, node, at, elsewhere()),
         Destination::Pod(pod) => pod_address(state, origin, pod, at, elsewhere()),
         Destination::NoService => match first_node(state, origin, address) {
             Some(_) => fails(elsewhere(), NOBODY),
-            None => fails(
-                Reason::NoRouteToServices {
-                    cluster_ip: address,
-                },
-                NO_ROUTE,
-            ),
+            None => fails(Reason::NoRouteToServices { cluster_ip: address }, NO_ROUTE),
         },
         Destination::NoPod => match first_node(state, origin, address) {
             Some(_) => fails(elsewhere(), NOBODY),
@@ -157,11 +122,7 @@ pub(super) fn deliver(
 }
 
 /// The first node that handles a packet to an address inside the cluster, and whether it is the client's own.
-fn first_node<'s>(
-    state: &'s State,
-    origin: &Origin<'s>,
-    address: IpAddr,
-) -> Option<(&'s str, bool)> {
+fn first_node<'s>(state: &'s State, origin: &Origin<'s>, address: IpAddr) -> Option<(&'s str, bool)> {
     match (origin.node, origin.hop(state, address)) {
         (Some(own), _) => Some((own, true)),
         (None, Hop::Via(node)) => Some((node.name.as_str(), false)),
@@ -170,13 +131,7 @@ fn first_node<'s>(
     }
 }
 
-fn cluster_ip(
-    state: &State,
-    origin: &Origin<'_>,
-    service: &Service,
-    at: SocketAddr,
-    elsewhere: Reason,
-) -> Delivery {
+fn cluster_ip(state: &State, origin: &Origin<'_>, service: &Service, at: SocketAddr, elsewhere: Reason) -> Delivery {
     let cluster_ip = at.ip();
     let Some((node, own)) = first_node(state, origin, cluster_ip) else {
         return fails(Reason::NoRouteToServices { cluster_ip }, NO_ROUTE);
@@ -186,15 +141,9 @@ fn cluster_ip(
     };
     let node = node.to_owned();
     let reason = if own {
-        Reason::ClusterIp {
-            cluster_ip,
-            node: node.clone(),
-        }
+        Reason::ClusterIp { cluster_ip, node: node.clone() }
     } else {
-        Reason::RoutedToService {
-            cluster_ip,
-            node: node.clone(),
-        }
+        Reason::RoutedToService { cluster_ip, node: node.clone() }
     };
     let local_only = service.internal_traffic_policy == TrafficPolicy::Local;
     let no_endpoint: &[FailureClass] = match state.proxy_mode {
@@ -202,24 +151,10 @@ fn cluster_ip(
         ProxyMode::Iptables | ProxyMode::Nftables => &[FailureClass::Refused],
         ProxyMode::Ipvs | ProxyMode::Unknown => NO_ENDPOINT_OUTSIDE,
     };
-    translate(
-        state,
-        service,
-        name,
-        at,
-        local_only.then_some(node),
-        reason,
-        no_endpoint,
-    )
+    translate(state, service, name, at, local_only.then_some(node), reason, no_endpoint)
 }
 
-fn load_balancer(
-    state: &State,
-    origin: &Origin<'_>,
-    service: &Service,
-    at: SocketAddr,
-    elsewhere: Reason,
-) -> Delivery {
+fn load_balancer(state: &State, origin: &Origin<'_>, service: &Service, at: SocketAddr, elsewhere: Reason) -> Delivery {
     let address = at.ip();
     let Some(name) = port_name(service, at.port()) else {
         return fails(elsewhere, NOBODY);
@@ -227,65 +162,35 @@ fn load_balancer(
     let local_only = service.external_traffic_policy == TrafficPolicy::Local;
     // kube-proxy takes the packet on the client's own node; inside the cluster the external policy does not count.
     if let Some(own) = origin.node {
-        let reason = Reason::LoadBalancerShortCircuit {
-            address,
-            node: own.to_owned(),
-        };
+        let reason = Reason::LoadBalancerShortCircuit { address, node: own.to_owned() };
         return translate(state, service, name, at, None, reason, NO_ENDPOINT_OUTSIDE);
     }
     match origin.hop(state, address) {
         Hop::Nowhere => fails(Reason::NoRoute { address }, NO_ROUTE),
         Hop::Via(node) => {
-            let reason = Reason::LoadBalancerAnnounced {
-                address,
-                node: Some(node.name.clone()),
-            };
-            translate(
-                state,
-                service,
-                name,
-                at,
-                local_only.then(|| node.name.clone()),
-                reason,
-                NO_ENDPOINT_OUTSIDE,
-            )
+            let reason = Reason::LoadBalancerAnnounced { address, node: Some(node.name.clone()) };
+            translate(state, service, name, at, local_only.then(|| node.name.clone()), reason, NO_ENDPOINT_OUTSIDE)
         }
         Hop::OnLink => {
             let ours = state.load_balancer.as_ref();
             if ours.is_some_and(|provider| !provider.advertised || !provider.holds(address)) {
                 return fails(Reason::NotAnnounced { address }, NOBODY);
             }
-            let reason = Reason::LoadBalancerAnnounced {
-                address,
-                node: service.announced_by.clone(),
-            };
+            let reason = Reason::LoadBalancerAnnounced { address, node: service.announced_by.clone() };
             // Whoever announces the address under the Local policy has an endpoint; if it is not said who does,
             // any ready endpoint may be the one.
-            let only = if local_only {
-                service.announced_by.clone()
-            } else {
-                None
-            };
+            let only = if local_only { service.announced_by.clone() } else { None };
             translate(state, service, name, at, only, reason, NO_ENDPOINT_OUTSIDE)
         }
     }
 }
 
-fn node_address(
-    state: &State,
-    origin: &Origin<'_>,
-    node: &Node,
-    at: SocketAddr,
-    elsewhere: Reason,
-) -> Delivery {
+fn node_address(state: &State, origin: &Origin<'_>, node: &Node, at: SocketAddr, elsewhere: Reason) -> Delivery {
     if origin.node.is_none() && origin.hop(state, at.ip()) == Hop::Nowhere {
         return fails(Reason::NoRoute { address: at.ip() }, NO_ROUTE);
     }
     let found = state.services.iter().find_map(|service| {
-        let port = service
-            .ports
-            .iter()
-            .find(|port| port.protocol == "TCP" && port.node_port == Some(at.port()))?;
+        let port = service.ports.iter().find(|port| port.protocol == "TCP" && port.node_port == Some(at.port()))?;
         Some((service, port.name.as_str()))
     });
     let Some((service, name)) = found else {
@@ -293,63 +198,35 @@ fn node_address(
     };
     // From the node itself, and from its own pods, the external policy does not count; from other nodes it does,
     // because what they send on carries their own address.
-    let local_only = service.external_traffic_policy == TrafficPolicy::Local
-        && origin.node != Some(node.name.as_str());
-    let reason = Reason::NodePort {
-        node: node.name.clone(),
-        port: at.port(),
-    };
-    translate(
-        state,
-        service,
-        name,
-        at,
-        local_only.then(|| node.name.clone()),
-        reason,
-        NO_ENDPOINT_OUTSIDE,
-    )
+    let local_only = service.external_traffic_policy == TrafficPolicy::Local && origin.node != Some(node.name.as_str());
+    let reason = Reason::NodePort { node: node.name.clone(), port: at.port() };
+    translate(state, service, name, at, local_only.then(|| node.name.clone()), reason, NO_ENDPOINT_OUTSIDE)
 }
 
-fn pod_address(
-    state: &State,
-    origin: &Origin<'_>,
-    pod: &Pod,
-    at: SocketAddr,
-    elsewhere: Reason,
-) -> Delivery {
+fn pod_address(state: &State, origin: &Origin<'_>, pod: &Pod, at: SocketAddr, elsewhere: Reason) -> Delivery {
     let address = at.ip();
     let Some((first, own)) = first_node(state, origin, address) else {
         return fails(Reason::NoRouteToPods { address }, NO_ROUTE);
     };
     let listens = pod.ports.contains(&at.port())
-        || state.endpoints.iter().any(|endpoint| {
-            endpoint.address == address && endpoint.ports.values().any(|port| *port == at.port())
-        });
+        || state
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.address == address && endpoint.ports.values().any(|port| *port == at.port()));
     if !listens {
         return fails(elsewhere, NOBODY);
     }
     let reason = if own {
         let node = pod.node.clone().unwrap_or_default();
-        Reason::PodRoute {
-            pod: pod.name.clone(),
-            same_node: node == first,
-            node,
-        }
+        Reason::PodRoute { pod: pod.name.clone(), same_node: node == first, node }
     } else {
-        Reason::RoutedToPod {
-            pod: pod.name.clone(),
-            node: first.to_owned(),
-        }
+        Reason::RoutedToPod { pod: pod.name.clone(), node: first.to_owned() }
     };
     let mut delivery = succeeds(reason, at, [pod.name.clone()].into());
     // Pods talk to pods without address translation, on whatever node they are: the network model of
     // https://kubernetes.io/docs/concepts/services-networking/#the-kubernetes-network-model.
-    let seen: BTreeSet<IpAddr> = origin
-        .pod_addresses
-        .iter()
-        .copied()
-        .filter(|own| own.is_ipv4() == address.is_ipv4())
-        .collect();
+    let seen: BTreeSet<IpAddr> =
+        origin.pod_addresses.iter().copied().filter(|own| own.is_ipv4() == address.is_ipv4()).collect();
     if !seen.is_empty() {
         delivery.facts.push(Fact::SeenAs(seen));
     }
@@ -359,9 +236,7 @@ fn pod_address(
 /// Several addresses of one name: tried until one connects. `None` if there are none.
 pub(super) fn any_of(deliveries: Vec<Delivery>) -> Option<Delivery> {
     let reachable = deliveries.iter().any(|delivery| delivery.reachable);
-    let mut kept = deliveries
-        .into_iter()
-        .filter(|delivery| delivery.reachable == reachable);
+    let mut kept = deliveries.into_iter().filter(|delivery| delivery.reachable == reachable);
     let mut whole = kept.next()?;
     for delivery in kept {
         for fact in delivery.facts {

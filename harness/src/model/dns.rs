@@ -73,22 +73,12 @@ pub fn absolute(name: &str) -> String {
 
 /// Whether the absolute `name` is `zone` or below it.
 pub(crate) fn is_in_zone(name: &str, zone: &str) -> bool {
-    zone == "."
-        || name == zone
-        || name
-            .strip_suffix(zone)
-            .is_some_and(|rest| rest.ends_with('.'))
+    zone == "." || name == zone || name.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// The longest of `zones` that the absolute `name` is in.
-pub(crate) fn longest_zone<'z>(
-    name: &str,
-    zones: impl IntoIterator<Item = &'z str>,
-) -> Option<&'z str> {
-    zones
-        .into_iter()
-        .filter(|zone| is_in_zone(name, zone))
-        .max_by_key(|zone| zone.len())
+pub(crate) fn longest_zone<'z>(name: &str, zones: impl IntoIterator<Item = &'z str>) -> Option<&'z str> {
+    zones.into_iter().filter(|zone| is_in_zone(name, zone)).max_by_key(|zone| zone.len())
 }
 
 #[cfg(test)]

@@ -7,10 +7,7 @@ use reachmap_wire::{DnsFailure, Hello};
 use super::{
     Expectation, Fact, Method, Reason, Target, Vantage, Way,
     deliver::{Delivery, any_of, deliver},
-    dns::{
-        Corefile, QuestionKind, Resolution, ResolvConf, Source, absolute, is_in_zone, resolve,
-        search::Outcome,
-    },
+    dns::{Corefile, QuestionKind, Resolution, ResolvConf, Source, absolute, is_in_zone, resolve, search::Outcome},
     route::Origin,
 };
 use crate::{Error, ErrorKind, Result, state::State};
@@ -26,14 +23,7 @@ const UNKNOWN_OUTSIDE: [DnsFailure; 6] = [
 ];
 
 /// Top-level domains that the public DNS never has: RFC 6761, RFC 6762 and ICANN's `internal`.
-const NEVER_PUBLIC: [&str; 6] = [
-    "local.",
-    "test.",
-    "invalid.",
-    "internal.",
-    "onion.",
-    "localhost.",
-];
+const NEVER_PUBLIC: [&str; 6] = ["local.", "test.", "invalid.", "internal.", "onion.", "localhost."];
 
 /// What must happen when a request from `vantage` takes `method` in a cluster in this `state`.
 ///
@@ -72,45 +62,21 @@ pub fn expect(state: &State, vantage: &Vantage, method: &Method) -> Result<Expec
 
 /// The error for what the model does not cover.
 pub(super) fn not_covered(tried: impl Into<String>, cause: impl std::fmt::Display) -> Error {
-    Error::new(
-        ErrorKind::Missing,
-        tried,
-        format!("not covered by the model: {cause}"),
-    )
+    Error::new(ErrorKind::Missing, tried, format!("not covered by the model: {cause}"))
 }
 
 fn expectation(target: Target, mut facts: Vec<Fact>, delivery: Delivery) -> Expectation {
     facts.extend(delivery.facts);
-    Expectation {
-        target,
-        reachable: delivery.reachable,
-        reason: delivery.reason,
-        facts,
-    }
+    Expectation { target, reachable: delivery.reachable, reason: delivery.reason, facts }
 }
 
 fn unresolved(target: Target, facts: Vec<Fact>, reason: Reason) -> Expectation {
-    Expectation {
-        target,
-        reachable: false,
-        reason,
-        facts,
-    }
+    Expectation { target, reachable: false, reason, facts }
 }
 
-fn by_name(
-    state: &State,
-    vantage: &Vantage,
-    origin: &Origin<'_>,
-    way: &Way,
-    target: Target,
-) -> Result<Expectation> {
+fn by_name(state: &State, vantage: &Vantage, origin: &Origin<'_>, way: &Way, target: Target) -> Result<Expectation> {
     let place = state.places.get(&vantage.id).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Usage,
-            format!("find the resolver of {vantage}"),
-            "no agent stands there",
-        )
+        Error::new(ErrorKind::Usage, format!("find the resolver of {vantage}"), "no agent stands there")
     })?;
     let conf = ResolvConf::parse(&place.resolv_conf);
     if !asks_the_cluster(state, &conf)? {
@@ -121,14 +87,8 @@ fn by_name(
                 "its resolver is not the cluster's",
             ));
         }
-        let reason = Reason::NameUnknownOutside {
-            name: target.host.clone(),
-        };
-        return Ok(unresolved(
-            target,
-            vec![Fact::DoesNotResolve(UNKNOWN_OUTSIDE.into())],
-            reason,
-        ));
+        let reason = Reason::NameUnknownOutside { name: target.host.clone() };
+        return Ok(unresolved(target, vec![Fact::DoesNotResolve(UNKNOWN_OUTSIDE.into())], reason));
     }
     by_cluster_dns(state, place, &conf, origin, target)
 }
@@ -150,55 +110,26 @@ fn by_cluster_dns(
         ));
     }
     let corefile: Corefile = state.corefile.parse()?;
-    let Resolution { asked, outcome } = resolve(&name, conf, &kinds(place), |asked, kind| {
-        corefile.answer(asked, kind, state)
-    });
+    let Resolution { asked, outcome } =
+        resolve(&name, conf, &kinds(place), |asked, kind| corefile.answer(asked, kind, state));
     let all_asked = asked.len();
     let asks = Fact::Asks(asked);
     match outcome {
-        Outcome::Found {
-            answered,
-            aliases,
-            addresses,
-            by,
-        } => {
-            let deliveries = addresses
-                .iter()
-                .map(|address| deliver(state, origin, *address, target.port, &name));
+        Outcome::Found { answered, aliases, addresses, by } => {
+            let deliveries = addresses.iter().map(|address| deliver(state, origin, *address, target.port, &name));
             let delivery = any_of(deliveries.collect::<Result<Vec<_>>>()?)
                 .ok_or_else(|| Error::new(ErrorKind::Internal, tried(), "no address was found"))?;
-            let reason = reason_by_name(
-                &name,
-                &answered,
-                &aliases,
-                &addresses,
-                by,
-                delivery.reason.clone(),
-            );
-            let facts = vec![
-                asks,
-                Fact::Resolves {
-                    answered,
-                    aliases,
-                    addresses,
-                },
-            ];
+            let reason = reason_by_name(&name, &answered, &aliases, &addresses, by, delivery.reason.clone());
+            let facts = vec![asks, Fact::Resolves { answered, aliases, addresses }];
             Ok(expectation(target, facts, Delivery { reason, ..delivery }))
         }
         Outcome::Failed(failure) => {
             let facts = vec![asks, Fact::DoesNotResolve([failure].into())];
-            Ok(unresolved(
-                target,
-                facts,
-                Reason::NameDoesNotExist { name, failure },
-            ))
+            Ok(unresolved(target, facts, Reason::NameDoesNotExist { name, failure }))
         }
         Outcome::Outside { names, first } => {
             if let Some(public) = names.iter().find(|name| !is_never_public(name, state)) {
-                return Err(not_covered(
-                    tried(),
-                    format!("{public} is passed on to a server outside the cluster"),
-                ));
+                return Err(not_covered(tried(), format!("{public} is passed on to a server outside the cluster")));
             }
             // A server outside may fail in a way that ends the walk: then what follows is not asked.
             let mut facts = Vec::new();
@@ -207,15 +138,9 @@ fn by_cluster_dns(
             }
             facts.push(Fact::DoesNotResolve(UNKNOWN_OUTSIDE.into()));
             let passed_on = names.into_iter().next().unwrap_or(name);
-            Ok(unresolved(
-                target,
-                facts,
-                Reason::NameUnknownUpstream { name: passed_on },
-            ))
+            Ok(unresolved(target, facts, Reason::NameUnknownUpstream { name: passed_on }))
         }
-        Outcome::NotCovered { plugin } => {
-            Err(not_covered(tried(), format!("CoreDNS's plugin `{plugin}`")))
-        }
+        Outcome::NotCovered { plugin } => Err(not_covered(tried(), format!("CoreDNS's plugin `{plugin}`"))),
     }
 }
 
@@ -245,11 +170,7 @@ fn kinds(place: &Hello) -> Vec<QuestionKind> {
         IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
         IpAddr::V4(_) => false,
     });
-    if has_ipv6 {
-        vec![QuestionKind::A, QuestionKind::Aaaa]
-    } else {
-        vec![QuestionKind::A]
-    }
+    if has_ipv6 { vec![QuestionKind::A, QuestionKind::Aaaa] } else { vec![QuestionKind::A] }
 }
 
 fn is_never_public(name: &str, state: &State) -> bool {
@@ -284,25 +205,15 @@ fn reason_by_name(
     match (is_failure, aliases.last(), by, delivered, first) {
         // What stops the packet is the news, not the name that led there.
         (true, _, _, delivered, _) => delivered,
-        (_, Some(alias), _, _, Some(address)) => Reason::ExternalName {
-            answered,
-            alias: alias.clone(),
-            address,
-        },
+        (_, Some(alias), _, _, Some(address)) => Reason::ExternalName { answered, alias: alias.clone(), address },
         (_, None, Source::Hosts, _, Some(address)) => Reason::HostsEntry { answered, address },
         (_, None, Source::Kubernetes, Reason::ClusterIp { cluster_ip, node }, _) => {
             let searched = absolute(name) != answered;
-            Reason::ClusterIpByName {
-                answered,
-                searched,
-                cluster_ip,
-                node,
-            }
+            Reason::ClusterIpByName { answered, searched, cluster_ip, node }
         }
-        (_, None, Source::Kubernetes, Reason::PodRoute { .. }, _) => Reason::HeadlessByName {
-            answered,
-            endpoints: addresses.len(),
-        },
+        (_, None, Source::Kubernetes, Reason::PodRoute { .. }, _) => {
+            Reason::HeadlessByName { answered, endpoints: addresses.len() }
+        }
         (_, _, _, delivered, _) => delivered,
     }
 }

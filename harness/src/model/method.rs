@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, ErrorKind, Result};
 
 /// A way to a Service that a request can take.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Method {
     /// Its name in reports and filters, stable from cluster to cluster: `clusterip-fqdn`, `pod-ip`.
     pub id: String,
@@ -19,9 +17,7 @@ pub struct Method {
 }
 
 /// A Service by namespace and name.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceRef {
     /// Its namespace.
     pub namespace: String,
@@ -32,9 +28,7 @@ pub struct ServiceRef {
 /// How much of a Service's DNS name is written out.
 ///
 /// See <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/>.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NameForm {
     /// `name`.
@@ -50,9 +44,7 @@ pub enum NameForm {
 }
 
 /// What a request names.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
     /// A Service's DNS name: of whatever type the Service is.
@@ -96,9 +88,7 @@ pub enum Way {
 }
 
 /// What a probe connects to: the request's authority.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
     /// A DNS name or an address.
     pub host: String,
@@ -112,10 +102,7 @@ const NAMESPACE: &str = "service-type-test";
 impl ServiceRef {
     /// The Service of that namespace and name.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -128,33 +115,11 @@ impl Method {
     /// ```
     pub fn all(workers: u8) -> Vec<Self> {
         let service = |name: &str| ServiceRef::new(NAMESPACE, name);
-        let by_name = |id: &str, name: &str, form| {
-            (
-                id.to_owned(),
-                Way::ServiceName {
-                    service: service(name),
-                    form,
-                },
-            )
-        };
-        let by_domain = |id: &str, name: &str| {
-            (
-                id.to_owned(),
-                Way::Name {
-                    name: name.to_owned(),
-                },
-            )
-        };
+        let by_name = |id: &str, name: &str, form| (id.to_owned(), Way::ServiceName { service: service(name), form });
+        let by_domain = |id: &str, name: &str| (id.to_owned(), Way::Name { name: name.to_owned() });
         let pod = |id: &str, workload: &str| {
             let (namespace, workload) = (NAMESPACE.to_owned(), workload.to_owned());
-            (
-                id.to_owned(),
-                Way::PodIp {
-                    namespace,
-                    workload,
-                    ordinal: 0,
-                },
-            )
+            (id.to_owned(), Way::PodIp { namespace, workload, ordinal: 0 })
         };
         let (cluster_ip, external) = ("nginx-clusterip-service", "nginx-external-service");
         let (balanced, headless) = ("nginx-loadbalancer", "nginx-headless-service");
@@ -165,12 +130,7 @@ impl Method {
             by_name("clusterip-svc", cluster_ip, NameForm::Svc),
             by_name("clusterip-fqdn", cluster_ip, NameForm::Full),
             by_name("clusterip-absolute", cluster_ip, NameForm::Absolute),
-            (
-                "clusterip-address".to_owned(),
-                Way::ClusterIp {
-                    service: service(cluster_ip),
-                },
-            ),
+            ("clusterip-address".to_owned(), Way::ClusterIp { service: service(cluster_ip) }),
             by_name("externalname-short", external, NameForm::Short),
             by_name("externalname-namespace", external, NameForm::Namespace),
             by_name("externalname-fqdn", external, NameForm::Full),
@@ -184,20 +144,9 @@ impl Method {
         ];
         let workers = (1..=workers).map(|number| format!("worker-{number}"));
         for node in workers.chain(["control-plane".to_owned()]) {
-            ways.push((
-                format!("nodeport-{node}"),
-                Way::NodePort {
-                    service: service(node_port),
-                    node,
-                },
-            ));
+            ways.push((format!("nodeport-{node}"), Way::NodePort { service: service(node_port), node }));
         }
-        ways.push((
-            "loadbalancer-address".to_owned(),
-            Way::LoadBalancer {
-                service: service(balanced),
-            },
-        ));
+        ways.push(("loadbalancer-address".to_owned(), Way::LoadBalancer { service: service(balanced) }));
         ways.push(by_name("loadbalancer-name", balanced, NameForm::Full));
         ways.into_iter().map(|(id, way)| Self { id, way }).collect()
     }
@@ -207,16 +156,13 @@ impl Method {
     /// # Errors
     /// [`ErrorKind::Usage`] if a cluster with so many workers has none of that id.
     pub fn find(id: &str, workers: u8) -> Result<Self> {
-        Self::all(workers)
-            .into_iter()
-            .find(|method| method.id == id)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Usage,
-                    format!("find the access method `{id}`"),
-                    format!("with {workers} workers there is none"),
-                )
-            })
+        Self::all(workers).into_iter().find(|method| method.id == id).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Usage,
+                format!("find the access method `{id}`"),
+                format!("with {workers} workers there is none"),
+            )
+        })
     }
 }
 

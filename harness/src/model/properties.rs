@@ -15,11 +15,7 @@ fn pairs(state: &State) -> Vec<(String, String)> {
     let methods = Method::all(3);
     Vantage::all(state)
         .iter()
-        .flat_map(|vantage| {
-            methods
-                .iter()
-                .map(|method| (vantage.id.clone(), method.id.clone()))
-        })
+        .flat_map(|vantage| methods.iter().map(|method| (vantage.id.clone(), method.id.clone())))
         .collect()
 }
 
@@ -40,14 +36,8 @@ fn states() -> impl Strategy<Value = State> {
         1 => Just(Some(("    forward .", "    template ."))),
         1 => Just(Some((".:53 {", ".:53 {{"))),
     ];
-    let route = proptest::option::of((
-        0_u8..8,
-        prop_oneof![
-            Just("10.96.0.0/12"),
-            Just("10.244.0.0/16"),
-            Just("0.0.0.0/1")
-        ],
-    ));
+    let route =
+        proptest::option::of((0_u8..8, prop_oneof![Just("10.96.0.0/12"), Just("10.244.0.0/16"), Just("0.0.0.0/1")]));
     let gone = proptest::collection::btree_set(0_usize..6, 0..3);
     (base, readiness, corefile, route, gone, any::<[bool; 3]>()).prop_map(
         |(mut state, ready, corefile, extra, gone, [internal, external, v6])| {
@@ -58,12 +48,7 @@ fn states() -> impl Strategy<Value = State> {
                 state.corefile = state.corefile.replace(from, to);
             }
             if let Some((last, destination)) = extra {
-                state
-                    .places
-                    .get_mut("laptop")
-                    .unwrap()
-                    .routes
-                    .push(route_to(destination, last));
+                state.places.get_mut("laptop").unwrap().routes.push(route_to(destination, last));
             }
             for service in &mut state.services {
                 if internal {
@@ -74,12 +59,7 @@ fn states() -> impl Strategy<Value = State> {
                 }
             }
             if v6 {
-                state
-                    .places
-                    .get_mut("testpod")
-                    .unwrap()
-                    .addresses
-                    .push("fd00::5".parse().unwrap());
+                state.places.get_mut("testpod").unwrap().addresses.push("fd00::5".parse().unwrap());
             }
             let mut index = 0;
             state.services.retain(|_| {

@@ -35,42 +35,28 @@ pub(super) enum Hop<'s> {
 
 impl<'s> Origin<'s> {
     pub(super) fn of(state: &'s State, vantage: &Vantage) -> Result<Self> {
-        let missing = |cause: String| {
-            Error::new(
-                ErrorKind::Usage,
-                format!("find the vantage {vantage}"),
-                cause,
-            )
-        };
-        let mut origin = Self {
-            node: None,
-            pod_addresses: Vec::new(),
-            routes: &[],
-        };
+        let missing = |cause: String| Error::new(ErrorKind::Usage, format!("find the vantage {vantage}"), cause);
+        let mut origin = Self { node: None, pod_addresses: Vec::new(), routes: &[] };
         match &vantage.kind {
             VantageKind::Pod { namespace, pod } => {
                 let found = state
                     .pod(namespace, pod)
                     .ok_or_else(|| missing(format!("there is no pod {pod} in {namespace}")))?;
-                let node = found
-                    .node
-                    .as_deref()
-                    .ok_or_else(|| missing(format!("pod {pod} is not on any node")))?;
+                let node = found.node.as_deref().ok_or_else(|| missing(format!("pod {pod} is not on any node")))?;
                 origin.node = Some(node);
                 if !found.host_network {
                     origin.pod_addresses.clone_from(&found.addresses);
                 }
             }
             VantageKind::Node { node, .. } => {
-                let found = state
-                    .node(node)
-                    .ok_or_else(|| missing(format!("there is no node {node}")))?;
+                let found = state.node(node).ok_or_else(|| missing(format!("there is no node {node}")))?;
                 origin.node = Some(&found.name);
             }
             VantageKind::Laptop => {
-                let place = state.places.get(&vantage.id).ok_or_else(|| {
-                    missing("its routes are not known: no agent stands there".to_owned())
-                })?;
+                let place = state
+                    .places
+                    .get(&vantage.id)
+                    .ok_or_else(|| missing("its routes are not known: no agent stands there".to_owned()))?;
                 origin.routes = &place.routes;
             }
         }
@@ -85,24 +71,14 @@ impl<'s> Origin<'s> {
         let best = self
             .routes
             .iter()
-            .filter_map(|route| {
-                route
-                    .destination
-                    .parse::<IpNet>()
-                    .ok()
-                    .map(|network| (network, route))
-            })
+            .filter_map(|route| route.destination.parse::<IpNet>().ok().map(|network| (network, route)))
             .filter(|(network, _)| network.contains(&address))
             .max_by_key(|(network, _)| network.prefix_len());
         match best {
             Some((_, RouteEntry { gateway: None, .. })) => Hop::OnLink,
-            Some((
-                _,
-                RouteEntry {
-                    gateway: Some(gateway),
-                    ..
-                },
-            )) => state.node_at(*gateway).map_or(Hop::Nowhere, Hop::Via),
+            Some((_, RouteEntry { gateway: Some(gateway), .. })) => {
+                state.node_at(*gateway).map_or(Hop::Nowhere, Hop::Via)
+            }
             None if address.is_ipv6() && is_on_nodes_network(state, address) => Hop::OnLink,
             None => Hop::Nowhere,
         }
@@ -111,12 +87,6 @@ impl<'s> Origin<'s> {
 
 fn is_on_nodes_network(state: &State, address: IpAddr) -> bool {
     state.node_at(address).is_some()
-        || state
-            .services
-            .iter()
-            .any(|service| service.load_balancer_addresses.contains(&address))
-        || state
-            .load_balancer
-            .as_ref()
-            .is_some_and(|provider| provider.holds(address))
+        || state.services.iter().any(|service| service.load_balancer_addresses.contains(&address))
+        || state.load_balancer.as_ref().is_some_and(|provider| provider.holds(address))
 }

@@ -32,35 +32,24 @@ impl Way {
         let target = |host: String, port: u16| Ok(Target { host, port });
         match self {
             Self::ServiceName { service, form } => {
-                let port = state
-                    .service(&service.namespace, &service.name)
-                    .and_then(first_port)
-                    .unwrap_or(HTTP);
+                let port = state.service(&service.namespace, &service.name).and_then(first_port).unwrap_or(HTTP);
                 target(service_name(service, *form, &state.cluster_domain), port)
             }
             Self::Name { name } => target(name.clone(), HTTP),
             Self::ClusterIp { service } => {
                 let found = find(state, service)?;
-                let address = preferred(&found.cluster_ips).ok_or_else(|| {
-                    missing(format!("find the cluster IP of {service}"), "it has none")
-                })?;
+                let address = preferred(&found.cluster_ips)
+                    .ok_or_else(|| missing(format!("find the cluster IP of {service}"), "it has none"))?;
                 target(address.to_string(), first_port(found).unwrap_or(HTTP))
             }
-            Self::PodIp {
-                namespace,
-                workload,
-                ordinal,
-            } => {
+            Self::PodIp { namespace, workload, ordinal } => {
                 let pods = state.ready_pods_of(namespace, workload);
-                let address = pods
-                    .get(*ordinal)
-                    .and_then(|pod| preferred(&pod.addresses))
-                    .ok_or_else(|| {
-                        missing(
-                            format!("find pod {ordinal} of {workload} in {namespace}"),
-                            format!("{} of its pods are ready", pods.len()),
-                        )
-                    })?;
+                let address = pods.get(*ordinal).and_then(|pod| preferred(&pod.addresses)).ok_or_else(|| {
+                    missing(
+                        format!("find pod {ordinal} of {workload} in {namespace}"),
+                        format!("{} of its pods are ready", pods.len()),
+                    )
+                })?;
                 target(address.to_string(), HTTP)
             }
             Self::NodePort { service, node } => {
@@ -68,29 +57,21 @@ impl Way {
                     .ports
                     .iter()
                     .find_map(|port| port.node_port)
-                    .ok_or_else(|| {
-                        missing(format!("find the node port of {service}"), "it has none")
-                    })?;
+                    .ok_or_else(|| missing(format!("find the node port of {service}"), "it has none"))?;
                 let node = state.node_by_id(node)?;
-                let address = preferred(&node.addresses).ok_or_else(|| {
-                    missing(
-                        format!("find the address of node {}", node.name),
-                        "it has none",
-                    )
-                })?;
+                let address = preferred(&node.addresses)
+                    .ok_or_else(|| missing(format!("find the address of node {}", node.name), "it has none"))?;
                 target(address.to_string(), port)
             }
             Self::LoadBalancer { service } => {
                 let found = find(state, service)?;
                 let planned = || state.planned_pool.as_deref().and_then(first_of_range);
-                let address = preferred(&found.load_balancer_addresses)
-                    .or_else(planned)
-                    .ok_or_else(|| {
-                        missing(
-                            format!("find a load-balancer address for {service}"),
-                            "it has none, and no pool is planned that could give one",
-                        )
-                    })?;
+                let address = preferred(&found.load_balancer_addresses).or_else(planned).ok_or_else(|| {
+                    missing(
+                        format!("find a load-balancer address for {service}"),
+                        "it has none, and no pool is planned that could give one",
+                    )
+                })?;
                 target(address.to_string(), first_port(found).unwrap_or(HTTP))
             }
         }
@@ -104,12 +85,7 @@ fn missing(tried: impl Into<String>, cause: impl std::fmt::Display) -> Error {
 fn find<'s>(state: &'s State, service: &ServiceRef) -> Result<&'s Service> {
     state
         .service(&service.namespace, &service.name)
-        .ok_or_else(|| {
-            missing(
-                format!("find the Service {service}"),
-                "the cluster does not have it",
-            )
-        })
+        .ok_or_else(|| missing(format!("find the Service {service}"), "the cluster does not have it"))
 }
 
 fn first_port(service: &Service) -> Option<u16> {
@@ -118,11 +94,7 @@ fn first_port(service: &Service) -> Option<u16> {
 
 /// The address that a person would type: the IPv4 one if there is one.
 fn preferred(addresses: &[IpAddr]) -> Option<IpAddr> {
-    addresses
-        .iter()
-        .find(|address| address.is_ipv4())
-        .or_else(|| addresses.first())
-        .copied()
+    addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first()).copied()
 }
 
 fn service_name(service: &ServiceRef, form: NameForm, domain: &str) -> String {

@@ -16,17 +16,11 @@ fn derive(state: &State, vantage: &str, method: &str) -> Expectation {
 }
 
 pub(super) fn try_derive(state: &State, vantage: &str, method: &str) -> crate::Result<Expectation> {
-    expect(
-        state,
-        &Vantage::find(state, vantage)?,
-        &Method::find(method, 3)?,
-    )
+    expect(state, &Vantage::find(state, vantage)?, &Method::find(method, 3)?)
 }
 
 fn nginx() -> BTreeSet<String> {
-    ["4v8db", "cjz2r", "zlwqv"]
-        .map(|end| format!("nginx-multiple-nodes-7c5ddbdf54-{end}"))
-        .into()
+    ["4v8db", "cjz2r", "zlwqv"].map(|end| format!("nginx-multiple-nodes-7c5ddbdf54-{end}")).into()
 }
 
 pub(super) fn route(destination: &str, gateway: &str) -> RouteEntry {
@@ -62,12 +56,7 @@ fn with_corefile(from: &str, to: &str) -> State {
 #[case("laptop", "clusterip-address", false, "no_route_to_services")]
 #[case("laptop", "pod-ip", false, "no_route_to_pods")]
 #[case("laptop", "loadbalancer-address", true, "load_balancer_announced")]
-#[case(
-    "control-plane",
-    "loadbalancer-address",
-    true,
-    "load_balancer_short_circuit"
-)]
+#[case("control-plane", "loadbalancer-address", true, "load_balancer_short_circuit")]
 #[case("testpod", "loadbalancer-address", true, "load_balancer_short_circuit")]
 #[case("laptop", "nodeport-worker-2", true, "node_port")]
 #[case("worker-1", "nodeport-worker-1", true, "node_port")]
@@ -84,11 +73,7 @@ fn cells_have_their_reasons(
     #[case] reason: &str,
 ) {
     let expectation = derive(&State::example(), vantage, method);
-    assert_eq!(
-        (expectation.reachable, expectation.reason.kind()),
-        (reachable, reason),
-        "{expectation:?}"
-    );
+    assert_eq!((expectation.reachable, expectation.reason.kind()), (reachable, reason), "{expectation:?}");
 }
 
 #[test]
@@ -154,10 +139,7 @@ fn an_external_name_is_followed_to_its_end() {
 
 #[test]
 fn the_name_outside_the_zone_is_asked_in_the_search_path_first() {
-    let Fact::Asks(names) = &derive(&State::example(), "testpod-other", "external-domain").facts[0]
-    else {
-        panic!()
-    };
+    let Fact::Asks(names) = &derive(&State::example(), "testpod-other", "external-domain").facts[0] else { panic!() };
     assert_eq!(
         names,
         &[
@@ -177,40 +159,23 @@ fn a_load_balancer_without_a_pool_has_no_address() {
         assert_eq!(expectation.target.host, "172.18.255.200");
         assert_eq!(expectation.reason.kind(), "no_load_balancer_address");
     }
-    assert!(
-        derive(&state, "testpod", "loadbalancer-name").reachable,
-        "its cluster IP is there all the same"
-    );
+    assert!(derive(&state, "testpod", "loadbalancer-name").reachable, "its cluster IP is there all the same");
 }
 
 #[test]
 fn an_address_that_nobody_announces_is_only_in_reach_inside_the_cluster() {
     let state = edited(|state| state.load_balancer.as_mut().unwrap().advertised = false);
-    assert_eq!(
-        derive(&state, "laptop", "loadbalancer-address")
-            .reason
-            .kind(),
-        "not_announced"
-    );
+    assert_eq!(derive(&state, "laptop", "loadbalancer-address").reason.kind(), "not_announced");
     assert!(derive(&state, "worker-1", "loadbalancer-address").reachable);
 }
 
 #[rstest]
 #[case("clusterip-address", "10.96.0.0/16", "routed_to_service")]
 #[case("pod-ip", "10.244.0.0/16", "routed_to_pod")]
-fn a_route_by_way_of_a_node_brings_the_laptop_in(
-    #[case] method: &str,
-    #[case] network: &str,
-    #[case] reason: &str,
-) {
+fn a_route_by_way_of_a_node_brings_the_laptop_in(#[case] method: &str, #[case] network: &str, #[case] reason: &str) {
     for (gateway, reachable) in [("172.18.0.4", true), ("172.18.0.99", false)] {
         let state = edited(|state| {
-            state
-                .places
-                .get_mut("laptop")
-                .unwrap()
-                .routes
-                .push(route(network, gateway));
+            state.places.get_mut("laptop").unwrap().routes.push(route(network, gateway));
         });
         let expectation = derive(&state, "laptop", method);
         assert_eq!(expectation.reachable, reachable, "{gateway}");
@@ -225,10 +190,7 @@ fn the_clusters_dns_makes_names_known_to_a_node_and_routes_still_decide_for_the_
             state.places.get_mut(id).unwrap().resolv_conf = "nameserver 10.244.0.2\n".to_owned();
         }
     });
-    assert_eq!(
-        derive(&state, "worker-1", "clusterip-fqdn").reason.kind(),
-        "cluster_ip_by_name"
-    );
+    assert_eq!(derive(&state, "worker-1", "clusterip-fqdn").reason.kind(), "cluster_ip_by_name");
     let laptop = derive(&state, "laptop", "clusterip-fqdn");
     assert_eq!(laptop.reason.kind(), "no_route_to_services");
     assert!(matches!(laptop.facts[1], Fact::Resolves { .. }));
@@ -236,17 +198,8 @@ fn the_clusters_dns_makes_names_known_to_a_node_and_routes_still_decide_for_the_
 
 #[test]
 fn without_fallthrough_every_service_name_is_servfail_and_addresses_are_as_before() {
-    let state = with_corefile(
-        "       fallthrough\n    }\n    kubernetes",
-        "    }\n    kubernetes",
-    );
-    for method in [
-        "clusterip-short",
-        "clusterip-fqdn",
-        "externalname-fqdn",
-        "headless-fqdn",
-        "loadbalancer-name",
-    ] {
+    let state = with_corefile("       fallthrough\n    }\n    kubernetes", "    }\n    kubernetes");
+    for method in ["clusterip-short", "clusterip-fqdn", "externalname-fqdn", "headless-fqdn", "loadbalancer-name"] {
         assert_eq!(
             derive(&state, "testpod", method).reason,
             Reason::NameDoesNotExist {
@@ -255,13 +208,7 @@ fn without_fallthrough_every_service_name_is_servfail_and_addresses_are_as_befor
             },
         );
     }
-    for method in [
-        "clusterip-address",
-        "external-domain",
-        "external-domain-absolute",
-        "pod-ip",
-        "nodeport-worker-1",
-    ] {
+    for method in ["clusterip-address", "external-domain", "external-domain-absolute", "pod-ip", "nodeport-worker-1"] {
         assert!(derive(&state, "testpod", method).reachable, "{method}");
     }
 }
@@ -269,16 +216,11 @@ fn without_fallthrough_every_service_name_is_servfail_and_addresses_are_as_befor
 #[test]
 fn a_deleted_external_name_service_is_a_name_that_does_not_exist() {
     let state = edited(|state| {
-        state
-            .services
-            .retain(|service| service.kind != ServiceType::ExternalName);
+        state.services.retain(|service| service.kind != ServiceType::ExternalName);
     });
     let expectation = derive(&state, "testpod", "externalname-fqdn");
     assert_eq!(expectation.reason.kind(), "name_does_not_exist");
-    assert_eq!(
-        expectation.facts.last(),
-        Some(&Fact::DoesNotResolve([DnsFailure::NxDomain].into()))
-    );
+    assert_eq!(expectation.facts.last(), Some(&Fact::DoesNotResolve([DnsFailure::NxDomain].into())));
 }
 
 #[test]
@@ -286,9 +228,7 @@ fn a_hosts_entry_for_another_pod_is_served_by_that_pod() {
     let state = with_corefile("10.96.10.1 my", "10.244.1.5 my");
     let expectation = derive(&state, "testpod", "external-domain");
     assert_eq!(expectation.reason.kind(), "hosts_entry");
-    assert!(expectation.facts.contains(&Fact::ServedBy(
-        ["nginx-single-6d8f9-x2x2x".to_owned()].into()
-    )));
+    assert!(expectation.facts.contains(&Fact::ServedBy(["nginx-single-6d8f9-x2x2x".to_owned()].into())));
 }
 
 #[rstest]
@@ -298,89 +238,46 @@ fn a_hosts_entry_for_another_pod_is_served_by_that_pod() {
 fn a_hosts_entry_for_an_address_without_a_server_leads_elsewhere(#[case] address: &str) {
     let state = with_corefile("10.96.10.1 my", &format!("{address} my"));
     let expectation = derive(&state, "testpod", "externalname-fqdn");
-    assert_eq!(
-        (expectation.reachable, expectation.reason.kind()),
-        (false, "leads_elsewhere")
-    );
+    assert_eq!((expectation.reachable, expectation.reason.kind()), (false, "leads_elsewhere"));
 }
 
 #[test]
 fn what_lies_outside_the_state_is_not_guessed() {
     let state = with_corefile("10.96.10.1 my", "203.0.113.9 my");
-    assert_eq!(
-        try_derive(&state, "testpod", "external-domain")
-            .unwrap_err()
-            .kind(),
-        ErrorKind::Missing
-    );
-    let state = with_corefile(
-        "    errors\n",
-        "    errors\n    rewrite name a.test b.test\n",
-    );
+    assert_eq!(try_derive(&state, "testpod", "external-domain").unwrap_err().kind(), ErrorKind::Missing);
+    let state = with_corefile("    errors\n", "    errors\n    rewrite name a.test b.test\n");
     let error = try_derive(&state, "testpod", "clusterip-fqdn").unwrap_err();
     assert!(error.to_string().contains("plugin `rewrite`"), "{error}");
-    assert!(
-        try_derive(&state, "testpod", "clusterip-address")
-            .unwrap()
-            .reachable
-    );
+    assert!(try_derive(&state, "testpod", "clusterip-address").unwrap().reachable);
 }
 
 #[test]
 fn a_name_that_others_could_publish_is_not_guessed() {
     let state = edited(|state| {
-        let alias = state
-            .services
-            .iter_mut()
-            .find(|service| service.kind == ServiceType::ExternalName);
+        let alias = state.services.iter_mut().find(|service| service.kind == ServiceType::ExternalName);
         alias.unwrap().external_name = Some("www.example.com".to_owned());
     });
     let error = try_derive(&state, "testpod", "externalname-fqdn").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Missing);
-    assert!(
-        error.to_string().contains("www.example.com. is passed on"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("www.example.com. is passed on"), "{error}");
     let without = edited(|state| state.corefile.clear());
-    assert_eq!(
-        try_derive(&without, "testpod", "clusterip-fqdn")
-            .unwrap_err()
-            .kind(),
-        ErrorKind::Missing
-    );
+    assert_eq!(try_derive(&without, "testpod", "clusterip-fqdn").unwrap_err().kind(), ErrorKind::Missing);
 }
 
 #[test]
 fn both_families_of_a_dual_stack_service_are_asked_for_and_served() {
     let state = edited(|state| {
         let address = |text: &str| text.parse().unwrap();
-        state
-            .places
-            .get_mut("testpod")
-            .unwrap()
-            .addresses
-            .push(address("fd00:10:244:2::5"));
-        let service = state
-            .services
-            .iter_mut()
-            .find(|service| service.name == "nginx-clusterip-service")
-            .unwrap();
+        state.places.get_mut("testpod").unwrap().addresses.push(address("fd00:10:244:2::5"));
+        let service = state.services.iter_mut().find(|service| service.name == "nginx-clusterip-service").unwrap();
         service.cluster_ips.push(address("fd00:10:96::a"));
-        let mut endpoint = state
-            .endpoints
-            .iter()
-            .find(|endpoint| endpoint.service == service.name)
-            .unwrap()
-            .clone();
+        let mut endpoint = state.endpoints.iter().find(|endpoint| endpoint.service == service.name).unwrap().clone();
         endpoint.address = address("fd00:10:244:1::4");
         state.endpoints.push(endpoint);
     });
     let expectation = derive(&state, "testpod", "clusterip-fqdn");
     let connects = ["10.96.10.1:80", "[fd00:10:96::a]:80"].map(|text| text.parse().unwrap());
-    assert!(
-        expectation.facts.contains(&Fact::Connects(connects.into())),
-        "{expectation:?}"
-    );
+    assert!(expectation.facts.contains(&Fact::Connects(connects.into())), "{expectation:?}");
     assert!(expectation.facts.contains(&Fact::ServedBy(nginx())));
 }
 
@@ -390,12 +287,7 @@ fn a_server_that_is_not_the_clusters_and_comes_first_is_not_guessed() {
         let place = state.places.get_mut("worker-1").unwrap();
         place.resolv_conf = "nameserver 172.18.0.1\nnameserver 10.96.0.10\n".to_owned();
     });
-    assert_eq!(
-        try_derive(&state, "worker-1", "clusterip-fqdn")
-            .unwrap_err()
-            .kind(),
-        ErrorKind::Missing
-    );
+    assert_eq!(try_derive(&state, "worker-1", "clusterip-fqdn").unwrap_err().kind(), ErrorKind::Missing);
 }
 
 #[test]
@@ -409,18 +301,9 @@ fn no_ready_endpoint_is_a_refused_connection_or_a_name_that_is_gone() {
     });
     let by_address = derive(&state, "testpod", "clusterip-address");
     assert_eq!(by_address.reason.kind(), "no_ready_endpoint");
-    assert_eq!(
-        by_address.facts.last(),
-        Some(&Fact::DoesNotConnect([FailureClass::Refused].into()))
-    );
-    assert_eq!(
-        derive(&state, "testpod", "headless-fqdn").reason.kind(),
-        "name_does_not_exist"
-    );
-    assert!(
-        derive(&state, "testpod", "pod-ip").reachable,
-        "nginx-single is no endpoint of any Service"
-    );
+    assert_eq!(by_address.facts.last(), Some(&Fact::DoesNotConnect([FailureClass::Refused].into())));
+    assert_eq!(derive(&state, "testpod", "headless-fqdn").reason.kind(), "name_does_not_exist");
+    assert!(derive(&state, "testpod", "pod-ip").reachable, "nginx-single is no endpoint of any Service");
 }
 
 #[test]
@@ -431,21 +314,12 @@ fn the_local_policy_keeps_traffic_from_outside_on_the_node() {
         }
     });
     let own = derive(&state, "laptop", "nodeport-worker-1");
-    assert!(own.facts.contains(&Fact::ServedBy(
-        ["nginx-multiple-nodes-7c5ddbdf54-4v8db".to_owned()].into()
-    )));
+    assert!(own.facts.contains(&Fact::ServedBy(["nginx-multiple-nodes-7c5ddbdf54-4v8db".to_owned()].into())));
     // No nginx runs on the control plane: dropped for others, served for the node itself.
     let other = derive(&state, "laptop", "nodeport-control-plane");
     assert_eq!(other.reason.kind(), "no_local_endpoint");
-    assert_eq!(
-        other.facts.last(),
-        Some(&Fact::DoesNotConnect([FailureClass::Timeout].into()))
-    );
-    assert!(
-        derive(&state, "control-plane", "nodeport-control-plane")
-            .facts
-            .contains(&Fact::ServedBy(nginx()))
-    );
+    assert_eq!(other.facts.last(), Some(&Fact::DoesNotConnect([FailureClass::Timeout].into())));
+    assert!(derive(&state, "control-plane", "nodeport-control-plane").facts.contains(&Fact::ServedBy(nginx())));
 }
 
 #[test]
@@ -456,15 +330,8 @@ fn the_internal_local_policy_keeps_cluster_ip_traffic_on_the_clients_node() {
         }
     });
     let here = derive(&state, "testpod", "clusterip-address");
-    assert!(here.facts.contains(&Fact::ServedBy(
-        ["nginx-multiple-nodes-7c5ddbdf54-cjz2r".to_owned()].into()
-    )));
-    assert_eq!(
-        derive(&state, "control-plane", "clusterip-address")
-            .reason
-            .kind(),
-        "no_local_endpoint"
-    );
+    assert!(here.facts.contains(&Fact::ServedBy(["nginx-multiple-nodes-7c5ddbdf54-cjz2r".to_owned()].into())));
+    assert_eq!(derive(&state, "control-plane", "clusterip-address").reason.kind(), "no_local_endpoint");
 }
 
 #[test]

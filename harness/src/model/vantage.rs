@@ -11,9 +11,7 @@ use crate::{
 };
 
 /// A place where a person, or a program, stands when it sends a request.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Vantage {
     /// Its name in reports and filters, stable from cluster to cluster: `testpod`, `worker-1`, `laptop`.
     pub id: String,
@@ -22,9 +20,7 @@ pub struct Vantage {
 }
 
 /// The kinds of place that differ in how they reach a Service.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VantageKind {
     /// A pod on the pod network, with the cluster's DNS.
@@ -46,10 +42,7 @@ pub enum VantageKind {
 }
 
 /// The test pods: vantage id and namespace. The pod has the same name in both.
-const TEST_PODS: [(&str, &str); 2] = [
-    ("testpod", "service-type-test"),
-    ("testpod-other", "service-type-test-other"),
-];
+const TEST_PODS: [(&str, &str); 2] = [("testpod", "service-type-test"), ("testpod-other", "service-type-test-other")];
 
 impl Vantage {
     /// The vantages that this cluster has: test pods, workers, control plane, and the laptop if an agent stands there.
@@ -59,23 +52,14 @@ impl Vantage {
             .filter(|(_, namespace)| state.pod(namespace, "testpod").is_some())
             .map(|(id, namespace)| Self::pod(*id, *namespace, "testpod"));
         let nodes = state.named_nodes();
-        let (control_plane, workers): (Vec<_>, Vec<_>) = nodes
-            .into_iter()
-            .partition(|(_, node)| node.role == NodeRole::ControlPlane);
+        let (control_plane, workers): (Vec<_>, Vec<_>) =
+            nodes.into_iter().partition(|(_, node)| node.role == NodeRole::ControlPlane);
         let nodes = workers
             .into_iter()
             .chain(control_plane)
-            .map(|(id, node)| Self {
-                id,
-                kind: VantageKind::Node {
-                    node: node.name.clone(),
-                    role: node.role,
-                },
-            });
-        let laptop = state.places.contains_key("laptop").then(|| Self {
-            id: "laptop".to_owned(),
-            kind: VantageKind::Laptop,
-        });
+            .map(|(id, node)| Self { id, kind: VantageKind::Node { node: node.name.clone(), role: node.role } });
+        let laptop =
+            state.places.contains_key("laptop").then(|| Self { id: "laptop".to_owned(), kind: VantageKind::Laptop });
         pods.chain(nodes).chain(laptop).collect()
     }
 
@@ -85,35 +69,15 @@ impl Vantage {
     /// [`ErrorKind::Usage`] if this cluster has none of that id.
     pub fn find(state: &State, id: &str) -> Result<Self> {
         let all = Self::all(state);
-        let known = all
-            .iter()
-            .map(|vantage| vantage.id.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        all.into_iter()
-            .find(|vantage| vantage.id == id)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Usage,
-                    format!("find the vantage `{id}`"),
-                    format!("there are {known}"),
-                )
-            })
+        let known = all.iter().map(|vantage| vantage.id.as_str()).collect::<Vec<_>>().join(", ");
+        all.into_iter().find(|vantage| vantage.id == id).ok_or_else(|| {
+            Error::new(ErrorKind::Usage, format!("find the vantage `{id}`"), format!("there are {known}"))
+        })
     }
 
     /// A pod as a vantage.
-    pub fn pod(
-        id: impl Into<String>,
-        namespace: impl Into<String>,
-        pod: impl Into<String>,
-    ) -> Self {
-        Self {
-            id: id.into(),
-            kind: VantageKind::Pod {
-                namespace: namespace.into(),
-                pod: pod.into(),
-            },
-        }
+    pub fn pod(id: impl Into<String>, namespace: impl Into<String>, pod: impl Into<String>) -> Self {
+        Self { id: id.into(), kind: VantageKind::Pod { namespace: namespace.into(), pod: pod.into() } }
     }
 }
 

@@ -51,12 +51,7 @@ impl Expectation {
     /// The reason as one plain sentence that starts with the name that the request uses, if it uses one.
     pub fn why(&self) -> String {
         match &self.reason {
-            Reason::ClusterIpByName {
-                answered,
-                searched: true,
-                cluster_ip,
-                node,
-            } => format!(
+            Reason::ClusterIpByName { answered, searched: true, cluster_ip, node } => format!(
                 "`{}` + search domain = {} → cluster IP {cluster_ip}, translated on {node} (the client's node) to a ready endpoint.",
                 self.target.host,
                 shown(answered),
@@ -75,17 +70,8 @@ impl fmt::Display for Reason {
     #[expect(clippy::too_many_lines, reason = "one sentence for each reason")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClusterIpByName {
-                answered,
-                searched,
-                cluster_ip,
-                node,
-            } => {
-                let how = if *searched {
-                    " with a search domain appended"
-                } else {
-                    ""
-                };
+            Self::ClusterIpByName { answered, searched, cluster_ip, node } => {
+                let how = if *searched { " with a search domain appended" } else { "" };
                 write!(
                     f,
                     "Resolves{how} as {} to cluster IP {cluster_ip}, translated on {node} (the client's node) to a ready endpoint.",
@@ -93,75 +79,33 @@ impl fmt::Display for Reason {
                 )
             }
             Self::ClusterIp { cluster_ip, node } => {
-                write!(
-                    f,
-                    "Cluster IP {cluster_ip} is translated on {node} (the client's node) to a ready endpoint."
-                )
+                write!(f, "Cluster IP {cluster_ip} is translated on {node} (the client's node) to a ready endpoint.")
             }
-            Self::ExternalName {
-                answered,
-                alias,
-                address,
-            } => {
-                write!(
-                    f,
-                    "{} is a CNAME for {}, which CoreDNS resolves to {address}.",
-                    shown(answered),
-                    shown(alias)
-                )
+            Self::ExternalName { answered, alias, address } => {
+                write!(f, "{} is a CNAME for {}, which CoreDNS resolves to {address}.", shown(answered), shown(alias))
             }
             Self::HostsEntry { answered, address } => {
-                write!(
-                    f,
-                    "CoreDNS's `hosts` block gives {} the address {address}.",
-                    shown(answered)
-                )
+                write!(f, "CoreDNS's `hosts` block gives {} the address {address}.", shown(answered))
             }
-            Self::HeadlessByName {
-                answered,
-                endpoints,
-            } => write!(
+            Self::HeadlessByName { answered, endpoints } => write!(
                 f,
                 "Headless: {} resolves to the {endpoints} ready pods themselves, and the pod network leads there.",
                 shown(answered)
             ),
-            Self::PodRoute {
-                pod,
-                node,
-                same_node,
-            } => {
-                let where_ = if *same_node {
-                    "the client's own node"
-                } else {
-                    "another node"
-                };
+            Self::PodRoute { pod, node, same_node } => {
+                let where_ = if *same_node { "the client's own node" } else { "another node" };
                 write!(f, "The pod network leads to {pod} on {node}, {where_}.")
             }
-            Self::NodePort { node, port } => write!(
-                f,
-                "Node port {port} is translated on {node} to a ready endpoint."
-            ),
+            Self::NodePort { node, port } => write!(f, "Node port {port} is translated on {node} to a ready endpoint."),
             Self::LoadBalancerShortCircuit { address, node } => write!(
                 f,
                 "Load-balancer address {address} is translated on {node} (the client's node): the packet never leaves it for the load balancer."
             ),
-            Self::LoadBalancerAnnounced {
-                address,
-                node: Some(node),
-            } => {
-                write!(
-                    f,
-                    "{node} announces {address} to the network and translates it to a ready endpoint."
-                )
+            Self::LoadBalancerAnnounced { address, node: Some(node) } => {
+                write!(f, "{node} announces {address} to the network and translates it to a ready endpoint.")
             }
-            Self::LoadBalancerAnnounced {
-                address,
-                node: None,
-            } => {
-                write!(
-                    f,
-                    "A node announces {address} to the network and translates it to a ready endpoint."
-                )
+            Self::LoadBalancerAnnounced { address, node: None } => {
+                write!(f, "A node announces {address} to the network and translates it to a ready endpoint.")
             }
             Self::NoLoadBalancerAddress { tried } => {
                 write!(
@@ -169,28 +113,22 @@ impl fmt::Display for Reason {
                     "The Service has no load-balancer address: nobody answers at {tried}, the first that its pool would give."
                 )
             }
-            Self::NotAnnounced { address } => write!(
-                f,
-                "No node announces the load-balancer address {address} to the network."
-            ),
+            Self::NotAnnounced { address } => {
+                write!(f, "No node announces the load-balancer address {address} to the network.")
+            }
             Self::RoutedToService { cluster_ip, node } => write!(
                 f,
                 "The client's route to {cluster_ip} leads to {node}, which translates it to a ready endpoint."
             ),
-            Self::RoutedToPod { pod, node } => write!(
-                f,
-                "The client's route leads to {node}, which passes the packet on to {pod}."
-            ),
-            Self::NoRouteToServices { cluster_ip } => {
-                write!(
-                    f,
-                    "No route leads from outside the cluster to cluster IP {cluster_ip}."
-                )
+            Self::RoutedToPod { pod, node } => {
+                write!(f, "The client's route leads to {node}, which passes the packet on to {pod}.")
             }
-            Self::NoRouteToPods { address } => write!(
-                f,
-                "No route leads from outside the cluster to pod address {address}."
-            ),
+            Self::NoRouteToServices { cluster_ip } => {
+                write!(f, "No route leads from outside the cluster to cluster IP {cluster_ip}.")
+            }
+            Self::NoRouteToPods { address } => {
+                write!(f, "No route leads from outside the cluster to pod address {address}.")
+            }
             Self::NoRoute { address } => write!(f, "No route of the client leads to {address}."),
             Self::NameUnknownOutside { name } => {
                 write!(
@@ -205,16 +143,11 @@ impl fmt::Display for Reason {
                 shown(name)
             ),
             Self::NameDoesNotExist { name, failure } => {
-                write!(
-                    f,
-                    "The cluster's DNS does not resolve {name}: {}.",
-                    dns_words(*failure)
-                )
+                write!(f, "The cluster's DNS does not resolve {name}: {}.", dns_words(*failure))
             }
-            Self::NoReadyEndpoint { service } => write!(
-                f,
-                "{service} has no ready endpoint: the connection is rejected."
-            ),
+            Self::NoReadyEndpoint { service } => {
+                write!(f, "{service} has no ready endpoint: the connection is rejected.")
+            }
             Self::NoLocalEndpoint { service, node } => write!(
                 f,
                 "{service} keeps traffic on {node}, which has no ready endpoint of its own: the packet is dropped."
@@ -223,11 +156,7 @@ impl fmt::Display for Reason {
                 write!(f, "Nothing of this cluster answers at {address}.")
             }
             Self::LeadsElsewhere { name, address } => {
-                write!(
-                    f,
-                    "{} leads to {address}, where nothing of this cluster answers.",
-                    shown(name)
-                )
+                write!(f, "{} leads to {address}, where nothing of this cluster answers.", shown(name))
             }
         }
     }

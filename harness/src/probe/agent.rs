@@ -54,9 +54,7 @@ struct Shared {
 
 impl fmt::Debug for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Agent")
-            .field("label", &self.shared.label)
-            .finish_non_exhaustive()
+        f.debug_struct("Agent").field("label", &self.shared.label).finish_non_exhaustive()
     }
 }
 
@@ -100,14 +98,7 @@ impl Agent {
         let name = container.to_owned();
         let place = Place::Command {
             label: format!("container {container}"),
-            wrap: Arc::new(move |argv| {
-                engine(
-                    Command::new("docker")
-                        .args(["exec", "-i"])
-                        .arg(&name)
-                        .args(argv),
-                )
-            }),
+            wrap: Arc::new(move |argv| engine(Command::new("docker").args(["exec", "-i"]).arg(&name).args(argv))),
         };
         Self::install(&place, binary).await
     }
@@ -130,15 +121,7 @@ impl Agent {
         let (requests, pending) = link::open(running);
         let slots = Semaphore::new(IN_FLIGHT);
         let next_id = AtomicU64::new(link::PING_ID + 1);
-        let agent = Self {
-            shared: Arc::new(Shared {
-                label,
-                requests,
-                pending,
-                next_id,
-                slots,
-            }),
-        };
+        let agent = Self { shared: Arc::new(Shared { label, requests, pending, next_id, slots }) };
         let protocol = agent.hello().await?.protocol;
         if protocol == PROTOCOL {
             return Ok(agent);
@@ -185,10 +168,7 @@ impl Agent {
     /// # Errors
     /// If the agent is lost. A name that does not resolve is no error.
     pub async fn resolve(&self, lookup: Lookup) -> Result<Resolve> {
-        match self
-            .call(Action::Resolve(lookup), LOOKUP_LIMIT + ANSWER_LIMIT)
-            .await?
-        {
+        match self.call(Action::Resolve(lookup), LOOKUP_LIMIT + ANSWER_LIMIT).await? {
             Outcome::Resolve(resolve) => Ok(resolve),
             other => Err(self.unexpected("resolve a name", &other)),
         }
@@ -206,35 +186,19 @@ impl Agent {
             };
             format!("have the agent in {} answer ({what})", shared.label)
         };
-        let lost = |why: String| {
-            Error::new(
-                ErrorKind::Environment,
-                tried(),
-                format!("the agent is gone: {why}"),
-            )
-        };
+        let lost = |why: String| Error::new(ErrorKind::Environment, tried(), format!("the agent is gone: {why}"));
         // A semaphore that is never closed always has a permit in the end.
         let _slot = shared.slots.acquire().await;
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let reply = shared.pending.expect(id).map_err(lost)?;
         // Also when the caller gives up and drops this future.
-        let _waiting = Waiting {
-            pending: &shared.pending,
-            id,
-        };
+        let _waiting = Waiting { pending: &shared.pending, id };
         // A failed send means that the agent is gone: the reply's channel tells why.
-        let _ = shared.requests.send(link::line(&Request {
-            id,
-            action: action.clone(),
-        }));
+        let _ = shared.requests.send(link::line(&Request { id, action: action.clone() }));
         match timeout(limit, reply).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_closed)) => Err(lost(shared.pending.lost().unwrap_or_default())),
-            Err(_) => Err(Error::new(
-                ErrorKind::Deadline,
-                tried(),
-                format!("no answer after {limit:?}"),
-            )),
+            Err(_) => Err(Error::new(ErrorKind::Deadline, tried(), format!("no answer after {limit:?}"))),
         }
     }
 
@@ -267,25 +231,19 @@ mod tests {
         let hello = format!(
             r#"{{"id":1,"outcome":{{"hello":{{"protocol":{protocol},"hostname":"h","resolv_conf":"","addresses":[],"routes":[]}}}}}}"#
         );
-        let script = format!(
-            "while read -r line; do case $line in *hello*) echo '{hello}';; *probe*) {then};; esac; done"
-        );
+        let script =
+            format!("while read -r line; do case $line in *hello*) echo '{hello}';; *probe*) {then};; esac; done");
         Command::new("sh").args(["-c", &script])
     }
 
     fn probe() -> Probe {
-        let target = crate::model::method::Target {
-            host: "web".to_owned(),
-            port: 80,
-        };
+        let target = crate::model::method::Target { host: "web".to_owned(), port: 80 };
         crate::probe::request(&target, crate::probe::Timeouts::default())
     }
 
     #[tokio::test]
     async fn an_agent_that_dies_is_quoted() {
-        let agent = Agent::spawn(shell(PROTOCOL, "echo out of memory >&2; exit 7"))
-            .await
-            .unwrap();
+        let agent = Agent::spawn(shell(PROTOCOL, "echo out of memory >&2; exit 7")).await.unwrap();
         let error = agent.probe(probe()).await.unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -297,22 +255,14 @@ mod tests {
     #[tokio::test]
     async fn an_agent_of_another_protocol_is_refused() {
         let error = Agent::spawn(shell(99, ":")).await.unwrap_err();
-        assert!(
-            error.to_string().contains("it speaks protocol 99"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("it speaks protocol 99"), "{error}");
         assert!(error.hint_text().is_some());
     }
 
     #[tokio::test]
     async fn a_program_that_is_no_agent_is_quoted() {
         let error = Agent::spawn(Command::new("cat")).await.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("it said something that is no reply"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("it said something that is no reply"), "{error}");
     }
 
     #[tokio::test]

@@ -35,12 +35,7 @@ pub struct BenchResult {
 ///
 /// # Errors
 /// If the agent is lost. A probe that is not answered is a failure in the result.
-pub async fn bench(
-    agent: &Agent,
-    target: &Target,
-    count: usize,
-    in_flight: usize,
-) -> Result<BenchResult> {
+pub async fn bench(agent: &Agent, target: &Target, count: usize, in_flight: usize) -> Result<BenchResult> {
     let started = Instant::now();
     let observations: Vec<_> = futures::stream::iter(0..count)
         .map(|_| probe_target(agent, target, Timeouts::default()))
@@ -48,21 +43,10 @@ pub async fn bench(
         .try_collect()
         .await?;
     let elapsed = started.elapsed();
-    let failed: Vec<_> = observations
-        .iter()
-        .filter(|observation| !observation.is_reached())
-        .collect();
+    let failed: Vec<_> = observations.iter().filter(|observation| !observation.is_reached()).collect();
     let first_failure = failed.first().map(|observation| format!("{observation:?}"));
-    let times = observations
-        .iter()
-        .map(|observation| observation.elapsed_us)
-        .collect();
-    Ok(BenchResult::new(
-        times,
-        elapsed,
-        failed.len(),
-        first_failure,
-    ))
+    let times = observations.iter().map(|observation| observation.elapsed_us).collect();
+    Ok(BenchResult::new(times, elapsed, failed.len(), first_failure))
 }
 
 /// Makes `count` requests of `url`, one after the other, each by an exec of `curl` in the pod's first container.
@@ -76,17 +60,7 @@ pub async fn exec_cost(
     url: &str,
     count: usize,
 ) -> Result<BenchResult> {
-    let argv = [
-        "curl",
-        "--silent",
-        "--show-error",
-        "--fail",
-        "--output",
-        "/dev/null",
-        "--max-time",
-        "10",
-        url,
-    ];
+    let argv = ["curl", "--silent", "--show-error", "--fail", "--output", "/dev/null", "--max-time", "10", url];
     let started = Instant::now();
     let mut times = Vec::with_capacity(count);
     let mut failures = 0;
@@ -97,36 +71,18 @@ pub async fn exec_cost(
         times.push(u64::try_from(one.elapsed().as_micros()).unwrap_or(u64::MAX));
         if output.code != Some(0) {
             failures += 1;
-            first_failure
-                .get_or_insert_with(|| String::from_utf8_lossy(&output.stderr).trim().to_owned());
+            first_failure.get_or_insert_with(|| String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
     }
-    Ok(BenchResult::new(
-        times,
-        started.elapsed(),
-        failures,
-        first_failure,
-    ))
+    Ok(BenchResult::new(times, started.elapsed(), failures, first_failure))
 }
 
 impl BenchResult {
-    fn new(
-        mut times: Vec<u64>,
-        elapsed: Duration,
-        failures: usize,
-        first_failure: Option<String>,
-    ) -> Self {
+    fn new(mut times: Vec<u64>, elapsed: Duration, failures: usize, first_failure: Option<String>) -> Self {
         times.sort_unstable();
         let seconds = elapsed.as_secs_f64();
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "no measurement makes 2^52 requests"
-        )]
-        let per_second = if seconds > 0.0 {
-            times.len() as f64 / seconds
-        } else {
-            0.0
-        };
+        #[expect(clippy::cast_precision_loss, reason = "no measurement makes 2^52 requests")]
+        let per_second = if seconds > 0.0 { times.len() as f64 / seconds } else { 0.0 };
         Self {
             count: times.len(),
             seconds,
@@ -152,32 +108,14 @@ mod tests {
     #[test]
     fn percentiles_are_of_the_nearest_rank() {
         let values: Vec<u64> = (1..=200).collect();
-        assert_eq!(
-            (percentile(&values, 50), percentile(&values, 99)),
-            (100, 198)
-        );
-        assert_eq!(
-            (
-                percentile(&[7], 50),
-                percentile(&[7], 99),
-                percentile(&[], 99)
-            ),
-            (7, 7, 0)
-        );
+        assert_eq!((percentile(&values, 50), percentile(&values, 99)), (100, 198));
+        assert_eq!((percentile(&[7], 50), percentile(&[7], 99), percentile(&[], 99)), (7, 7, 0));
     }
 
     #[test]
     fn a_result_counts_and_divides() {
-        let result = BenchResult::new(
-            vec![30, 10, 20],
-            Duration::from_millis(1500),
-            1,
-            Some("no".to_owned()),
-        );
-        assert_eq!(
-            (result.count, result.failures, result.p50_us, result.p99_us),
-            (3, 1, 20, 30)
-        );
+        let result = BenchResult::new(vec![30, 10, 20], Duration::from_millis(1500), 1, Some("no".to_owned()));
+        assert_eq!((result.count, result.failures, result.p50_us, result.p99_us), (3, 1, 20, 30));
         assert!((result.per_second - 2.0).abs() < 1e-9);
     }
 }

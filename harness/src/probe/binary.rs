@@ -34,10 +34,7 @@ pub struct AgentBinary {
 
 impl fmt::Debug for AgentBinary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentBinary")
-            .field("path", &self.path)
-            .field("hash", &self.hash)
-            .finish_non_exhaustive()
+        f.debug_struct("AgentBinary").field("path", &self.path).field("hash", &self.hash).finish_non_exhaustive()
     }
 }
 
@@ -52,9 +49,8 @@ impl AgentBinary {
     /// are no sources or no cargo, [`ErrorKind::Environment`] if the build fails.
     pub fn find_or_build(home: &Home, progress: &Progress) -> Result<Self> {
         match std::env::var_os("REACHMAP_AGENT").filter(|path| !path.is_empty()) {
-            Some(path) => Self::read(Path::new(&path)).map_err(|error| {
-                error.hint("REACHMAP_AGENT must name a static reachmap-agent, or be unset.")
-            }),
+            Some(path) => Self::read(Path::new(&path))
+                .map_err(|error| error.hint("REACHMAP_AGENT must name a static reachmap-agent, or be unset.")),
             None => Sources::beside_this_crate()?.find_or_build(home, progress),
         }
     }
@@ -64,15 +60,9 @@ impl AgentBinary {
     /// # Errors
     /// [`ErrorKind::Storage`] if it cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).tried(ErrorKind::Storage, || {
-            format!("read the agent {}", path.display())
-        })?;
+        let bytes = fs::read(path).tried(ErrorKind::Storage, || format!("read the agent {}", path.display()))?;
         let hash = hex(&Sha256::digest(&bytes));
-        Ok(Self {
-            path: path.to_owned(),
-            hash,
-            bytes: bytes.into(),
-        })
+        Ok(Self { path: path.to_owned(), hash, bytes: bytes.into() })
     }
 
     /// The file.
@@ -109,13 +99,16 @@ struct Sources {
 impl Sources {
     fn beside_this_crate() -> Result<Self> {
         let harness = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let sources = harness.parent().map(|workspace| Self {
-            workspace: workspace.into(),
-            harness: harness.into(),
-        });
+        let sources = harness.parent().map(|workspace| Self { workspace: workspace.into(), harness: harness.into() });
         sources.filter(|sources| sources.manifest().is_file()).ok_or_else(|| {
-            Error::new(ErrorKind::Missing, "find the agent's sources", format!("{}/agent is not there", harness.display()))
-                .hint("Build the package reachmap-agent with `-C target-feature=+crt-static` and let REACHMAP_AGENT name it.")
+            Error::new(
+                ErrorKind::Missing,
+                "find the agent's sources",
+                format!("{}/agent is not there", harness.display()),
+            )
+            .hint(
+                "Build the package reachmap-agent with `-C target-feature=+crt-static` and let REACHMAP_AGENT name it.",
+            )
         })
     }
 
@@ -125,10 +118,7 @@ impl Sources {
 
     /// Everything that the build depends on, in a stable order.
     fn inputs(&self) -> Result<Vec<PathBuf>> {
-        let mut files = vec![
-            self.workspace.join("Cargo.toml"),
-            self.workspace.join("Cargo.lock"),
-        ];
+        let mut files = vec![self.workspace.join("Cargo.toml"), self.workspace.join("Cargo.lock")];
         for package in ["agent", "wire"] {
             files.push(self.harness.join(package).join("Cargo.toml"));
             walk(&self.harness.join(package).join("src"), &mut files)?;
@@ -143,8 +133,7 @@ impl Sources {
         let mut hasher = Sha256::new();
         hasher.update(target());
         for file in self.inputs()? {
-            let bytes =
-                fs::read(&file).tried(ErrorKind::Storage, || format!("read {}", file.display()))?;
+            let bytes = fs::read(&file).tried(ErrorKind::Storage, || format!("read {}", file.display()))?;
             let name = file.strip_prefix(&self.workspace).unwrap_or(&file);
             hasher.update(name.to_string_lossy().as_bytes());
             hasher.update([0]);
@@ -170,26 +159,20 @@ impl Sources {
         // Kept between builds, so that a change to the agent costs seconds.
         let target = home.root().join("build/agent");
         if let Some(logs) = step.log().parent() {
-            fs::create_dir_all(logs)
-                .tried(ErrorKind::Storage, || format!("create {}", logs.display()))?;
+            fs::create_dir_all(logs).tried(ErrorKind::Storage, || format!("create {}", logs.display()))?;
         }
         self.build_command(&target, step.log()).run()?;
         let built = target.join(triple()).join("agent/reachmap-agent");
-        let bytes =
-            fs::read(&built).tried(ErrorKind::Storage, || format!("read {}", built.display()))?;
+        let bytes = fs::read(&built).tried(ErrorKind::Storage, || format!("read {}", built.display()))?;
         // The artifact is a directory that is there as a whole or not at all.
         let tried = || format!("store the agent in {}", directory.display());
         let artifacts = home.artifacts();
         fs::create_dir_all(&artifacts).tried(ErrorKind::Storage, tried)?;
-        let unfinished = tempfile::Builder::new()
-            .prefix(".agent-")
-            .tempdir_in(&artifacts)
-            .tried(ErrorKind::Storage, tried)?;
+        let unfinished =
+            tempfile::Builder::new().prefix(".agent-").tempdir_in(&artifacts).tried(ErrorKind::Storage, tried)?;
         let file = unfinished.path().join("reachmap-agent");
         home::write_atomically(&file, &bytes)?;
-        executable(&file)
-            .and_then(|()| executable(unfinished.path()))
-            .tried(ErrorKind::Storage, tried)?;
+        executable(&file).and_then(|()| executable(unfinished.path())).tried(ErrorKind::Storage, tried)?;
         fs::rename(unfinished.path(), &directory).tried(ErrorKind::Storage, tried)?;
         step.done();
         AgentBinary::read(&path)
@@ -263,10 +246,7 @@ mod tests {
         ] {
             home::write_atomically(&root.join(file), text.as_bytes()).unwrap();
         }
-        Sources {
-            workspace: root.to_owned(),
-            harness: root.join("harness"),
-        }
+        Sources { workspace: root.to_owned(), harness: root.join("harness") }
     }
 
     #[test]
@@ -287,9 +267,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let sources = sources(root.path());
         let home = Home::at(root.path().join("home"));
-        let path = home
-            .artifacts()
-            .join(format!("agent-{}/reachmap-agent", sources.hash().unwrap()));
+        let path = home.artifacts().join(format!("agent-{}/reachmap-agent", sources.hash().unwrap()));
         home::write_atomically(&path, b"#!/bin/sh\n").unwrap();
         let progress = Progress::new(Show::Nothing, root.path().join("logs"));
         // Building would fail: these sources are no workspace.
@@ -314,14 +292,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let command = sources(root.path()).build_command(Path::new("/target"), Path::new("/log"));
         assert_eq!(command.env["RUSTFLAGS"], "-C target-feature=+crt-static");
-        assert!(
-            command
-                .env_remove
-                .contains(&"CARGO_ENCODED_RUSTFLAGS".to_owned())
-        );
-        assert!(
-            !command.args.contains(&"--locked".to_owned()),
-            "there is no lock file to keep to"
-        );
+        assert!(command.env_remove.contains(&"CARGO_ENCODED_RUSTFLAGS".to_owned()));
+        assert!(!command.args.contains(&"--locked".to_owned()), "there is no lock file to keep to");
     }
 }

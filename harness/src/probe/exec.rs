@@ -67,17 +67,11 @@ pub async fn output(
     let tried = || format!("run `{}` in pod {namespace}/{pod}", argv.join(" "));
     let run = async {
         let running = in_pod(client, namespace, pod, container, &argv).await?;
-        finish(running, stdin)
-            .await
-            .map_err(|why| Error::new(ErrorKind::Environment, tried(), why))
+        finish(running, stdin).await.map_err(|why| Error::new(ErrorKind::Environment, tried(), why))
     };
-    timeout(deadline, run).await.unwrap_or_else(|_| {
-        Err(Error::new(
-            ErrorKind::Deadline,
-            tried(),
-            format!("not ended after {deadline:?}"),
-        ))
-    })
+    timeout(deadline, run)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Deadline, tried(), format!("not ended after {deadline:?}"))))
 }
 
 /// Starts `argv` in a container of a pod.
@@ -88,12 +82,7 @@ pub(crate) async fn in_pod(
     container: Option<&str>,
     argv: &[String],
 ) -> Result<Running> {
-    let tried = || {
-        format!(
-            "start `{}` in pod {namespace}/{pod}",
-            argv.first().map_or("", String::as_str)
-        )
-    };
+    let tried = || format!("start `{}` in pod {namespace}/{pod}", argv.first().map_or("", String::as_str));
     let params = AttachParams {
         container: container.map(str::to_owned),
         stdin: true,
@@ -108,25 +97,14 @@ pub(crate) async fn in_pod(
     let mut attached = timeout(START_LIMIT, api.exec(pod, argv, &params))
         .await
         .map_err(|_| {
-            Error::new(
-                ErrorKind::Deadline,
-                tried(),
-                format!("no answer from the API server after {START_LIMIT:?}"),
-            )
+            Error::new(ErrorKind::Deadline, tried(), format!("no answer from the API server after {START_LIMIT:?}"))
         })?
         .tried(ErrorKind::Environment, tried)?;
     let status = attached.take_status();
-    let (Some(status), Some(stdin), Some(stdout), Some(stderr)) = (
-        status,
-        attached.stdin(),
-        attached.stdout(),
-        attached.stderr(),
-    ) else {
-        return Err(Error::new(
-            ErrorKind::Internal,
-            tried(),
-            "the client did not attach all streams",
-        ));
+    let (Some(status), Some(stdin), Some(stdout), Some(stderr)) =
+        (status, attached.stdin(), attached.stdout(), attached.stderr())
+    else {
+        return Err(Error::new(ErrorKind::Internal, tried(), "the client did not attach all streams"));
     };
     Ok(Running {
         stdin: Box::new(stdin),
@@ -163,12 +141,7 @@ fn exit_code(status: &Status) -> Result<i32, String> {
         .flat_map(|details| details.causes.iter().flatten())
         .find(|cause| cause.reason.as_deref() == Some("ExitCode"))
         .and_then(|cause| cause.message.as_deref()?.parse().ok());
-    code.ok_or_else(|| {
-        status
-            .message
-            .clone()
-            .unwrap_or_else(|| "it failed without a reason".to_owned())
-    })
+    code.ok_or_else(|| status.message.clone().unwrap_or_else(|| "it failed without a reason".to_owned()))
 }
 
 /// Starts a child of this process.
@@ -181,38 +154,17 @@ pub(crate) fn child(command: &Command) -> Result<Running> {
         };
         Error::from_source(kind, tried(), error)
     })?;
-    let (Some(stdin), Some(stdout), Some(stderr)) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
-        return Err(Error::new(
-            ErrorKind::Internal,
-            tried(),
-            "the child's streams are not pipes",
-        ));
+        return Err(Error::new(ErrorKind::Internal, tried(), "the child's streams are not pipes"));
     };
-    let end = async move {
-        child
-            .wait()
-            .await
-            .map(|status| status.code())
-            .map_err(|error| error.to_string())
-    };
-    Ok(Running {
-        stdin: Box::new(stdin),
-        stdout: Box::new(stdout),
-        stderr: Box::new(stderr),
-        end: end.boxed(),
-    })
+    let end = async move { child.wait().await.map(|status| status.code()).map_err(|error| error.to_string()) };
+    Ok(Running { stdin: Box::new(stdin), stdout: Box::new(stdout), stderr: Box::new(stderr), end: end.boxed() })
 }
 
 /// Gives a program all that it reads, and waits for all that it leaves.
 pub(crate) async fn finish(running: Running, input: &[u8]) -> Result<Output, String> {
-    let Running {
-        mut stdin,
-        mut stdout,
-        mut stderr,
-        end,
-    } = running;
+    let Running { mut stdin, mut stdout, mut stderr, end } = running;
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = {
         let streams = async {
@@ -222,15 +174,9 @@ pub(crate) async fn finish(running: Running, input: &[u8]) -> Result<Output, Str
                 let _ = stdin.shutdown().await;
                 drop(stdin);
             };
-            let (read_out, read_err, ()) = tokio::join!(
-                stdout.read_to_end(&mut out),
-                stderr.read_to_end(&mut err),
-                write
-            );
-            read_out
-                .and(read_err)
-                .map(drop)
-                .map_err(|error| error.to_string())
+            let (read_out, read_err, ()) =
+                tokio::join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err), write);
+            read_out.and(read_err).map(drop).map_err(|error| error.to_string())
         };
         tokio::pin!(streams, end);
         tokio::select! {
@@ -248,11 +194,7 @@ pub(crate) async fn finish(running: Running, input: &[u8]) -> Result<Output, Str
             }
         }
     };
-    Ok(Output {
-        code,
-        stdout: out,
-        stderr: err,
-    })
+    Ok(Output { code, stdout: out, stderr: err })
 }
 
 #[cfg(test)]
@@ -269,24 +211,14 @@ mod tests {
         let failed = r#"{"status":"Failure","reason":"NonZeroExitCode","message":"command terminated with non-zero exit code",
             "details":{"causes":[{"reason":"ExitCode","message":"22"}]}}"#;
         assert_eq!(exit_code(&status(failed)), Ok(22));
-        let refused =
-            r#"{"status":"Failure","reason":"InternalError","message":"container not running"}"#;
-        assert_eq!(
-            exit_code(&status(refused)),
-            Err("container not running".to_owned())
-        );
+        let refused = r#"{"status":"Failure","reason":"InternalError","message":"container not running"}"#;
+        assert_eq!(exit_code(&status(refused)), Err("container not running".to_owned()));
     }
 
     #[tokio::test]
     async fn a_child_that_reads_nothing_and_says_much_ends() {
-        let command =
-            Command::new("sh").args(["-c", "head -c 1000000 /dev/zero; echo done >&2; exit 3"]);
-        let output = finish(child(&command).unwrap(), &vec![b'x'; 1_000_000])
-            .await
-            .unwrap();
-        assert_eq!(
-            (output.code, output.stdout.len(), output.stderr),
-            (Some(3), 1_000_000, b"done\n".to_vec())
-        );
+        let command = Command::new("sh").args(["-c", "head -c 1000000 /dev/zero; echo done >&2; exit 3"]);
+        let output = finish(child(&command).unwrap(), &vec![b'x'; 1_000_000]).await.unwrap();
+        assert_eq!((output.code, output.stdout.len(), output.stderr), (Some(3), 1_000_000, b"done\n".to_vec()));
     }
 }

@@ -23,7 +23,8 @@ const DIRECTORY: &str = "/agent";
 const UPLOAD_LIMIT: Duration = Duration::from_secs(60);
 
 /// `$0` is the agent's file, `$1` the name under which it is uploaded, `$2` their directory.
-const UPLOAD: &str = r#"if [ -x "$0" ]; then echo present; else mkdir -p "$2" && echo absent && cat >"$1" && chmod 0755 "$1"; fi"#;
+const UPLOAD: &str =
+    r#"if [ -x "$0" ]; then echo present; else mkdir -p "$2" && echo absent && cat >"$1" && chmod 0755 "$1"; fi"#;
 
 /// `$0` and `$1` as above: the uploaded file gets its name and becomes this process.
 const START: &str = r#"{ [ ! -e "$1" ] || mv -f "$1" "$0"; } && exec "$0""#;
@@ -32,17 +33,9 @@ const START: &str = r#"{ [ ! -e "$1" ] || mv -f "$1" "$0"; } && exec "$0""#;
 #[derive(Clone)]
 pub(crate) enum Place {
     /// In a container of a pod.
-    Pod {
-        client: kube::Client,
-        namespace: String,
-        pod: String,
-        container: String,
-    },
+    Pod { client: kube::Client, namespace: String, pod: String, container: String },
     /// Wherever this turns an argv into a command for.
-    Command {
-        label: String,
-        wrap: Arc<dyn Fn(Vec<String>) -> Command + Send + Sync>,
-    },
+    Command { label: String, wrap: Arc<dyn Fn(Vec<String>) -> Command + Send + Sync> },
 }
 
 impl Place {
@@ -56,12 +49,9 @@ impl Place {
 
     async fn start(&self, argv: Vec<String>) -> Result<exec::Running> {
         match self {
-            Self::Pod {
-                client,
-                namespace,
-                pod,
-                container,
-            } => exec::in_pod(client, namespace, pod, Some(container), &argv).await,
+            Self::Pod { client, namespace, pod, container } => {
+                exec::in_pod(client, namespace, pod, Some(container), &argv).await
+            }
             Self::Command { wrap, .. } => exec::child(&wrap(argv)),
         }
     }
@@ -72,28 +62,17 @@ pub(crate) async fn start(place: &Place, binary: &AgentBinary) -> Result<exec::R
     let file = format!("{DIRECTORY}/reachmap-agent-{}", binary.hash());
     let upload = format!("{file}.{:016x}", super::random());
     let argv = |script: &str| {
-        ["sh", "-c", script, &file, &upload, DIRECTORY]
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
+        ["sh", "-c", script, &file, &upload, DIRECTORY].into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     let tried = || format!("upload the agent to {}", place.label());
     let running = place.start(argv(UPLOAD)).await?;
     let output = timeout(UPLOAD_LIMIT, send_if_absent(running, binary.bytes()))
         .await
-        .map_err(|_| {
-            Error::new(
-                ErrorKind::Deadline,
-                tried(),
-                format!("not ended after {UPLOAD_LIMIT:?}"),
-            )
-        })?
+        .map_err(|_| Error::new(ErrorKind::Deadline, tried(), format!("not ended after {UPLOAD_LIMIT:?}")))?
         .map_err(|why| Error::new(ErrorKind::Environment, tried(), why))?;
     if output.code != Some(0) {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let code = output
-            .code
-            .map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+        let code = output.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
         return Err(Error::new(ErrorKind::Environment, tried(), format!("it ended with {code}: {said}"))
             .hint(format!("The image needs sh, cat, chmod and mv, and {DIRECTORY} must be a writable directory, such as an emptyDir.")));
     }
@@ -102,12 +81,7 @@ pub(crate) async fn start(place: &Place, binary: &AgentBinary) -> Result<exec::R
 
 /// Waits for the script's word on whether the file is there, and sends it if not.
 async fn send_if_absent(running: exec::Running, bytes: &[u8]) -> Result<Output, String> {
-    let exec::Running {
-        stdin,
-        stdout,
-        stderr,
-        end,
-    } = running;
+    let exec::Running { stdin, stdout, stderr, end } = running;
     let mut stdout = BufReader::new(stdout);
     let mut end = end;
     let mut word = String::new();
@@ -121,14 +95,5 @@ async fn send_if_absent(running: exec::Running, bytes: &[u8]) -> Result<Output, 
         Some(code) => Box::pin(async move { Ok(code) }),
         None => end,
     };
-    exec::finish(
-        exec::Running {
-            stdin,
-            stdout: Box::new(stdout),
-            stderr,
-            end,
-        },
-        input,
-    )
-    .await
+    exec::finish(exec::Running { stdin, stdout: Box::new(stdout), stderr, end }, input).await
 }

@@ -22,10 +22,7 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 /// An agent from which nothing was heard for this long is lost: it missed several pings.
 const SILENCE_LIMIT: Duration = Duration::from_secs(4 * PING_EVERY.as_secs());
 
-const _: () = assert!(
-    2 * PING_EVERY.as_secs() < IDLE_LIMIT_SECONDS,
-    "an agent must survive a missed ping"
-);
+const _: () = assert!(2 * PING_EVERY.as_secs() < IDLE_LIMIT_SECONDS, "an agent must survive a missed ping");
 
 /// The id of pings; callers' ids start above it.
 pub(crate) const PING_ID: u64 = 0;
@@ -55,9 +52,7 @@ enum Calls {
 impl Pending {
     /// Nobody waits yet.
     fn none() -> Self {
-        Self {
-            calls: Arc::new(Mutex::new(Calls::Open(HashMap::new()))),
-        }
+        Self { calls: Arc::new(Mutex::new(Calls::Open(HashMap::new()))) }
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -112,12 +107,7 @@ impl Pending {
 pub(crate) fn open(running: Running) -> (mpsc::UnboundedSender<Vec<u8>>, Pending) {
     let (requests, lines) = mpsc::unbounded_channel();
     let pending = Pending::none();
-    let Running {
-        stdin,
-        stdout,
-        stderr,
-        mut end,
-    } = running;
+    let Running { stdin, stdout, stderr, mut end } = running;
     let writer = tokio::spawn(write(stdin, lines));
     let words = Words::default();
     let errors = tokio::spawn(keep_last(stderr, words.clone()));
@@ -144,11 +134,7 @@ pub(crate) fn open(running: Running) -> (mpsc::UnboundedSender<Vec<u8>>, Pending
             }
         };
         let said = words.collect(errors).await;
-        ours.lose(if said.is_empty() {
-            why
-        } else {
-            format!("{why}; it last printed: {said}")
-        });
+        ours.lose(if said.is_empty() { why } else { format!("{why}; it last printed: {said}") });
         writer.abort();
     });
     (requests, pending)
@@ -163,14 +149,8 @@ fn describe_end(end: Result<Option<i32>, String>) -> String {
 }
 
 /// Writes requests as they come, several at a time, and a ping now and then; ends when no handle is left.
-async fn write(
-    mut stdin: Box<dyn AsyncWrite + Send + Unpin>,
-    mut lines: mpsc::UnboundedReceiver<Vec<u8>>,
-) {
-    let ping = line(&Request {
-        id: PING_ID,
-        action: Action::Ping,
-    });
+async fn write(mut stdin: Box<dyn AsyncWrite + Send + Unpin>, mut lines: mpsc::UnboundedReceiver<Vec<u8>>) {
+    let ping = line(&Request { id: PING_ID, action: Action::Ping });
     let mut ticks = interval(PING_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut batch = Vec::with_capacity(BATCH);
@@ -206,11 +186,7 @@ pub(crate) fn line(request: &Request) -> Vec<u8> {
 }
 
 /// Hands replies to their callers until standard output ends; an error says what is wrong with it.
-async fn read(
-    stdout: Box<dyn AsyncRead + Send + Unpin>,
-    pending: &Pending,
-    silence: Duration,
-) -> Result<(), String> {
+async fn read(stdout: Box<dyn AsyncRead + Send + Unpin>, pending: &Pending, silence: Duration) -> Result<(), String> {
     let mut stdout = BufReader::with_capacity(BATCH, stdout);
     let mut line = Vec::new();
     loop {
@@ -224,14 +200,8 @@ async fn read(
         match serde_json::from_slice(&line) {
             Ok(reply) => pending.answer(reply),
             Err(error) => {
-                let text = String::from_utf8_lossy(&line)
-                    .trim()
-                    .chars()
-                    .take(200)
-                    .collect::<String>();
-                return Err(format!(
-                    "it said something that is no reply ({error}): {text}"
-                ));
+                let text = String::from_utf8_lossy(&line).trim().chars().take(200).collect::<String>();
+                return Err(format!("it said something that is no reply ({error}): {text}"));
             }
         }
     }
@@ -251,11 +221,7 @@ impl Words {
         if timeout(LAST_WORDS_LIMIT, &mut reader).await.is_err() {
             reader.abort();
         }
-        self.lines()
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join("\n    ")
+        self.lines().iter().map(String::as_str).collect::<Vec<_>>().join("\n    ")
     }
 }
 
@@ -279,19 +245,11 @@ mod tests {
         let pending = Pending::none();
         let mut waiting = pending.expect(1).unwrap();
         let (mut theirs, ours) = tokio::io::duplex(64);
-        theirs
-            .write_all(b"{\"id\":1,\"outcome\":\"pong\"}\n")
-            .await
-            .unwrap();
+        theirs.write_all(b"{\"id\":1,\"outcome\":\"pong\"}\n").await.unwrap();
         let silent = read(Box::new(ours), &pending, Duration::from_millis(30)).await;
         assert_eq!(silent, Err("nothing was heard from it for 30ms".to_owned()));
         assert_eq!(waiting.try_recv(), Ok(Outcome::Pong));
-        let ended = read(
-            Box::new(tokio::io::empty()),
-            &pending,
-            Duration::from_secs(30),
-        )
-        .await;
+        let ended = read(Box::new(tokio::io::empty()), &pending, Duration::from_secs(30)).await;
         assert_eq!(ended, Ok(()));
     }
 

@@ -33,7 +33,15 @@ pub fn explain(verdict: &Verdict) -> String {
         let what = if expectation.reachable { "reachable" } else { "not reachable" };
         let mut expected = vec![format!("{what}. {}", words::visible(&expectation.why()))];
         expected.extend(expectation.facts.iter().map(|fact| format!("- {}", words::fact(fact))));
-        push(&mut lines, "request", [format!("{} → http://{}/", words::visible(&verdict.vantage.id), words::visible(&expectation.target.to_string()))]);
+        push(
+            &mut lines,
+            "request",
+            [format!(
+                "{} → http://{}/",
+                words::visible(&verdict.vantage.id),
+                words::visible(&expectation.target.to_string())
+            )],
+        );
         push(&mut lines, "expected", expected);
     }
     if let Some(observation) = &verdict.observation {
@@ -49,11 +57,15 @@ pub fn explain(verdict: &Verdict) -> String {
     }
     match &verdict.outcome {
         Judgement::AsExpected => {}
-        Judgement::NotAsExpected { step, expected, observed } => push(&mut lines, "they part", [
-            format!("at {}", words::step(*step)),
-            format!("had to be: {}", words::cut(expected, LONGEST)),
-            format!("was:       {}", words::cut(observed, LONGEST)),
-        ]),
+        Judgement::NotAsExpected { step, expected, observed } => push(
+            &mut lines,
+            "they part",
+            [
+                format!("at {}", words::step(*step)),
+                format!("had to be: {}", words::cut(expected, LONGEST)),
+                format!("was:       {}", words::cut(observed, LONGEST)),
+            ],
+        ),
         Judgement::NotSupported { reason } => push(&mut lines, "missing", [words::visible(reason)]),
         Judgement::NotProbed { reason } => {
             push(&mut lines, "because", words::plain_lines(reason, 20).lines().map(str::to_owned));

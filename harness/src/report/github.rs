@@ -22,7 +22,8 @@ fn parts(run: &Run) -> Vec<String> {
     parts.extend(markdown::tutorial(run, 2));
     parts.extend(markdown::claims(run, 3).map(|claims| folded("The tutorial's comparison of Service types", &claims)));
     for grid in Grid::all(&run.verdicts) {
-        let title = format!("Suite {}, stage {}: {}", grid.suite, grid.stage, words::count(grid.verdicts.len(), "cell"));
+        let title =
+            format!("Suite {}, stage {}: {}", grid.suite, grid.stage, words::count(grid.verdicts.len(), "cell"));
         parts.push(folded(&title, &markdown::matrix(&grid)));
         parts.push(folded(&format!("{}: every cell", grid.stage), &markdown::cells(&grid)));
     }
@@ -50,7 +51,10 @@ pub(super) fn fit(parts: Vec<String>, largest: usize) -> String {
         }
     }
     if left_out > 0 {
-        text.push_str(&format!("_{} left out to stay below GitHub's limit: see `report.md`._\n", words::count(left_out, "section")));
+        text.push_str(&format!(
+            "_{} left out to stay below GitHub's limit: see `report.md`._\n",
+            words::count(left_out, "section")
+        ));
     }
     text
 }
@@ -63,13 +67,20 @@ pub fn annotations(run: &Run) -> String {
     if let Some(failure) = &run.failure {
         all.push(("Reachmap could not run".to_owned(), words::plain_lines(&failure.message, 20)));
     }
-    let bad = |verdict: &&Verdict| verdict.is_not_as_expected() || matches!(verdict.outcome, crate::verdict::Judgement::NotProbed { .. });
+    let bad = |verdict: &&Verdict| {
+        verdict.is_not_as_expected() || matches!(verdict.outcome, crate::verdict::Judgement::NotProbed { .. })
+    };
     all.extend(run.verdicts.iter().filter(bad).map(|verdict| (words::visible(&verdict.cell()), explain(verdict))));
-    all.extend(run.failed_tests.iter().map(|failed| (words::visible(&failed.test), words::plain_lines(&failed.output, 20))));
+    all.extend(
+        run.failed_tests.iter().map(|failed| (words::visible(&failed.test), words::plain_lines(&failed.output, 20))),
+    );
     let left_out = all.len().saturating_sub(MOST_ANNOTATIONS);
     if left_out > 0 {
         all.truncate(MOST_ANNOTATIONS - 1);
-        all.push(("Reachmap".to_owned(), format!("{} more; {}. The step summary has all of them.", left_out + 1, headline(run))));
+        all.push((
+            "Reachmap".to_owned(),
+            format!("{} more; {}. The step summary has all of them.", left_out + 1, headline(run)),
+        ));
     }
     all.iter().map(|(title, message)| format!("::error title={}::{}\n", property(title), data(message))).collect()
 }

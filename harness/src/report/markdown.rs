@@ -41,7 +41,10 @@ pub(super) fn title(run: &Run) -> String {
     }
     text.push('.');
     if let Some(failure) = &run.failure {
-        text.push_str(&format!("\n\n**The run could not be carried out to its end.**\n\n{}", fence(&words::plain_lines(&failure.message, 60))));
+        text.push_str(&format!(
+            "\n\n**The run could not be carried out to its end.**\n\n{}",
+            fence(&words::plain_lines(&failure.message, 60))
+        ));
         if let Some(hint) = &failure.hint {
             text.push_str(&format!("\n\n{}", escape(hint)));
         }
@@ -78,7 +81,9 @@ pub(super) fn tutorial(run: &Run, level: usize) -> Option<String> {
         return None;
     }
     let mut text = heading(level, "The tutorial's table, as seen here");
-    text.push_str("\n\n| Source | Can access? | Method | Why? | Observed | The tutorial |\n|---|---|---|---|---|---|\n");
+    text.push_str(
+        "\n\n| Source | Can access? | Method | Why? | Observed | The tutorial |\n|---|---|---|---|---|---|\n",
+    );
     for row in &run.tutorial {
         let verdicts: Vec<&Verdict> = row.row.cells.iter().filter_map(|cell| run.verdict(&cell.id())).collect();
         text.push_str(&line([
@@ -99,11 +104,9 @@ fn tutorial_says(row: &Row) -> String {
     match row.outcome {
         RowOutcome::Confirmed => "✓ confirmed".to_owned(),
         RowOutcome::NotShown => "? not shown here".to_owned(),
-        RowOutcome::Refuted => format!(
-            "! refuted: it says {}, “{}”",
-            if row.row.can_access { "yes" } else { "no" },
-            escape(&row.row.why)
-        ),
+        RowOutcome::Refuted => {
+            format!("! refuted: it says {}, “{}”", if row.row.can_access { "yes" } else { "no" }, escape(&row.row.why))
+        }
     }
 }
 
@@ -139,7 +142,13 @@ pub(super) fn claims(run: &Run, level: usize) -> Option<String> {
         };
         let mut cells: Vec<String> = claim.evidence.iter().map(|evidence| code(&evidence.cell.id())).collect();
         cells.dedup();
-        text.push_str(&line([service_type(claim.service_type).to_owned(), column.to_owned(), escape(&claim.text), holds, cells.join("<br>")]));
+        text.push_str(&line([
+            service_type(claim.service_type).to_owned(),
+            column.to_owned(),
+            escape(&claim.text),
+            holds,
+            cells.join("<br>"),
+        ]));
     }
     Some(text.trim_end().to_owned())
 }
@@ -170,7 +179,8 @@ pub(super) fn matrix(grid: &Grid<'_>) -> String {
 
 /// Every cell of the matrix, a row each.
 pub(super) fn cells(grid: &Grid<'_>) -> String {
-    let mut text = "| | Source | Can access? | Method | Request | Why? | Observed |\n|:-:|---|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| | Source | Can access? | Method | Request | Why? | Observed |\n|:-:|---|---|---|---|---|---|\n".to_owned();
     for verdict in &grid.verdicts {
         let expectation = verdict.expectation.as_ref();
         let why = match &verdict.outcome {
@@ -311,7 +321,12 @@ pub(super) fn code(text: &str) -> String {
         String::new()
     } else if text.contains(['`', '|', '\\']) {
         // A code span cannot hold these everywhere; entities can.
-        let entities: String = text.chars().map(|c| if c.is_alphanumeric() || " -./:".contains(c) { c.to_string() } else { format!("&#{};", u32::from(c)) }).collect();
+        let entities: String = text
+            .chars()
+            .map(|c| {
+                if c.is_alphanumeric() || " -./:".contains(c) { c.to_string() } else { format!("&#{};", u32::from(c)) }
+            })
+            .collect();
         format!("<code>{entities}</code>")
     } else {
         format!("`{text}`")

@@ -36,7 +36,10 @@ fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
         }
         let total: Duration = steps.iter().map(|(_, expected)| *expected).sum();
         let total = words::seconds(total.as_secs_f64());
-        parts.push(format!("{}\n\nIn all about {total}; less where steps overlap, or an earlier run has done them.", table.trim_fmt()));
+        parts.push(format!(
+            "{}\n\nIn all about {total}; less where steps overlap, or an earlier run has done them.",
+            table.trim_fmt()
+        ));
     }
     let mut vantages: Vec<&str> = Vec::new();
     for cell in cells {
@@ -75,8 +78,10 @@ mod tests {
             Cell::new(Stage::LoadBalancerPending, "laptop", "pod-ip"),
             Cell::new(Stage::LoadBalancerReady, "laptop", "pod-ip"),
         ];
-        let steps =
-            [("Start the engine".to_owned(), Duration::from_secs(3)), ("Create the cluster".to_owned(), Duration::from_secs(72))];
+        let steps = [
+            ("Start the engine".to_owned(), Duration::from_secs(3)),
+            ("Create the cluster".to_owned(), Duration::from_secs(72)),
+        ];
         insta::assert_snapshot!(render(&cells, &steps, Look::PLAIN));
     }
 }

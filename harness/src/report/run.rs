@@ -278,16 +278,18 @@ impl Run {
         if !rows.iter().any(cells) {
             return;
         }
-        self.tutorial =
-            rows.into_iter().map(|row| Row { outcome: row.outcome(&self.verdicts), row }).collect();
+        self.tutorial = rows.into_iter().map(|row| Row { outcome: row.outcome(&self.verdicts), row }).collect();
         self.claims = judge_claims(workers, &self.verdicts);
     }
 
     /// How many workers the cluster had: the last state knows, else the verdicts' vantages tell.
     fn workers(&self) -> u8 {
-        let by_state = self.stages.iter().rev().find_map(|stage| stage.state.as_ref()).map(|state| {
-            state.nodes.iter().filter(|node| node.role == NodeRole::Worker).count()
-        });
+        let by_state = self
+            .stages
+            .iter()
+            .rev()
+            .find_map(|stage| stage.state.as_ref())
+            .map(|state| state.nodes.iter().filter(|node| node.role == NodeRole::Worker).count());
         let workers = by_state.unwrap_or_else(|| {
             let number = |verdict: &Verdict| verdict.vantage.id.strip_prefix("worker-")?.parse().ok();
             self.verdicts.iter().filter_map(number).max().unwrap_or(1)

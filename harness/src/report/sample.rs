@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use reachmap_wire::{
-    Connect, DnsFailure, Failure as NetworkFailure, FailureClass, Observation, Question, QuestionKind, Record, RecordData,
-    Resolve, Respond, Route, RouteOutcome, Step,
+    Connect, DnsFailure, Failure as NetworkFailure, FailureClass, Observation, Question, QuestionKind, Record,
+    RecordData, Resolve, Respond, Route, RouteOutcome, Step,
 };
 
 use super::{Counts, Environment, FailedTest, Retry, Row, Run, grid};
@@ -93,7 +93,12 @@ fn reached() -> Verdict {
             "nginx-clusterip-service",
             80,
             true,
-            Reason::ClusterIpByName { answered: full.to_owned(), searched: true, cluster_ip: ip("10.96.5.5"), node: "worker-1".to_owned() },
+            Reason::ClusterIpByName {
+                answered: full.to_owned(),
+                searched: true,
+                cluster_ip: ip("10.96.5.5"),
+                node: "worker-1".to_owned(),
+            },
             vec![
                 Fact::Asks(vec![full.to_owned()]),
                 Fact::Resolves { answered: full.to_owned(), aliases: vec![], addresses: [ip("10.96.5.5")].into() },
@@ -134,12 +139,18 @@ fn not_reached() -> Verdict {
             80,
             false,
             Reason::NoRouteToPods { address: ip("10.244.1.4") },
-            vec![Fact::NothingAsked, Fact::DoesNotConnect([FailureClass::NetworkUnreachable, FailureClass::Timeout].into())],
+            vec![
+                Fact::NothingAsked,
+                Fact::DoesNotConnect([FailureClass::NetworkUnreachable, FailureClass::Timeout].into()),
+            ],
         )),
         observation: Some(Observation {
             route: Some(Route {
                 destination: ip("10.244.1.4"),
-                outcome: RouteOutcome::Failed(failure(FailureClass::NetworkUnreachable, "Network is unreachable (os error 101)")),
+                outcome: RouteOutcome::Failed(failure(
+                    FailureClass::NetworkUnreachable,
+                    "Network is unreachable (os error 101)",
+                )),
             }),
             elapsed_us: 90,
             ..Observation::default()
@@ -159,7 +170,11 @@ fn wrong_at_resolve() -> Verdict {
             80,
             true,
             Reason::ExternalName { answered: full.to_owned(), alias: alias.to_owned(), address: ip("10.96.5.5") },
-            vec![Fact::Resolves { answered: full.to_owned(), aliases: vec![alias.to_owned()], addresses: [ip("10.96.5.5")].into() }],
+            vec![Fact::Resolves {
+                answered: full.to_owned(),
+                aliases: vec![alias.to_owned()],
+                addresses: [ip("10.96.5.5")].into(),
+            }],
         )),
         observation: Some(Observation {
             resolve: Some(Resolve {
@@ -167,7 +182,12 @@ fn wrong_at_resolve() -> Verdict {
                 questions: vec![
                     question(&asked[0], "NXDOMAIN", Some(DnsFailure::NxDomain), &[]),
                     question(&asked[1], "NOERROR", Some(DnsFailure::NoData), &[RecordData::Cname(alias.to_owned())]),
-                    question(&asked[2], "SERVFAIL", Some(DnsFailure::ServFail), &[RecordData::Other(HOSTILE.to_owned())]),
+                    question(
+                        &asked[2],
+                        "SERVFAIL",
+                        Some(DnsFailure::ServFail),
+                        &[RecordData::Other(HOSTILE.to_owned())],
+                    ),
                 ],
                 addresses: vec![],
                 answered: None,
@@ -345,10 +365,19 @@ fn tutorial() -> Vec<Row> {
         cells: vec![Cell::new(Stage::LoadBalancerPending, vantage, method)],
     };
     vec![
-        Row { row: row("testpod (inside cluster, same namespace)", true, "testpod", "clusterip-short"), outcome: RowOutcome::Confirmed },
-        Row { row: row("testpod (using ExternalName service)", true, "testpod", "externalname-namespace"), outcome: RowOutcome::Refuted },
+        Row {
+            row: row("testpod (inside cluster, same namespace)", true, "testpod", "clusterip-short"),
+            outcome: RowOutcome::Confirmed,
+        },
+        Row {
+            row: row("testpod (using ExternalName service)", true, "testpod", "externalname-namespace"),
+            outcome: RowOutcome::Refuted,
+        },
         Row { row: row("Laptop using Pod IP directly", false, "laptop", "pod-ip"), outcome: RowOutcome::Confirmed },
-        Row { row: row("Laptop using LoadBalancer", false, "laptop", "loadbalancer-address"), outcome: RowOutcome::NotShown },
+        Row {
+            row: row("Laptop using LoadBalancer", false, "laptop", "loadbalancer-address"),
+            outcome: RowOutcome::NotShown,
+        },
     ]
 }
 
@@ -369,8 +398,26 @@ fn claims() -> Vec<ClaimVerdict> {
     };
     let cell = "load-balancer-pending/testpod/clusterip-short".to_owned();
     vec![
-        claim("clusterip/use-case", ServiceType::ClusterIp, Column::UseCase, "Internal communication", ClaimOutcome::Holds),
-        claim("nodeport/how-it-works", ServiceType::NodePort, Column::HowItWorks, "Maps a fixed port", ClaimOutcome::Fails { because: format!("{cell}: reached | too") }),
-        claim("externalname/when-to-use", ServiceType::ExternalName, Column::WhenToUse, "Use when integrating", ClaimOutcome::NotShown { cell }),
+        claim(
+            "clusterip/use-case",
+            ServiceType::ClusterIp,
+            Column::UseCase,
+            "Internal communication",
+            ClaimOutcome::Holds,
+        ),
+        claim(
+            "nodeport/how-it-works",
+            ServiceType::NodePort,
+            Column::HowItWorks,
+            "Maps a fixed port",
+            ClaimOutcome::Fails { because: format!("{cell}: reached | too") },
+        ),
+        claim(
+            "externalname/when-to-use",
+            ServiceType::ExternalName,
+            Column::WhenToUse,
+            "Use when integrating",
+            ClaimOutcome::NotShown { cell },
+        ),
     ]
 }

@@ -2,7 +2,9 @@
 
 use std::{env, io::IsTerminal as _};
 
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, LineStyle, TableStyle, presets::UTF8_NO_BORDERS};
+use comfy_table::{
+    Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, TableStyle, presets::UTF8_NO_BORDERS,
+};
 
 use super::{
     Run, explain, github,

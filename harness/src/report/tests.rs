@@ -122,7 +122,14 @@ fn html_is_one_page_without_scripts_where_hostile_text_is_only_text() {
 #[test]
 fn no_report_lets_control_characters_through() {
     let run = sample::run();
-    for text in [render(&run, Look::PLAIN), markdown(&run), github::summary(&run), github::annotations(&run), html(&run), junit(&run)] {
+    for text in [
+        render(&run, Look::PLAIN),
+        markdown(&run),
+        github::summary(&run),
+        github::annotations(&run),
+        html(&run),
+        junit(&run),
+    ] {
         let bad = text.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
         assert_eq!(bad, None);
     }
@@ -149,7 +156,10 @@ fn the_published_schema_is_up_to_date() {
     if std::env::var_os("REACHMAP_WRITE_SCHEMA").is_some() {
         std::fs::write(path, schema()).unwrap();
     }
-    assert!(std::fs::read_to_string(path).unwrap() == schema(), "REACHMAP_WRITE_SCHEMA=1 cargo test -p reachmap schema writes it anew");
+    assert!(
+        std::fs::read_to_string(path).unwrap() == schema(),
+        "REACHMAP_WRITE_SCHEMA=1 cargo test -p reachmap schema writes it anew"
+    );
 }
 
 #[test]
@@ -213,7 +223,8 @@ fn a_failed_test_counts_once_and_as_what_it_is() {
     let mut run = Run::started("one", &[]);
     run.verdicts = testing::verdicts();
     let total = run.verdicts.len();
-    let wrong = run.verdicts.iter_mut().find(|verdict| verdict.cell() == "load-balancer-pending/laptop/pod-ip").unwrap();
+    let wrong =
+        run.verdicts.iter_mut().find(|verdict| verdict.cell() == "load-balancer-pending/laptop/pod-ip").unwrap();
     wrong.outcome = Judgement::NotAsExpected { step: Step::Connect, expected: String::new(), observed: String::new() };
     run.verdicts.retain(|verdict| verdict.cell() != "load-balancer-pending/worker-1/pod-ip");
     let failed = |test: &str| FailedTest {

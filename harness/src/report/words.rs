@@ -60,7 +60,11 @@ pub(super) fn time(microseconds: u64) -> String {
 
 /// A duration in seconds, as a person says it.
 pub(super) fn seconds(seconds: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "never negative, and far below the limit")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "never negative, and far below the limit"
+    )]
     let whole = seconds.max(0.0).round() as u64;
     match whole {
         0..10 => format!("{:.1} s", seconds.max(0.0)),
@@ -181,12 +185,9 @@ fn resolve(seen: &Resolve) -> Vec<String> {
     let name = plain(&seen.name);
     lines.push(match (seen.failure, &seen.answered) {
         (Some(failure), _) => format!("{name} does not resolve: {} after {}", dns(failure), time(seen.elapsed_us)),
-        (None, Some(answered)) => format!(
-            "{name} is {} = {} after {}",
-            plain(answered),
-            list(&seen.addresses, ", "),
-            time(seen.elapsed_us)
-        ),
+        (None, Some(answered)) => {
+            format!("{name} is {} = {} after {}", plain(answered), list(&seen.addresses, ", "), time(seen.elapsed_us))
+        }
         (None, None) => format!("{name} = {} after {}", list(&seen.addresses, ", "), time(seen.elapsed_us)),
     });
     lines
@@ -248,10 +249,10 @@ fn answer(seen: &Respond) -> String {
             None => format!("no status after {took}"),
         };
     };
-    let by = seen.served_by.as_ref().map_or_else(
-        || " by a server that does not name itself".to_owned(),
-        |pod| format!(" by {}", plain(pod)),
-    );
+    let by = seen
+        .served_by
+        .as_ref()
+        .map_or_else(|| " by a server that does not name itself".to_owned(), |pod| format!(" by {}", plain(pod)));
     let saw = seen.client_address.map_or_else(String::new, |address| format!(", which saw the client as {address}"));
     let but = seen.failure.as_ref().map_or_else(String::new, |failure| format!(", but {}", failed(failure)));
     format!("{status}{by}{saw}{but}, {took}")

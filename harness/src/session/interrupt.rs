@@ -16,9 +16,8 @@ pub async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let listen = |kind| signal(kind).tried(ErrorKind::Internal, || "listen for signals");
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
-    let stopped = |name: &str| {
-        Err(Error::new(ErrorKind::Interrupted, "finish the run", format!("it was interrupted by {name}")))
-    };
+    let stopped =
+        |name: &str| Err(Error::new(ErrorKind::Interrupted, "finish the run", format!("it was interrupted by {name}")));
     let ended = tokio::select! {
         ended = AssertUnwindSafe(work).catch_unwind() => ended.unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().copied().map(ToOwned::to_owned)

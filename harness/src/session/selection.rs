@@ -54,7 +54,8 @@ mod tests {
     use super::*;
 
     fn binary() -> SuiteBinary {
-        let tests = ["one::reaches::from_1_LAPTOP::by_1_POD_IP", "one::reaches::from_2_TESTPOD::by_1_POD_IP", "one::table"];
+        let tests =
+            ["one::reaches::from_1_LAPTOP::by_1_POD_IP", "one::reaches::from_2_TESTPOD::by_1_POD_IP", "one::table"];
         SuiteBinary { path: "access".into(), tests: tests.map(Into::into).into(), dir: "/".into() }
     }
 

@@ -221,10 +221,7 @@ pub fn read_all<T: serde::de::DeserializeOwned>(dir: &Path) -> Result<Vec<T>> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     paths.sort();
-    paths
-        .iter()
-        .map(|path| read(path))
-        .collect()
+    paths.iter().map(|path| read(path)).collect()
 }
 
 /// Reads one JSON file.
@@ -263,7 +260,8 @@ mod tests {
     fn failed_tests_are_found_with_what_they_printed() {
         let printed = "test a::b ... ok\ntest a::c ... FAILED\ntest a::d ... FAILED\n\nfailures:\n\n\
                        ---- a::c stdout ----\nfirst\nsecond\n\n---- a::d stdout ----\nthird\n\n\nfailures:\n    a::c\n    a::d\n";
-        let expected = [("a::c", "first\nsecond"), ("a::d", "third")].map(|(test, said)| (test.to_owned(), said.to_owned()));
+        let expected =
+            [("a::c", "first\nsecond"), ("a::d", "third")].map(|(test, said)| (test.to_owned(), said.to_owned()));
         assert_eq!(failed_tests(printed), expected);
     }
 

@@ -40,11 +40,7 @@ pub async fn collect(
     planned_pool: Option<String>,
 ) -> Result<State> {
     let mut pod_namespaces = vec!["kube-system"];
-    pod_namespaces.extend(
-        namespaces
-            .iter()
-            .filter(|namespace| **namespace != "kube-system"),
-    );
+    pod_namespaces.extend(namespaces.iter().filter(|namespace| **namespace != "kube-system"));
     let read = async {
         tokio::try_join!(
             version(client),
@@ -52,18 +48,14 @@ pub async fn collect(
             list::<ApiNode>(Api::all(client.clone()), "nodes"),
             list::<ApiService>(Api::all(client.clone()), "Services"),
             list::<EndpointSlice>(Api::all(client.clone()), "EndpointSlices"),
-            try_join_all(pod_namespaces.iter().map(|namespace| list::<ApiPod>(
-                Api::namespaced(client.clone(), namespace),
-                "pods"
-            )),),
+            try_join_all(
+                pod_namespaces
+                    .iter()
+                    .map(|namespace| list::<ApiPod>(Api::namespaced(client.clone(), namespace), "pods")),
+            ),
             config(client, "kube-system", "coredns", "Corefile"),
             config(client, "kube-system", "kube-proxy", "config.conf"),
-            config(
-                client,
-                "kube-system",
-                "kubeadm-config",
-                "ClusterConfiguration"
-            ),
+            config(client, "kube-system", "kubeadm-config", "ClusterConfiguration"),
             flannel(client),
             load_balancer(client),
             service_networks(client),
@@ -89,21 +81,13 @@ pub async fn collect(
     let mut pods: Vec<_> = pods.iter().flatten().map(convert::pod).collect();
     pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     let mut services: Vec<_> = services.iter().map(convert::service).collect();
-    services
-        .sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+    services.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     announce(client, &mut services, balancer.as_ref()).await?;
     let mut endpoints: Vec<Endpoint> = slices.iter().flat_map(convert::endpoints).collect();
     endpoints.sort_by(|one, other| {
-        (&one.namespace, &one.service, one.address).cmp(&(
-            &other.namespace,
-            &other.service,
-            other.address,
-        ))
+        (&one.namespace, &one.service, one.address).cmp(&(&other.namespace, &other.service, other.address))
     });
-    let mut known: Vec<String> = all_namespaces
-        .into_iter()
-        .filter_map(|namespace| namespace.metadata.name)
-        .collect();
+    let mut known: Vec<String> = all_namespaces.into_iter().filter_map(|namespace| namespace.metadata.name).collect();
     known.sort();
     let proxy = proxy.as_deref().and_then(yaml);
     let corefile = corefile.unwrap_or_default();
@@ -112,11 +96,7 @@ pub async fn collect(
         cluster_domain: cluster_domain(&corefile),
         proxy_mode: proxy_mode(proxy.as_ref()),
         cni: flannel.unwrap_or_else(|| convert::cni(&pods)),
-        service_networks: if networks.is_empty() {
-            kubeadm_networks(kubeadm.as_deref())
-        } else {
-            networks
-        },
+        service_networks: if networks.is_empty() { kubeadm_networks(kubeadm.as_deref()) } else { networks },
         pod_networks: pod_networks(proxy.as_ref(), &nodes),
         namespaces: known,
         nodes,
@@ -132,9 +112,7 @@ pub async fn collect(
 
 async fn version(client: &Client) -> Result<String> {
     let version = client.apiserver_version().await;
-    Ok(version
-        .tried(ErrorKind::Environment, || "read the API server's version")?
-        .git_version)
+    Ok(version.tried(ErrorKind::Environment, || "read the API server's version")?.git_version)
 }
 
 async fn list<K>(api: Api<K>, what: &str) -> Result<Vec<K>>
@@ -142,36 +120,25 @@ where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
     let listed = api.list(&ListParams::default()).await;
-    Ok(listed
-        .tried(ErrorKind::Environment, || {
-            format!("list the cluster's {what}")
-        })?
-        .items)
+    Ok(listed.tried(ErrorKind::Environment, || format!("list the cluster's {what}"))?.items)
 }
 
 /// One entry of a `ConfigMap`; none if there is no such `ConfigMap` or entry.
 async fn config(client: &Client, namespace: &str, name: &str, key: &str) -> Result<Option<String>> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let found = api.get_opt(name).await.tried(ErrorKind::Environment, || {
-        format!("read ConfigMap {namespace}/{name}")
-    })?;
-    Ok(found
-        .and_then(|map| map.data)
-        .and_then(|mut data| data.remove(key)))
+    let found =
+        api.get_opt(name).await.tried(ErrorKind::Environment, || format!("read ConfigMap {namespace}/{name}"))?;
+    Ok(found.and_then(|map| map.data).and_then(|mut data| data.remove(key)))
 }
 
 /// Flannel, if it is the network plugin: its `ConfigMap` has one name in its own manifest and may have another elsewhere.
 async fn flannel(client: &Client) -> Result<Option<Cni>> {
     for name in ["kube-flannel-cfg", "flannel"] {
         if let Some(text) = config(client, "kube-flannel", name, "net-conf.json").await? {
-            let backend = serde_json::from_str::<Value>(&text).ok().and_then(|conf| {
-                conf.pointer("/Backend/Type")
-                    .and_then(Value::as_str)
-                    .map(ToOwned::to_owned)
-            });
-            return Ok(Some(Cni::Flannel {
-                backend: backend.unwrap_or_else(|| "udp".to_owned()),
-            }));
+            let backend = serde_json::from_str::<Value>(&text)
+                .ok()
+                .and_then(|conf| conf.pointer("/Backend/Type").and_then(Value::as_str).map(ToOwned::to_owned));
+            return Ok(Some(Cni::Flannel { backend: backend.unwrap_or_else(|| "udp".to_owned()) }));
         }
     }
     Ok(None)
@@ -185,84 +152,41 @@ async fn custom(
     kind: &str,
     plural: &str,
 ) -> Result<Option<Vec<DynamicObject>>> {
-    let resource =
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     match api.list(&ListParams::default()).await {
         Ok(listed) => Ok(Some(listed.items)),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(error) => Err(error).tried(ErrorKind::Environment, || {
-            format!("list the cluster's {plural}.{group}")
-        }),
+        Err(error) => Err(error).tried(ErrorKind::Environment, || format!("list the cluster's {plural}.{group}")),
     }
 }
 
 async fn load_balancer(client: &Client) -> Result<Option<LoadBalancer>> {
     let (pools, advertisements) = tokio::try_join!(
-        custom(
-            client,
-            "metallb.io",
-            "v1beta1",
-            "IPAddressPool",
-            "ipaddresspools"
-        ),
-        custom(
-            client,
-            "metallb.io",
-            "v1beta1",
-            "L2Advertisement",
-            "l2advertisements"
-        ),
+        custom(client, "metallb.io", "v1beta1", "IPAddressPool", "ipaddresspools"),
+        custom(client, "metallb.io", "v1beta1", "L2Advertisement", "l2advertisements"),
     )?;
     Ok(pools.map(|pools| LoadBalancer {
-        pools: pools
-            .iter()
-            .flat_map(|pool| strings(pool.data.pointer("/spec/addresses")))
-            .collect(),
+        pools: pools.iter().flat_map(|pool| strings(pool.data.pointer("/spec/addresses"))).collect(),
         advertised: advertisements.is_some_and(|advertisements| !advertisements.is_empty()),
     }))
 }
 
 /// Who announces each load-balancer address: MetalLB says so in `ServiceL2Status`, if it is new enough to have it.
-async fn announce(
-    client: &Client,
-    services: &mut [super::Service],
-    balancer: Option<&LoadBalancer>,
-) -> Result<()> {
-    if balancer.is_none()
-        || services
-            .iter()
-            .all(|service| service.load_balancer_addresses.is_empty())
-    {
+async fn announce(client: &Client, services: &mut [super::Service], balancer: Option<&LoadBalancer>) -> Result<()> {
+    if balancer.is_none() || services.iter().all(|service| service.load_balancer_addresses.is_empty()) {
         return Ok(());
     }
-    let statuses = custom(
-        client,
-        "metallb.io",
-        "v1beta1",
-        "ServiceL2Status",
-        "servicel2statuses",
-    )
-    .await?;
+    let statuses = custom(client, "metallb.io", "v1beta1", "ServiceL2Status", "servicel2statuses").await?;
     for status in statuses.into_iter().flatten() {
-        let field = |name: &str| {
-            status
-                .data
-                .pointer(&format!("/status/{name}"))
-                .and_then(Value::as_str)
-        };
-        let (Some(node), Some(name), Some(namespace)) = (
-            field("node"),
-            field("serviceName"),
-            field("serviceNamespace"),
-        ) else {
+        let field = |name: &str| status.data.pointer(&format!("/status/{name}")).and_then(Value::as_str);
+        let (Some(node), Some(name), Some(namespace)) =
+            (field("node"), field("serviceName"), field("serviceNamespace"))
+        else {
             continue;
         };
         for service in services.iter_mut() {
-            if service.name == name
-                && service.namespace == namespace
-                && !service.load_balancer_addresses.is_empty()
-            {
+            if service.name == name && service.namespace == namespace && !service.load_balancer_addresses.is_empty() {
                 service.announced_by = Some(node.to_owned());
             }
         }
@@ -272,27 +196,14 @@ async fn announce(
 
 /// The `ServiceCIDR` objects' networks; none before Kubernetes 1.33, which has no such kind.
 async fn service_networks(client: &Client) -> Result<Vec<IpNet>> {
-    let found = custom(
-        client,
-        "networking.k8s.io",
-        "v1",
-        "ServiceCIDR",
-        "servicecidrs",
-    )
-    .await?;
-    let cidrs = found
-        .into_iter()
-        .flatten()
-        .flat_map(|object| strings(object.data.pointer("/spec/cidrs")));
+    let found = custom(client, "networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs").await?;
+    let cidrs = found.into_iter().flatten().flat_map(|object| strings(object.data.pointer("/spec/cidrs")));
     Ok(cidrs.filter_map(|cidr| cidr.parse().ok()).collect())
 }
 
 fn strings(value: Option<&Value>) -> Vec<String> {
     let items = value.and_then(Value::as_array).into_iter().flatten();
-    items
-        .filter_map(Value::as_str)
-        .map(ToOwned::to_owned)
-        .collect()
+    items.filter_map(Value::as_str).map(ToOwned::to_owned).collect()
 }
 
 fn yaml(text: &str) -> Option<Value> {
@@ -301,31 +212,17 @@ fn yaml(text: &str) -> Option<Value> {
 
 fn networks(value: Option<&Value>) -> Vec<IpNet> {
     let text = value.and_then(Value::as_str).unwrap_or_default();
-    text.split(',')
-        .filter_map(|cidr| cidr.trim().parse().ok())
-        .collect()
+    text.split(',').filter_map(|cidr| cidr.trim().parse().ok()).collect()
 }
 
 fn kubeadm_networks(kubeadm: Option<&str>) -> Vec<IpNet> {
-    networks(
-        kubeadm
-            .and_then(yaml)
-            .as_ref()
-            .and_then(|conf| conf.pointer("/networking/serviceSubnet")),
-    )
+    networks(kubeadm.and_then(yaml).as_ref().and_then(|conf| conf.pointer("/networking/serviceSubnet")))
 }
 
 /// Where pod addresses come from: kube-proxy's `clusterCIDR`, else what the nodes own.
 fn pod_networks(proxy: Option<&Value>, nodes: &[super::Node]) -> Vec<IpNet> {
     let cluster = networks(proxy.and_then(|conf| conf.get("clusterCIDR")));
-    if cluster.is_empty() {
-        nodes
-            .iter()
-            .flat_map(|node| node.pod_networks.iter().copied())
-            .collect()
-    } else {
-        cluster
-    }
+    if cluster.is_empty() { nodes.iter().flat_map(|node| node.pod_networks.iter().copied()).collect() } else { cluster }
 }
 
 fn proxy_mode(proxy: Option<&Value>) -> ProxyMode {
@@ -344,31 +241,21 @@ fn cluster_domain(corefile: &str) -> String {
         .parse::<Corefile>()
         .ok()
         .and_then(|corefile| {
-            let zones = corefile
-                .blocks()
-                .filter_map(|block| block.plugin("kubernetes"))
-                .flat_map(|plugin| &plugin.arguments);
-            zones
-                .map(|zone| zone.trim_end_matches('.').to_owned())
-                .find(|zone| !is_in_zone(&absolute(zone), "arpa."))
+            let zones =
+                corefile.blocks().filter_map(|block| block.plugin("kubernetes")).flat_map(|plugin| &plugin.arguments);
+            zones.map(|zone| zone.trim_end_matches('.').to_owned()).find(|zone| !is_in_zone(&absolute(zone), "arpa."))
         })
         .unwrap_or_else(|| "cluster.local".to_owned())
 }
 
 /// An object's name and namespace, empty where it has none.
 pub(super) fn identity(metadata: &ObjectMeta) -> (String, String) {
-    (
-        metadata.namespace.clone().unwrap_or_default(),
-        metadata.name.clone().unwrap_or_default(),
-    )
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
 /// The addresses among these texts.
 pub(super) fn addresses<'t>(texts: impl IntoIterator<Item = &'t String>) -> Vec<IpAddr> {
-    texts
-        .into_iter()
-        .filter_map(|text| text.parse().ok())
-        .collect()
+    texts.into_iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 #[cfg(test)]

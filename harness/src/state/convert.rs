@@ -19,34 +19,15 @@ pub(super) fn node(node: &ApiNode) -> Node {
     let (_, name) = identity(&node.metadata);
     let spec = node.spec.as_ref();
     let status = node.status.as_ref();
-    let is_control_plane = node
-        .metadata
-        .labels
-        .as_ref()
-        .is_some_and(|labels| labels.contains_key(CONTROL_PLANE));
-    let all_addresses = status
-        .and_then(|status| status.addresses.as_ref())
-        .into_iter()
-        .flatten();
-    let pod_networks = spec
-        .and_then(|spec| spec.pod_cidrs.as_ref())
-        .into_iter()
-        .flatten();
-    let mut conditions = status
-        .and_then(|status| status.conditions.as_ref())
-        .into_iter()
-        .flatten();
+    let is_control_plane = node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(CONTROL_PLANE));
+    let all_addresses = status.and_then(|status| status.addresses.as_ref()).into_iter().flatten();
+    let pod_networks = spec.and_then(|spec| spec.pod_cidrs.as_ref()).into_iter().flatten();
+    let mut conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     Node {
         name,
-        role: if is_control_plane {
-            NodeRole::ControlPlane
-        } else {
-            NodeRole::Worker
-        },
+        role: if is_control_plane { NodeRole::ControlPlane } else { NodeRole::Worker },
         addresses: addresses(
-            all_addresses
-                .filter(|address| address.type_ == "InternalIP")
-                .map(|address| &address.address),
+            all_addresses.filter(|address| address.type_ == "InternalIP").map(|address| &address.address),
         ),
         pod_networks: pod_networks.filter_map(|cidr| cidr.parse().ok()).collect(),
         ready: conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"),
@@ -56,22 +37,13 @@ pub(super) fn node(node: &ApiNode) -> Node {
 pub(super) fn service(service: &ApiService) -> Service {
     let (namespace, name) = identity(&service.metadata);
     let spec = service.spec.clone().unwrap_or_default();
-    let balancer = service
-        .status
-        .as_ref()
-        .and_then(|status| status.load_balancer.as_ref());
-    let ingress = balancer
-        .and_then(|balancer| balancer.ingress.as_ref())
-        .into_iter()
-        .flatten();
+    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
     let policy = |value: Option<&String>| match value.map(String::as_str) {
         Some("Local") => TrafficPolicy::Local,
         _ => TrafficPolicy::Cluster,
     };
-    let cluster_ips = spec
-        .cluster_ips
-        .clone()
-        .or_else(|| spec.cluster_ip.clone().map(|address| vec![address]));
+    let cluster_ips = spec.cluster_ips.clone().or_else(|| spec.cluster_ip.clone().map(|address| vec![address]));
     let ports = spec.ports.iter().flatten().map(|port| ServicePort {
         name: port.name.clone().unwrap_or_default(),
         protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
@@ -115,10 +87,7 @@ pub(super) fn endpoints(slice: &EndpointSlice) -> Vec<Endpoint> {
         .collect();
     let mut endpoints = Vec::new();
     for endpoint in &slice.endpoints {
-        let pod = endpoint
-            .target_ref
-            .as_ref()
-            .filter(|target| target.kind.as_deref() == Some("Pod"));
+        let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
         for address in addresses(&endpoint.addresses) {
             endpoints.push(Endpoint {
                 namespace: namespace.clone(),
@@ -126,11 +95,7 @@ pub(super) fn endpoints(slice: &EndpointSlice) -> Vec<Endpoint> {
                 address,
                 ports: ports.clone(),
                 // Not said means ready (https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/).
-                ready: endpoint
-                    .conditions
-                    .as_ref()
-                    .and_then(|conditions| conditions.ready)
-                    .unwrap_or(true),
+                ready: endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true),
                 pod: pod.and_then(|pod| pod.name.clone()),
                 node: endpoint.node_name.clone(),
                 hostname: endpoint.hostname.clone(),
@@ -144,20 +109,10 @@ pub(super) fn pod(pod: &ApiPod) -> Pod {
     let (namespace, name) = identity(&pod.metadata);
     let spec = pod.spec.as_ref();
     let status = pod.status.as_ref();
-    let mut conditions = status
-        .and_then(|status| status.conditions.as_ref())
-        .into_iter()
-        .flatten();
-    let ips = status
-        .and_then(|status| status.pod_ips.as_ref())
-        .into_iter()
-        .flatten();
-    let containers = spec
-        .map(|spec| spec.containers.as_slice())
-        .unwrap_or_default();
-    let ports = containers
-        .iter()
-        .flat_map(|container| container.ports.iter().flatten());
+    let mut conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let ips = status.and_then(|status| status.pod_ips.as_ref()).into_iter().flatten();
+    let containers = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let ports = containers.iter().flat_map(|container| container.ports.iter().flatten());
     Pod {
         workload: workload(pod),
         addresses: addresses(ips.map(|ip| &ip.ip)),
@@ -166,11 +121,7 @@ pub(super) fn pod(pod: &ApiPod) -> Pod {
         ready: pod.metadata.deletion_timestamp.is_none()
             && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
-        app: pod
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get("app").cloned()),
+        app: pod.metadata.labels.as_ref().and_then(|labels| labels.get("app").cloned()),
         ports: ports
             .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
             .map(|port| number(port.container_port))
@@ -183,27 +134,14 @@ pub(super) fn pod(pod: &ApiPod) -> Pod {
 /// The `Deployment`, `DaemonSet` or `StatefulSet` that a pod belongs to, else the pod itself.
 fn workload(pod: &ApiPod) -> String {
     let (_, name) = identity(&pod.metadata);
-    let Some(owner) = pod
-        .metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .find(|owner| owner.controller == Some(true))
+    let Some(owner) = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
     else {
         return name;
     };
-    let hash = pod
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get("pod-template-hash"));
+    let hash = pod.metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
     match (owner.kind.as_str(), hash) {
         // A Deployment's ReplicaSet has the Deployment's name and the hash of its pod template.
-        ("ReplicaSet", Some(hash)) => owner
-            .name
-            .strip_suffix(&format!("-{hash}"))
-            .unwrap_or(&owner.name)
-            .to_owned(),
+        ("ReplicaSet", Some(hash)) => owner.name.strip_suffix(&format!("-{hash}")).unwrap_or(&owner.name).to_owned(),
         // A static pod is owned by its node.
         ("Node", _) => name,
         _ => owner.name.clone(),
@@ -212,25 +150,12 @@ fn workload(pod: &ApiPod) -> String {
 
 /// The network plugin, by the pods in `kube-system`.
 pub(super) fn cni(pods: &[Pod]) -> Cni {
-    const KNOWN: [&str; 6] = [
-        "calico-node",
-        "cilium",
-        "antrea-agent",
-        "weave-net",
-        "aws-node",
-        "kube-router",
-    ];
+    const KNOWN: [&str; 6] = ["calico-node", "cilium", "antrea-agent", "weave-net", "aws-node", "kube-router"];
     let has = |workload: &str| pods.iter().any(|pod| pod.workload == workload);
     if has("kindnet") {
         return Cni::Kindnet;
     }
-    Cni::Other(
-        KNOWN
-            .into_iter()
-            .find(|workload| has(workload))
-            .unwrap_or("unknown")
-            .to_owned(),
-    )
+    Cni::Other(KNOWN.into_iter().find(|workload| has(workload)).unwrap_or("unknown").to_owned())
 }
 
 /// A port as the API gives it; 0 for what cannot be one.

@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use reachmap_wire::{Hello, PROTOCOL, RouteEntry};
 
 use super::{
-    Cni, Endpoint, LoadBalancer, Node, NodeRole, Pod, ProxyMode, Service, ServicePort, ServiceType,
-    State, TrafficPolicy,
+    Cni, Endpoint, LoadBalancer, Node, NodeRole, Pod, ProxyMode, Service, ServicePort, ServiceType, State,
+    TrafficPolicy,
 };
 
 const NAMESPACE: &str = "service-type-test";
@@ -58,20 +58,12 @@ impl State {
             kubernetes: "v1.37.2".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             proxy_mode: ProxyMode::Iptables,
-            cni: Cni::Flannel {
-                backend: "vxlan".to_owned(),
-            },
+            cni: Cni::Flannel { backend: "vxlan".to_owned() },
             service_networks: vec![network("10.96.0.0/16")],
             pod_networks: vec![network("10.244.0.0/16")],
-            namespaces: [
-                "default",
-                "kube-system",
-                "metallb-system",
-                NAMESPACE,
-                OTHER_NAMESPACE,
-            ]
-            .map(str::to_owned)
-            .into(),
+            namespaces: ["default", "kube-system", "metallb-system", NAMESPACE, OTHER_NAMESPACE]
+                .map(str::to_owned)
+                .into(),
             nodes: nodes(),
             services: services(),
             endpoints: endpoints(&pods),
@@ -89,10 +81,7 @@ impl State {
     /// The same before MetalLB has a pool: `nginx-loadbalancer` waits for its address.
     pub fn example_pending() -> Self {
         let mut state = Self::example();
-        state.load_balancer = Some(LoadBalancer {
-            pools: Vec::new(),
-            advertised: false,
-        });
+        state.load_balancer = Some(LoadBalancer { pools: Vec::new(), advertised: false });
         for service in &mut state.services {
             service.load_balancer_addresses.clear();
             service.announced_by = None;
@@ -112,12 +101,7 @@ fn network(text: &str) -> IpNet {
 
 fn nodes() -> Vec<Node> {
     [
-        (
-            "reachmap-control-plane",
-            NodeRole::ControlPlane,
-            2,
-            "10.244.0.0/24",
-        ),
+        ("reachmap-control-plane", NodeRole::ControlPlane, 2, "10.244.0.0/24"),
         ("reachmap-worker", NodeRole::Worker, 3, "10.244.1.0/24"),
         ("reachmap-worker2", NodeRole::Worker, 4, "10.244.2.0/24"),
         ("reachmap-worker3", NodeRole::Worker, 5, "10.244.3.0/24"),
@@ -133,23 +117,18 @@ fn nodes() -> Vec<Node> {
 }
 
 fn pods() -> Vec<Pod> {
-    let pod = |namespace: &str,
-               name: &str,
-               workload: &str,
-               node: &str,
-               at: IpAddr,
-               app: Option<&str>,
-               ports: &[u16]| Pod {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        addresses: vec![at],
-        node: Some(node.to_owned()),
-        ready: true,
-        host_network: false,
-        workload: workload.to_owned(),
-        app: app.map(ToOwned::to_owned),
-        ports: ports.to_vec(),
-    };
+    let pod =
+        |namespace: &str, name: &str, workload: &str, node: &str, at: IpAddr, app: Option<&str>, ports: &[u16]| Pod {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            addresses: vec![at],
+            node: Some(node.to_owned()),
+            ready: true,
+            host_network: false,
+            workload: workload.to_owned(),
+            app: app.map(ToOwned::to_owned),
+            ports: ports.to_vec(),
+        };
     let many = "nginx-multiple-nodes";
     vec![
         pod(
@@ -206,101 +185,44 @@ fn pods() -> Vec<Pod> {
             Some("nginx-single"),
             &[80],
         ),
-        pod(
-            NAMESPACE,
-            "testpod",
-            "testpod",
-            "reachmap-worker2",
-            address(10, 244, 2, 5),
-            None,
-            &[],
-        ),
-        pod(
-            OTHER_NAMESPACE,
-            "testpod",
-            "testpod",
-            "reachmap-worker3",
-            address(10, 244, 3, 5),
-            None,
-            &[],
-        ),
+        pod(NAMESPACE, "testpod", "testpod", "reachmap-worker2", address(10, 244, 2, 5), None, &[]),
+        pod(OTHER_NAMESPACE, "testpod", "testpod", "reachmap-worker3", address(10, 244, 3, 5), None, &[]),
     ]
 }
 
 fn services() -> Vec<Service> {
-    let service =
-        |namespace: &str, name: &str, kind: ServiceType, cluster_ip: Option<IpAddr>| Service {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            kind,
-            cluster_ips: cluster_ip.into_iter().collect(),
-            headless: false,
-            external_name: None,
-            ports: vec![ServicePort {
-                name: String::new(),
-                protocol: "TCP".to_owned(),
-                port: 80,
-                node_port: None,
-            }],
-            load_balancer_addresses: Vec::new(),
-            announced_by: None,
-            external_traffic_policy: TrafficPolicy::Cluster,
-            internal_traffic_policy: TrafficPolicy::Cluster,
-            publish_not_ready_addresses: false,
-        };
-    let mut dns = service(
-        "kube-system",
-        "kube-dns",
-        ServiceType::ClusterIp,
-        Some(address(10, 96, 0, 10)),
-    );
-    dns.ports = vec![ServicePort {
-        name: "dns-tcp".to_owned(),
-        protocol: "TCP".to_owned(),
-        port: 53,
-        node_port: None,
-    }];
-    let mut external = service(
-        NAMESPACE,
-        "nginx-external-service",
-        ServiceType::ExternalName,
-        None,
-    );
+    let service = |namespace: &str, name: &str, kind: ServiceType, cluster_ip: Option<IpAddr>| Service {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        kind,
+        cluster_ips: cluster_ip.into_iter().collect(),
+        headless: false,
+        external_name: None,
+        ports: vec![ServicePort { name: String::new(), protocol: "TCP".to_owned(), port: 80, node_port: None }],
+        load_balancer_addresses: Vec::new(),
+        announced_by: None,
+        external_traffic_policy: TrafficPolicy::Cluster,
+        internal_traffic_policy: TrafficPolicy::Cluster,
+        publish_not_ready_addresses: false,
+    };
+    let mut dns = service("kube-system", "kube-dns", ServiceType::ClusterIp, Some(address(10, 96, 0, 10)));
+    dns.ports = vec![ServicePort { name: "dns-tcp".to_owned(), protocol: "TCP".to_owned(), port: 53, node_port: None }];
+    let mut external = service(NAMESPACE, "nginx-external-service", ServiceType::ExternalName, None);
     external.external_name = Some("my-nginx.external.local".to_owned());
     external.ports.clear();
-    let mut headless = service(
-        NAMESPACE,
-        "nginx-headless-service",
-        ServiceType::ClusterIp,
-        None,
-    );
+    let mut headless = service(NAMESPACE, "nginx-headless-service", ServiceType::ClusterIp, None);
     headless.headless = true;
-    let mut balanced = service(
-        NAMESPACE,
-        "nginx-loadbalancer",
-        ServiceType::LoadBalancer,
-        Some(address(10, 96, 10, 2)),
-    );
+    let mut balanced =
+        service(NAMESPACE, "nginx-loadbalancer", ServiceType::LoadBalancer, Some(address(10, 96, 10, 2)));
     balanced.load_balancer_addresses = vec![address(172, 18, 255, 200)];
     balanced.announced_by = Some("reachmap-worker3".to_owned());
-    let mut node_port = service(
-        NAMESPACE,
-        "nginx-nodeport-service",
-        ServiceType::NodePort,
-        Some(address(10, 96, 10, 3)),
-    );
+    let mut node_port =
+        service(NAMESPACE, "nginx-nodeport-service", ServiceType::NodePort, Some(address(10, 96, 10, 3)));
     for (service, port) in [(&mut balanced, 31_380), (&mut node_port, 30_080)] {
-        service
-            .ports
-            .iter_mut()
-            .for_each(|service_port| service_port.node_port = Some(port));
+        service.ports.iter_mut().for_each(|service_port| service_port.node_port = Some(port));
     }
-    let cluster_ip = service(
-        NAMESPACE,
-        "nginx-clusterip-service",
-        ServiceType::ClusterIp,
-        Some(address(10, 96, 10, 1)),
-    );
+    let cluster_ip =
+        service(NAMESPACE, "nginx-clusterip-service", ServiceType::ClusterIp, Some(address(10, 96, 10, 1)));
     vec![dns, cluster_ip, external, headless, balanced, node_port]
 }
 
@@ -308,11 +230,7 @@ fn endpoints(pods: &[Pod]) -> Vec<Endpoint> {
     let endpoint = |service: &str, port_name: &str, port: u16, pod: &Pod| Endpoint {
         namespace: pod.namespace.clone(),
         service: service.to_owned(),
-        address: pod
-            .addresses
-            .first()
-            .copied()
-            .unwrap_or_else(|| address(0, 0, 0, 0)),
+        address: pod.addresses.first().copied().unwrap_or_else(|| address(0, 0, 0, 0)),
         ports: [(port_name.to_owned(), port)].into(),
         ready: true,
         pod: Some(pod.name.clone()),
@@ -325,12 +243,9 @@ fn endpoints(pods: &[Pod]) -> Vec<Endpoint> {
             endpoints.push(endpoint("kube-dns", "dns-tcp", 53, pod));
         }
         if pod.app.as_deref() == Some("nginx") {
-            for service in [
-                "nginx-clusterip-service",
-                "nginx-headless-service",
-                "nginx-loadbalancer",
-                "nginx-nodeport-service",
-            ] {
+            for service in
+                ["nginx-clusterip-service", "nginx-headless-service", "nginx-loadbalancer", "nginx-nodeport-service"]
+            {
                 endpoints.push(endpoint(service, "", 80, pod));
             }
         }
@@ -356,32 +271,16 @@ fn places() -> BTreeMap<String, Hello> {
             "search {namespace}.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
         );
         let gateway = address(10, 244, subnet, 1);
-        let routes = vec![
-            route(&format!("10.244.{subnet}.0/24"), None),
-            route("0.0.0.0/0", Some(gateway)),
-        ];
+        let routes = vec![route(&format!("10.244.{subnet}.0/24"), None), route("0.0.0.0/0", Some(gateway))];
         place("testpod", conf, address(10, 244, subnet, 5), routes)
     };
     let outside = "nameserver 172.18.0.1\noptions ndots:0\n";
     let gateway = address(172, 18, 0, 1);
-    let on_the_network = || {
-        vec![
-            route("172.18.0.0/16", None),
-            route("0.0.0.0/0", Some(gateway)),
-        ]
-    };
+    let on_the_network = || vec![route("172.18.0.0/16", None), route("0.0.0.0/0", Some(gateway))];
     let mut places: BTreeMap<String, Hello> = [
         ("testpod".to_owned(), pod(NAMESPACE, 2)),
         ("testpod-other".to_owned(), pod(OTHER_NAMESPACE, 3)),
-        (
-            "laptop".to_owned(),
-            place(
-                "laptop",
-                outside.to_owned(),
-                address(172, 18, 0, 6),
-                on_the_network(),
-            ),
-        ),
+        ("laptop".to_owned(), place("laptop", outside.to_owned(), address(172, 18, 0, 6), on_the_network())),
     ]
     .into();
     for (id, name, last) in [
@@ -390,15 +289,7 @@ fn places() -> BTreeMap<String, Hello> {
         ("worker-2", "reachmap-worker2", 4),
         ("worker-3", "reachmap-worker3", 5),
     ] {
-        places.insert(
-            id.to_owned(),
-            place(
-                name,
-                outside.to_owned(),
-                address(172, 18, 0, last),
-                on_the_network(),
-            ),
-        );
+        places.insert(id.to_owned(), place(name, outside.to_owned(), address(172, 18, 0, last), on_the_network()));
     }
     places
 }

@@ -10,30 +10,24 @@ use crate::{Error, ErrorKind, Result};
 impl State {
     /// The Service of that namespace and name.
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
-        self.services
-            .iter()
-            .find(|service| service.namespace == namespace && service.name == name)
+        self.services.iter().find(|service| service.namespace == namespace && service.name == name)
     }
 
     /// The endpoints of a Service, ready or not.
     pub fn endpoints_of<'s>(&'s self, service: &'s Service) -> impl Iterator<Item = &'s Endpoint> {
-        self.endpoints.iter().filter(|endpoint| {
-            endpoint.namespace == service.namespace && endpoint.service == service.name
-        })
+        self.endpoints
+            .iter()
+            .filter(|endpoint| endpoint.namespace == service.namespace && endpoint.service == service.name)
     }
 
     /// The pod of that namespace and name.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
-        self.pods
-            .iter()
-            .find(|pod| pod.namespace == namespace && pod.name == name)
+        self.pods.iter().find(|pod| pod.namespace == namespace && pod.name == name)
     }
 
     /// The pod on the pod network that has this address.
     pub fn pod_at(&self, address: IpAddr) -> Option<&Pod> {
-        self.pods
-            .iter()
-            .find(|pod| !pod.host_network && pod.addresses.contains(&address))
+        self.pods.iter().find(|pod| !pod.host_network && pod.addresses.contains(&address))
     }
 
     /// The node of that name.
@@ -43,9 +37,7 @@ impl State {
 
     /// The node that has this address.
     pub fn node_at(&self, address: IpAddr) -> Option<&Node> {
-        self.nodes
-            .iter()
-            .find(|node| node.addresses.contains(&address))
+        self.nodes.iter().find(|node| node.addresses.contains(&address))
     }
 
     /// Whether there is such a namespace.
@@ -59,18 +51,10 @@ impl State {
             .pods
             .iter()
             .filter(|pod| {
-                pod.namespace == namespace
-                    && pod.workload == workload
-                    && pod.ready
-                    && !pod.addresses.is_empty()
+                pod.namespace == namespace && pod.workload == workload && pod.ready && !pod.addresses.is_empty()
             })
             .collect();
-        pods.sort_by_key(|pod| {
-            (
-                natural(pod.node.as_deref().unwrap_or_default()),
-                pod.name.clone(),
-            )
-        });
+        pods.sort_by_key(|pod| (natural(pod.node.as_deref().unwrap_or_default()), pod.name.clone()));
         pods
     }
 
@@ -80,23 +64,12 @@ impl State {
     /// `control-plane-2`.
     pub fn named_nodes(&self) -> Vec<(String, &Node)> {
         let mut named = Vec::new();
-        for (role, base) in [
-            (NodeRole::ControlPlane, "control-plane"),
-            (NodeRole::Worker, "worker"),
-        ] {
-            let mut nodes: Vec<&Node> =
-                self.nodes.iter().filter(|node| node.role == role).collect();
+        for (role, base) in [(NodeRole::ControlPlane, "control-plane"), (NodeRole::Worker, "worker")] {
+            let mut nodes: Vec<&Node> = self.nodes.iter().filter(|node| node.role == role).collect();
             nodes.sort_by_key(|node| natural(&node.name));
             for (number, node) in (1_usize..).zip(nodes) {
                 let first_control_plane = role == NodeRole::ControlPlane && number == 1;
-                named.push((
-                    if first_control_plane {
-                        base.to_owned()
-                    } else {
-                        format!("{base}-{number}")
-                    },
-                    node,
-                ));
+                named.push((if first_control_plane { base.to_owned() } else { format!("{base}-{number}") }, node));
             }
         }
         named
@@ -107,22 +80,14 @@ impl State {
     /// # Errors
     /// [`ErrorKind::Usage`] if the cluster has no such node.
     pub fn node_by_id(&self, id: &str) -> Result<&Node> {
-        self.named_nodes()
-            .into_iter()
-            .find(|(name, _)| name == id)
-            .map(|(_, node)| node)
-            .ok_or_else(|| {
-                let known: Vec<String> = self
-                    .named_nodes()
-                    .into_iter()
-                    .map(|(name, _)| name)
-                    .collect();
-                Error::new(
-                    ErrorKind::Usage,
-                    format!("find the node `{id}`"),
-                    format!("the cluster has {}", known.join(", ")),
-                )
-            })
+        self.named_nodes().into_iter().find(|(name, _)| name == id).map(|(_, node)| node).ok_or_else(|| {
+            let known: Vec<String> = self.named_nodes().into_iter().map(|(name, _)| name).collect();
+            Error::new(
+                ErrorKind::Usage,
+                format!("find the node `{id}`"),
+                format!("the cluster has {}", known.join(", ")),
+            )
+        })
     }
 
     /// The addresses of the cluster's DNS: its Service's, and its pods'.
@@ -130,16 +95,8 @@ impl State {
         let Some(service) = self.service("kube-system", "kube-dns") else {
             return Vec::new();
         };
-        let endpoints = self
-            .endpoints_of(service)
-            .filter(|endpoint| endpoint.ready)
-            .map(|endpoint| endpoint.address);
-        service
-            .cluster_ips
-            .iter()
-            .copied()
-            .chain(endpoints)
-            .collect()
+        let endpoints = self.endpoints_of(service).filter(|endpoint| endpoint.ready).map(|endpoint| endpoint.address);
+        service.cluster_ips.iter().copied().chain(endpoints).collect()
     }
 }
 
@@ -153,31 +110,19 @@ impl LoadBalancer {
 /// Whether `first-last` or a CIDR block holds the address.
 fn range_holds(range: &str, address: IpAddr) -> bool {
     if let Some((first, last)) = range.split_once('-') {
-        return match (
-            first.trim().parse::<IpAddr>(),
-            last.trim().parse::<IpAddr>(),
-        ) {
-            (Ok(first), Ok(last)) => {
-                first.is_ipv4() == address.is_ipv4() && first <= address && address <= last
-            }
+        return match (first.trim().parse::<IpAddr>(), last.trim().parse::<IpAddr>()) {
+            (Ok(first), Ok(last)) => first.is_ipv4() == address.is_ipv4() && first <= address && address <= last,
             _ => false,
         };
     }
-    range
-        .trim()
-        .parse::<IpNet>()
-        .is_ok_and(|network| network.contains(&address))
+    range.trim().parse::<IpNet>().is_ok_and(|network| network.contains(&address))
 }
 
 /// The first address of `first-last` or of a CIDR block.
 pub(crate) fn first_of_range(range: &str) -> Option<IpAddr> {
     match range.split_once('-') {
         Some((first, _)) => first.trim().parse().ok(),
-        None => range
-            .trim()
-            .parse::<IpNet>()
-            .ok()
-            .map(|network| network.addr()),
+        None => range.trim().parse::<IpNet>().ok().map(|network| network.addr()),
     }
 }
 
@@ -186,13 +131,9 @@ pub(crate) fn natural(name: &str) -> Vec<(u64, String)> {
     let mut parts: Vec<(u64, String)> = Vec::new();
     let mut rest = name;
     while !rest.is_empty() {
-        let text_end = rest
-            .find(|character: char| character.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let text_end = rest.find(|character: char| character.is_ascii_digit()).unwrap_or(rest.len());
         let (text, after) = rest.split_at(text_end);
-        let number_end = after
-            .find(|character: char| !character.is_ascii_digit())
-            .unwrap_or(after.len());
+        let number_end = after.find(|character: char| !character.is_ascii_digit()).unwrap_or(after.len());
         let (number, after) = after.split_at(number_end);
         // The number belongs to the text before it: compare texts first, then numbers.
         parts.push((0, text.to_owned()));
@@ -208,22 +149,9 @@ mod tests {
 
     #[test]
     fn workers_are_counted_in_natural_order() {
-        let mut names = vec![
-            "kind-worker10",
-            "kind-worker2",
-            "kind-worker",
-            "kind-worker9",
-        ];
+        let mut names = vec!["kind-worker10", "kind-worker2", "kind-worker", "kind-worker9"];
         names.sort_by_key(|name| natural(name));
-        assert_eq!(
-            names,
-            [
-                "kind-worker",
-                "kind-worker2",
-                "kind-worker9",
-                "kind-worker10"
-            ]
-        );
+        assert_eq!(names, ["kind-worker", "kind-worker2", "kind-worker9", "kind-worker10"]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::{
 
 use ipnet::IpNet;
 use reachmap_wire::{
-    Connect, DnsFailure, Failure, FailureClass, Observation, Question, RecordData, Resolve,
-    Respond, Route, RouteOutcome,
+    Connect, DnsFailure, Failure, FailureClass, Observation, Question, RecordData, Resolve, Respond, Route,
+    RouteOutcome,
 };
 use serde_json::{Map, Value, json};
 
@@ -89,20 +89,14 @@ impl Roles {
                 roles.add(server, "resolver");
             }
         }
-        if let Some(first) = state
-            .planned_pool
-            .as_deref()
-            .and_then(super::lookup::first_of_range)
-        {
+        if let Some(first) = state.planned_pool.as_deref().and_then(super::lookup::first_of_range) {
             roles.add(first, "pool:first");
         }
         roles
     }
 
     fn add(&mut self, address: IpAddr, role: &str) {
-        self.addresses
-            .entry(address)
-            .or_insert_with(|| role.to_owned());
+        self.addresses.entry(address).or_insert_with(|| role.to_owned());
     }
 
     /// The role of whoever has the address.
@@ -120,15 +114,11 @@ impl Roles {
         let mut redacted = String::new();
         let mut rest = text;
         while !rest.is_empty() {
-            let is_word = |character: char| {
-                character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | ':')
-            };
+            let is_word = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | ':');
             let start = rest.find(is_word).unwrap_or(rest.len());
             let (between, word_on) = rest.split_at(start);
             redacted.push_str(between);
-            let end = word_on
-                .find(|character| !is_word(character))
-                .unwrap_or(word_on.len());
+            let end = word_on.find(|character| !is_word(character)).unwrap_or(word_on.len());
             let (word, after) = word_on.split_at(end);
             let bare = word.trim_end_matches(['.', ':', '-']);
             redacted.push_str(&self.word(bare));
@@ -143,20 +133,15 @@ impl Roles {
             return self.of_address(address).unwrap_or(word).to_owned();
         }
         if let Ok(at) = word.parse::<SocketAddr>() {
-            return self.of_address(at.ip()).map_or_else(
-                || word.to_owned(),
-                |role| format!("{role}:{}", self.port(at.port())),
-            );
+            return self
+                .of_address(at.ip())
+                .map_or_else(|| word.to_owned(), |role| format!("{role}:{}", self.port(at.port())));
         }
         self.of_name(word).unwrap_or(word).to_owned()
     }
 
     fn port(&self, port: u16) -> String {
-        if self.node_ports.contains(&port) {
-            "node-port".to_owned()
-        } else {
-            port.to_string()
-        }
+        if self.node_ports.contains(&port) { "node-port".to_owned() } else { port.to_string() }
     }
 
     /// A role in which it does not show which of a workload's pods was chosen: `pod:nginx-*`.
@@ -171,48 +156,23 @@ impl Roles {
     /// name, and in which way a packet without a route is lost, depends on the world outside, and becomes
     /// `unknown_outside` and `unreachable`.
     pub fn redact(&self, observation: &Observation) -> Value {
-        let Observation {
-            resolve,
-            route,
-            connect,
-            respond,
-            elapsed_us: _,
-        } = observation;
+        let Observation { resolve, route, connect, respond, elapsed_us: _ } = observation;
         let steps = [
-            resolve
-                .as_ref()
-                .map(|resolve| json!({ "resolve": self.resolve(resolve) })),
-            route
-                .as_ref()
-                .map(|route| json!({ "route": self.route(route) })),
-            connect
-                .as_ref()
-                .map(|connect| json!({ "connect": self.connect(connect) })),
-            respond
-                .as_ref()
-                .map(|respond| json!({ "respond": self.respond(respond) })),
+            resolve.as_ref().map(|resolve| json!({ "resolve": self.resolve(resolve) })),
+            route.as_ref().map(|route| json!({ "route": self.route(route) })),
+            connect.as_ref().map(|connect| json!({ "connect": self.connect(connect) })),
+            respond.as_ref().map(|respond| json!({ "respond": self.respond(respond) })),
         ];
         // A list, because the steps have an order and JSON's objects have none.
         Value::Array(steps.into_iter().flatten().collect())
     }
 
     fn resolve(&self, resolve: &Resolve) -> Value {
-        let outside = resolve
-            .questions
-            .iter()
-            .any(|question| self.is_outside(question));
-        let mut questions: Vec<Value> = resolve
-            .questions
-            .iter()
-            .map(|question| self.question(question))
-            .collect();
+        let outside = resolve.questions.iter().any(|question| self.is_outside(question));
+        let mut questions: Vec<Value> = resolve.questions.iter().map(|question| self.question(question)).collect();
         // A question is repeated when an answer is late.
         questions.dedup();
-        let mut addresses: Vec<String> = resolve
-            .addresses
-            .iter()
-            .map(|address| self.chosen(*address))
-            .collect();
+        let mut addresses: Vec<String> = resolve.addresses.iter().map(|address| self.chosen(*address)).collect();
         addresses.sort();
         let mut value = json!({ "name": self.redact_text(&resolve.name), "questions": questions });
         if let Some(answered) = &resolve.answered {
@@ -237,10 +197,7 @@ impl Roles {
         let server = self.of_address(question.server.ip()).unwrap_or(OTHER);
         let answer = match &question.failure {
             Some(_) if self.is_outside(question) => "unknown_outside".to_owned(),
-            _ => question
-                .rcode
-                .clone()
-                .unwrap_or_else(|| dns_failure(question.failure)),
+            _ => question.rcode.clone().unwrap_or_else(|| dns_failure(question.failure)),
         };
         let (mut addresses, mut others) = (Vec::new(), Vec::new());
         for record in &question.answers {
@@ -253,7 +210,8 @@ impl Roles {
         addresses.sort();
         // Aliases come in the order of the chain; addresses are shuffled by the server.
         others.extend(addresses);
-        let mut value = json!({ "ask": format!("{} {}", question.name, kind(question)), "server": server, "answer": answer });
+        let mut value =
+            json!({ "ask": format!("{} {}", question.name, kind(question)), "server": server, "answer": answer });
         if !others.is_empty() {
             value["records"] = json!(others);
         }
@@ -273,11 +231,8 @@ impl Roles {
     }
 
     fn connect(&self, connect: &Connect) -> Value {
-        let destination = format!(
-            "{}:{}",
-            self.chosen(connect.destination.ip()),
-            self.port(connect.destination.port())
-        );
+        let destination =
+            format!("{}:{}", self.chosen(connect.destination.ip()), self.port(connect.destination.port()));
         match (&connect.failure, connect.local) {
             (Some(failure), _) => {
                 json!({ "destination": destination, "failure": failure_word(failure) })
@@ -295,10 +250,7 @@ impl Roles {
             value.insert("status".to_owned(), json!(status));
         }
         if let Some(pod) = &respond.served_by {
-            value.insert(
-                "served_by".to_owned(),
-                json!(any_of_its_kind(self.of_name(pod).unwrap_or(OTHER))),
-            );
+            value.insert("served_by".to_owned(), json!(any_of_its_kind(self.of_name(pod).unwrap_or(OTHER))));
         }
         if let Some(address) = respond.client_address {
             value.insert("client_address".to_owned(), json!(self.chosen(address)));
@@ -358,30 +310,15 @@ fn pods(state: &State) -> Vec<(String, &Pod)> {
             ("testpod", Some(_)) => named.push(("vantage:testpod-other".to_owned(), pod)),
             _ => {
                 let base = pod.app.clone().unwrap_or_else(|| pod.workload.clone());
-                groups
-                    .entry((pod.namespace.clone(), base))
-                    .or_default()
-                    .push(pod);
+                groups.entry((pod.namespace.clone(), base)).or_default().push(pod);
             }
         }
     }
     for ((_, base), mut pods) in groups {
-        pods.sort_by_key(|pod| {
-            (
-                super::lookup::natural(pod.node.as_deref().unwrap_or_default()),
-                pod.name.clone(),
-            )
-        });
+        pods.sort_by_key(|pod| (super::lookup::natural(pod.node.as_deref().unwrap_or_default()), pod.name.clone()));
         let alone = pods.len() == 1;
         for (number, pod) in (1_usize..).zip(pods) {
-            named.push((
-                if alone {
-                    format!("pod:{base}")
-                } else {
-                    format!("pod:{base}-{number}")
-                },
-                pod,
-            ));
+            named.push((if alone { format!("pod:{base}") } else { format!("pod:{base}-{number}") }, pod));
         }
     }
     named
@@ -390,10 +327,7 @@ fn pods(state: &State) -> Vec<(String, &Pod)> {
 /// The addresses that a node itself has in its pod network: the tunnel's, which is the network's own, and the bridge's.
 fn gateways(network: &IpNet) -> Vec<IpAddr> {
     let bridge = network.hosts().next();
-    [Some(network.network()), bridge]
-        .into_iter()
-        .flatten()
-        .collect()
+    [Some(network.network()), bridge].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -404,10 +338,7 @@ mod tests {
     use crate::testing::verdicts;
 
     fn redacted(cell: &str, change: impl FnOnce(&mut Observation)) -> Value {
-        let verdict = verdicts()
-            .into_iter()
-            .find(|verdict| verdict.cell() == cell)
-            .unwrap();
+        let verdict = verdicts().into_iter().find(|verdict| verdict.cell() == cell).unwrap();
         let mut observation = verdict.observation.unwrap();
         change(&mut observation);
         Roles::of(&State::example()).redact(&observation)
@@ -474,8 +405,7 @@ mod tests {
             connect.destination = "10.244.3.4:80".parse().unwrap();
             connect.local = Some("10.9.9.9:55555".parse().unwrap());
             observation.route.as_mut().unwrap().destination = "10.244.3.4".parse().unwrap();
-            observation.respond.as_mut().unwrap().served_by =
-                Some("nginx-multiple-nodes-7c5ddbdf54-zlwqv".to_owned());
+            observation.respond.as_mut().unwrap().served_by = Some("nginx-multiple-nodes-7c5ddbdf54-zlwqv".to_owned());
         });
         assert_eq!(one, other);
     }
@@ -484,26 +414,15 @@ mod tests {
     fn every_part_of_the_example_has_a_role() {
         let state = State::example();
         let roles = Roles::of(&state);
-        let address = |text: &str| {
-            roles
-                .of_address(text.parse().unwrap())
-                .unwrap_or(OTHER)
-                .to_owned()
-        };
+        let address = |text: &str| roles.of_address(text.parse().unwrap()).unwrap_or(OTHER).to_owned();
         assert_eq!(address("10.244.2.4"), "pod:nginx-2");
         assert_eq!(address("10.244.2.0"), "node:worker-2", "the tunnel's end");
         assert_eq!(address("10.244.2.1"), "node:worker-2", "the bridge");
         assert_eq!(address("10.96.0.10"), "dns");
-        assert_eq!(
-            address("172.18.255.200"),
-            "load-balancer:nginx-loadbalancer"
-        );
+        assert_eq!(address("172.18.255.200"), "load-balancer:nginx-loadbalancer");
         assert_eq!(address("172.18.0.6"), "laptop");
         assert_eq!(address("172.18.0.1"), "resolver");
-        assert_eq!(
-            roles.of_name("reachmap-control-plane"),
-            Some("node:control-plane")
-        );
+        assert_eq!(roles.of_name("reachmap-control-plane"), Some("node:control-plane"));
     }
 
     #[test]

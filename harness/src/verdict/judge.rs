@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Display, net::IpAddr};
 
-use reachmap_wire::{
-    Connect, FailureClass, Observation, RecordData, Resolve, Respond, RouteOutcome, Step,
-};
+use reachmap_wire::{Connect, FailureClass, Observation, RecordData, Resolve, Respond, RouteOutcome, Step};
 
 use super::Judgement;
 use crate::model::{Expectation, Fact, dns::absolute, why::dns_words};
@@ -27,34 +25,20 @@ pub fn judge(expectation: &Expectation, observation: &Observation) -> Judgement 
     facts.sort_by_key(|fact| step_of(fact));
     for fact in facts {
         if let Some((step, expected, observed)) = parting(fact, observation) {
-            return Judgement::NotAsExpected {
-                step,
-                expected,
-                observed,
-            };
+            return Judgement::NotAsExpected { step, expected, observed };
         }
     }
     if expectation.reachable != observation.is_reached() {
-        let expected = if expectation.reachable {
-            "an answer with status 200"
-        } else {
-            "no answer"
-        };
+        let expected = if expectation.reachable { "an answer with status 200" } else { "no answer" };
         let step = observation.last_step().unwrap_or(Step::Resolve);
-        return Judgement::NotAsExpected {
-            step,
-            expected: expected.to_owned(),
-            observed: respond_words(observation),
-        };
+        return Judgement::NotAsExpected { step, expected: expected.to_owned(), observed: respond_words(observation) };
     }
     Judgement::AsExpected
 }
 
 fn step_of(fact: &Fact) -> Step {
     match fact {
-        Fact::NothingAsked | Fact::Asks(_) | Fact::Resolves { .. } | Fact::DoesNotResolve(_) => {
-            Step::Resolve
-        }
+        Fact::NothingAsked | Fact::Asks(_) | Fact::Resolves { .. } | Fact::DoesNotResolve(_) => Step::Resolve,
         Fact::Connects(_) | Fact::DoesNotConnect(_) => Step::Connect,
         Fact::ServedBy(_) | Fact::SeenAs(_) => Step::Respond,
     }
@@ -75,40 +59,21 @@ fn parting(fact: &Fact, observation: &Observation) -> Option<Parting> {
             let asked = resolve.map(asked_names).unwrap_or_default();
             let expected: Vec<String> = names.iter().map(|name| absolute(name)).collect();
             let nothing = || "no question at all".to_owned();
-            let observed = if asked.is_empty() {
-                nothing()
-            } else {
-                list(&asked)
-            };
-            (asked != expected).then(|| {
-                (
-                    Step::Resolve,
-                    format!("questions for {}", list(&expected)),
-                    observed,
-                )
-            })
+            let observed = if asked.is_empty() { nothing() } else { list(&asked) };
+            (asked != expected).then(|| (Step::Resolve, format!("questions for {}", list(&expected)), observed))
         }
-        Fact::Resolves {
-            answered,
-            aliases,
-            addresses,
-        } => resolves(resolve, answered, aliases, addresses),
+        Fact::Resolves { answered, aliases, addresses } => resolves(resolve, answered, aliases, addresses),
         Fact::DoesNotResolve(ways) => {
             let failure = resolve.and_then(|resolve| resolve.failure);
-            let expected = || {
-                ways.iter()
-                    .map(|way| dns_words(*way))
-                    .collect::<Vec<_>>()
-                    .join(", or ")
-            };
+            let expected = || ways.iter().map(|way| dns_words(*way)).collect::<Vec<_>>().join(", or ");
             let observed = || resolve.map_or_else(nothing_asked, resolve_words);
-            (!failure.is_some_and(|failure| ways.contains(&failure)))
-                .then(|| (Step::Resolve, expected(), observed()))
+            (!failure.is_some_and(|failure| ways.contains(&failure))).then(|| (Step::Resolve, expected(), observed()))
         }
         Fact::Connects(destinations) => {
-            let connected = observation.connect.as_ref().is_some_and(|connect| {
-                connect.failure.is_none() && destinations.contains(&connect.destination)
-            });
+            let connected = observation
+                .connect
+                .as_ref()
+                .is_some_and(|connect| connect.failure.is_none() && destinations.contains(&connect.destination));
             let at_route = observation.connect.is_none() && route_failure(observation).is_some();
             let step = if at_route { Step::Route } else { Step::Connect };
             let expected = || format!("a connection to {}", list(destinations));
@@ -116,41 +81,20 @@ fn parting(fact: &Fact, observation: &Observation) -> Option<Parting> {
         }
         Fact::DoesNotConnect(ways) => {
             let class = connect_failure(observation);
-            let expected = || {
-                ways.iter()
-                    .map(|way| network_words(*way))
-                    .collect::<Vec<_>>()
-                    .join(", or ")
-            };
-            (!class.is_some_and(|class| ways.contains(&class))).then(|| {
-                (
-                    Step::Connect,
-                    format!("no connection: {}", expected()),
-                    respond_words(observation),
-                )
-            })
+            let expected = || ways.iter().map(|way| network_words(*way)).collect::<Vec<_>>().join(", or ");
+            (!class.is_some_and(|class| ways.contains(&class)))
+                .then(|| (Step::Connect, format!("no connection: {}", expected()), respond_words(observation)))
         }
         Fact::ServedBy(pods) => {
-            let pod = observation
-                .respond
-                .as_ref()
-                .and_then(|respond| respond.served_by.as_ref());
+            let pod = observation.respond.as_ref().and_then(|respond| respond.served_by.as_ref());
             let served = observation.is_reached() && pod.is_some_and(|pod| pods.contains(pod));
             let expected = || format!("status 200 from {}", one_of(pods));
             (!served).then(|| (Step::Respond, expected(), respond_words(observation)))
         }
         Fact::SeenAs(addresses) => {
-            let seen = observation
-                .respond
-                .as_ref()
-                .and_then(|respond| respond.client_address);
+            let seen = observation.respond.as_ref().and_then(|respond| respond.client_address);
             let words = |what: &str| format!("source address {what}");
-            let observed = || {
-                seen.map_or_else(
-                    || words("not reported"),
-                    |address| words(&address.to_string()),
-                )
-            };
+            let observed = || seen.map_or_else(|| words("not reported"), |address| words(&address.to_string()));
             (!seen.is_some_and(|address| addresses.contains(&address)))
                 .then(|| (Step::Respond, words(&one_of(addresses)), observed()))
         }
@@ -172,28 +116,18 @@ fn resolves(
     });
     (!seen).then(|| {
         let expected = format!("{} = {}", chain(answered, &aliases), list(addresses));
-        (
-            Step::Resolve,
-            expected,
-            resolve.map_or_else(nothing_asked, resolve_words),
-        )
+        (Step::Resolve, expected, resolve.map_or_else(nothing_asked, resolve_words))
     })
 }
 
 /// A name and the aliases that follow it.
 fn chain(answered: &str, aliases: &[String]) -> String {
-    aliases.iter().fold(absolute(answered), |chain, alias| {
-        format!("{chain} → {alias}")
-    })
+    aliases.iter().fold(absolute(answered), |chain, alias| format!("{chain} → {alias}"))
 }
 
 /// The names asked for, each once for all its record types and servers.
 fn asked_names(resolve: &Resolve) -> Vec<String> {
-    let mut names: Vec<String> = resolve
-        .questions
-        .iter()
-        .map(|question| absolute(&question.name))
-        .collect();
+    let mut names: Vec<String> = resolve.questions.iter().map(|question| absolute(&question.name)).collect();
     names.dedup();
     names
 }
@@ -246,19 +180,13 @@ fn resolve_words(resolve: &Resolve) -> String {
     match (&resolve.failure, &resolve.answered) {
         (Some(failure), _) => {
             let asked = asked_names(resolve);
-            let asked = if asked.is_empty() {
-                String::new()
-            } else {
-                format!(" after {}", list(&asked))
-            };
+            let asked = if asked.is_empty() { String::new() } else { format!(" after {}", list(&asked)) };
             format!("{}{asked}", dns_words(*failure))
         }
         (None, Some(answered)) => {
             let chain = aliases_of(resolve, answered)
                 .into_iter()
-                .fold(absolute(answered), |chain, alias| {
-                    format!("{chain} → {alias}")
-                });
+                .fold(absolute(answered), |chain, alias| format!("{chain} → {alias}"));
             format!("{chain} = {}", list(&resolve.addresses))
         }
         (None, None) => format!("addresses {}", list(&resolve.addresses)),
@@ -267,36 +195,18 @@ fn resolve_words(resolve: &Resolve) -> String {
 
 fn connect_words(observation: &Observation) -> String {
     match &observation.connect {
-        Some(Connect {
-            destination,
-            failure: None,
-            ..
-        }) => format!("a connection to {destination}"),
-        Some(Connect {
-            destination,
-            failure: Some(failure),
-            ..
-        }) => {
-            format!(
-                "{} at {destination} ({})",
-                network_words(failure.class),
-                failure.message
-            )
+        Some(Connect { destination, failure: None, .. }) => format!("a connection to {destination}"),
+        Some(Connect { destination, failure: Some(failure), .. }) => {
+            format!("{} at {destination} ({})", network_words(failure.class), failure.message)
         }
         None => match (&observation.route, &observation.resolve) {
             (Some(route), _) => match &route.outcome {
                 RouteOutcome::Failed(failure) => {
-                    format!(
-                        "{} for {} ({})",
-                        network_words(failure.class),
-                        route.destination,
-                        failure.message
-                    )
+                    format!("{} for {} ({})", network_words(failure.class), route.destination, failure.message)
                 }
-                RouteOutcome::Source(source) => format!(
-                    "a route to {} from {source}, and no connection attempt",
-                    route.destination
-                ),
+                RouteOutcome::Source(source) => {
+                    format!("a route to {} from {source}, and no connection attempt", route.destination)
+                }
             },
             (None, Some(resolve)) => resolve_words(resolve),
             (None, None) => "nothing".to_owned(),
@@ -309,21 +219,9 @@ fn respond_words(observation: &Observation) -> String {
         return connect_words(observation);
     };
     match respond {
-        Respond {
-            failure: Some(failure),
-            ..
-        } => format!("{} ({})", network_words(failure.class), failure.message),
-        Respond {
-            status: Some(status),
-            served_by: Some(pod),
-            ..
-        } => format!("status {status} from {pod}"),
-        Respond {
-            status: Some(status),
-            served_by: None,
-            body_start,
-            ..
-        } => {
+        Respond { failure: Some(failure), .. } => format!("{} ({})", network_words(failure.class), failure.message),
+        Respond { status: Some(status), served_by: Some(pod), .. } => format!("status {status} from {pod}"),
+        Respond { status: Some(status), served_by: None, body_start, .. } => {
             let body: String = body_start.chars().take(60).collect();
             format!("status {status} from a server that does not name itself: {body:?}")
         }
@@ -346,17 +244,9 @@ fn network_words(class: FailureClass) -> &'static str {
 }
 
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
-    items
-        .into_iter()
-        .map(|item| item.to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn one_of<T: Display>(items: &BTreeSet<T>) -> String {
-    if items.len() > 1 {
-        format!("one of {}", list(items))
-    } else {
-        list(items)
-    }
+    if items.len() > 1 { format!("one of {}", list(items)) } else { list(items) }
 }

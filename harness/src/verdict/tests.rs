@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use reachmap_wire::{
-    Connect, DnsFailure, Failure, FailureClass, Observation, Question, QuestionKind, Record,
-    RecordData, Resolve, Respond, Route, RouteOutcome, Step,
+    Connect, DnsFailure, Failure, FailureClass, Observation, Question, QuestionKind, Record, RecordData, Resolve,
+    Respond, Route, RouteOutcome, Step,
 };
 use rstest::rstest;
 
@@ -16,46 +16,29 @@ use crate::{
 
 fn expectation(vantage: &str, method: &str) -> Expectation {
     let state = State::example();
-    expect(
-        &state,
-        &Vantage::find(&state, vantage).unwrap(),
-        &Method::find(method, 3).unwrap(),
-    )
-    .unwrap()
+    expect(&state, &Vantage::find(&state, vantage).unwrap(), &Method::find(method, 3).unwrap()).unwrap()
 }
 
 /// Judges what a perfect probe saw after `change`; the step and the two sides where they part.
-fn parting(
-    vantage: &str,
-    method: &str,
-    change: impl FnOnce(&mut Observation),
-) -> (Step, String, String) {
+fn parting(vantage: &str, method: &str, change: impl FnOnce(&mut Observation)) -> (Step, String, String) {
     let expectation = expectation(vantage, method);
     let mut observation = observation_of(&expectation);
     assert_eq!(judge(&expectation, &observation), Judgement::AsExpected);
     change(&mut observation);
     match judge(&expectation, &observation) {
-        Judgement::NotAsExpected {
-            step,
-            expected,
-            observed,
-        } => (step, expected, observed),
+        Judgement::NotAsExpected { step, expected, observed } => (step, expected, observed),
         other => panic!("{other:?} from {observation:?}"),
     }
 }
 
 fn failure(class: FailureClass) -> Failure {
-    Failure {
-        class,
-        message: "os words".to_owned(),
-    }
+    Failure { class, message: "os words".to_owned() }
 }
 
 #[test]
 fn an_answer_from_a_pod_of_another_service_is_a_failure() {
     let (step, expected, observed) = parting("testpod", "clusterip-fqdn", |observation| {
-        observation.respond.as_mut().unwrap().served_by =
-            Some("nginx-single-6d8f9-x2x2x".to_owned());
+        observation.respond.as_mut().unwrap().served_by = Some("nginx-single-6d8f9-x2x2x".to_owned());
     });
     assert_eq!(step, Step::Respond);
     assert_eq!(
@@ -70,13 +53,7 @@ fn an_answer_without_a_name_is_a_failure() {
     let (step, _, observed) = parting("testpod", "clusterip-fqdn", |observation| {
         observation.respond.as_mut().unwrap().served_by = None;
     });
-    assert_eq!(
-        (step, observed.as_str()),
-        (
-            Step::Respond,
-            "status 200 from a server that does not name itself: \"\""
-        )
-    );
+    assert_eq!((step, observed.as_str()), (Step::Respond, "status 200 from a server that does not name itself: \"\""));
 }
 
 #[test]
@@ -109,13 +86,7 @@ fn nxdomain_where_nobody_answers_is_the_wrong_reason() {
             elapsed_us: 1,
         });
     });
-    assert_eq!(
-        (step, expected.as_str()),
-        (
-            Step::Resolve,
-            "no question, since the request names an address"
-        )
-    );
+    assert_eq!((step, expected.as_str()), (Step::Resolve, "no question, since the request names an address"));
     assert_eq!(observed, "no such name (NXDOMAIN) after 10.96.10.1.");
 }
 
@@ -134,10 +105,7 @@ fn servfail_where_the_name_should_be_found_parts_at_resolve() {
         expected,
         "nginx-external-service.service-type-test.svc.cluster.local. → my-nginx.external.local. = 10.96.10.1"
     );
-    assert!(
-        observed.starts_with("the server cannot answer (SERVFAIL) after nginx-external-service."),
-        "{observed}"
-    );
+    assert!(observed.starts_with("the server cannot answer (SERVFAIL) after nginx-external-service."), "{observed}");
 }
 
 #[test]
@@ -147,9 +115,7 @@ fn another_order_of_questions_is_a_failure() {
     });
     assert_eq!(step, Step::Resolve);
     assert!(
-        expected.starts_with(
-            "questions for nginx-clusterip-service.service-type-test.service-type-test"
-        ),
+        expected.starts_with("questions for nginx-clusterip-service.service-type-test.service-type-test"),
         "{expected}"
     );
 }
@@ -158,9 +124,7 @@ fn another_order_of_questions_is_a_failure() {
 fn an_address_without_its_alias_is_a_failure() {
     let (step, ..) = parting("testpod", "externalname-fqdn", |observation| {
         for question in &mut observation.resolve.as_mut().unwrap().questions {
-            question
-                .answers
-                .retain(|record| !matches!(record.data, RecordData::Cname(_)));
+            question.answers.retain(|record| !matches!(record.data, RecordData::Cname(_)));
         }
     });
     assert_eq!(step, Step::Resolve);
@@ -169,27 +133,14 @@ fn an_address_without_its_alias_is_a_failure() {
 #[test]
 fn a_failed_connection_of_another_class_is_the_wrong_reason() {
     let state = crate::testing::without_endpoints(State::example());
-    let expectation = expect(
-        &state,
-        &Vantage::find(&state, "testpod").unwrap(),
-        &Method::find("clusterip-address", 3).unwrap(),
-    )
-    .unwrap();
+    let expectation =
+        expect(&state, &Vantage::find(&state, "testpod").unwrap(), &Method::find("clusterip-address", 3).unwrap())
+            .unwrap();
     let mut observation = observation_of(&expectation);
     assert_eq!(judge(&expectation, &observation), Judgement::AsExpected);
     observation.connect.as_mut().unwrap().failure = Some(failure(FailureClass::Timeout));
-    let Judgement::NotAsExpected {
-        step,
-        expected,
-        observed,
-    } = judge(&expectation, &observation)
-    else {
-        panic!()
-    };
-    assert_eq!(
-        (step, expected.as_str()),
-        (Step::Connect, "no connection: connection refused")
-    );
+    let Judgement::NotAsExpected { step, expected, observed } = judge(&expectation, &observation) else { panic!() };
+    assert_eq!((step, expected.as_str()), (Step::Connect, "no connection: connection refused"));
     assert_eq!(observed, "no answer in time at 10.96.10.1:80 (os words)");
 }
 
@@ -213,10 +164,7 @@ fn no_route_parts_at_the_route() {
         observation.connect = None;
         observation.respond = None;
     });
-    assert_eq!(
-        (step, observed.as_str()),
-        (Step::Route, "network unreachable for 10.96.10.1 (os words)")
-    );
+    assert_eq!((step, observed.as_str()), (Step::Route, "network unreachable for 10.96.10.1 (os words)"));
 }
 
 #[rstest]
@@ -227,11 +175,7 @@ fn a_masqueraded_pod_is_the_wrong_source(#[case] vantage: &str, #[case] method: 
     });
     assert_eq!(
         (step, expected.as_str(), observed.as_str()),
-        (
-            Step::Respond,
-            "source address 10.244.2.5",
-            "source address 10.244.2.1"
-        )
+        (Step::Respond, "source address 10.244.2.5", "source address 10.244.2.1")
     );
 }
 
@@ -248,10 +192,7 @@ fn observations() -> impl Strategy<Value = Observation> {
         Just(FailureClass::Timeout),
         Just(FailureClass::Other)
     ]);
-    let name = prop_oneof![
-        Just("a.b."),
-        Just("nginx-clusterip-service.service-type-test.svc.cluster.local.")
-    ];
+    let name = prop_oneof![Just("a.b."), Just("nginx-clusterip-service.service-type-test.svc.cluster.local.")];
     (address, dns, class, name, any::<[bool; 4]>(), 190_u16..600).prop_map(
         |(address, dns, class, name, [resolve, route, connect, respond], status)| {
             let address: std::net::IpAddr = address.parse().unwrap();
@@ -271,19 +212,12 @@ fn observations() -> impl Strategy<Value = Observation> {
                         failure: dns,
                         elapsed_us: 0,
                     }],
-                    addresses: if dns.is_none() {
-                        vec![address]
-                    } else {
-                        Vec::new()
-                    },
+                    addresses: if dns.is_none() { vec![address] } else { Vec::new() },
                     answered: dns.is_none().then(|| name.to_owned()),
                     failure: dns,
                     elapsed_us: 0,
                 }),
-                route: route.then_some(Route {
-                    destination: address,
-                    outcome: RouteOutcome::Source(address),
-                }),
+                route: route.then_some(Route { destination: address, outcome: RouteOutcome::Source(address) }),
                 connect: connect.then(|| Connect {
                     destination: (address, 80).into(),
                     local: None,

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 mod observation;
 
 pub use observation::{
-    Connect, DnsFailure, Failure, FailureClass, Observation, Question, QuestionKind, Record,
-    RecordData, Resolve, Respond, Route, RouteOutcome, Step,
+    Connect, DnsFailure, Failure, FailureClass, Observation, Question, QuestionKind, Record, RecordData, Resolve,
+    Respond, Route, RouteOutcome, Step,
 };
 
 /// The version of this protocol; harness and agent must agree on it.

@@ -242,8 +242,6 @@ impl Observation {
 
     /// Whether an HTTP answer with status 200 came back.
     pub fn is_reached(&self) -> bool {
-        self.respond
-            .as_ref()
-            .is_some_and(|respond| respond.status == Some(200) && respond.failure.is_none())
+        self.respond.as_ref().is_some_and(|respond| respond.status == Some(200) && respond.failure.is_none())
     }
 }

@@ -63,10 +63,7 @@ async fn exchange(
     // A socket error is the kernel's, or a router's, word that there is nobody to ask.
     let no_server = |_: io::Error| DnsFailure::NoServer;
     if !by_tcp {
-        let answer = udp(&asked, server)
-            .await
-            .map_err(no_server)?
-            .ok_or(DnsFailure::Malformed)?;
+        let answer = udp(&asked, server).await.map_err(no_server)?.ok_or(DnsFailure::Malformed)?;
         if !answer.truncated {
             return Ok(answer);
         }

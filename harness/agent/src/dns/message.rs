@@ -63,11 +63,7 @@ impl Asked {
             edns.set_max_payload(EDNS_PAYLOAD);
             message.set_edns(edns);
         }
-        Some(Self {
-            bytes: message.to_vec().ok()?,
-            id: message.metadata.id,
-            query,
-        })
+        Some(Self { bytes: message.to_vec().ok()?, id: message.metadata.id, query })
     }
 
     /// Reads what came back.
@@ -91,12 +87,7 @@ impl Asked {
             ResponseCode::Refused | ResponseCode::NotImp => Some(DnsFailure::Refused),
             _ => Some(DnsFailure::Malformed),
         };
-        Received::Answer(Answer {
-            rcode: rcode(code),
-            records,
-            failure,
-            truncated: message.metadata.truncation,
-        })
+        Received::Answer(Answer { rcode: rcode(code), records, failure, truncated: message.metadata.truncation })
     }
 }
 
@@ -132,11 +123,7 @@ fn record(record: &hickory_proto::rr::Record) -> Record {
         RData::CNAME(target) => RecordData::Cname(target.0.to_ascii()),
         other => RecordData::Other(format!("{} {other}", record.record_type())),
     };
-    Record {
-        name: record.name.to_ascii(),
-        ttl: record.ttl,
-        data,
-    }
+    Record { name: record.name.to_ascii(), ttl: record.ttl, data }
 }
 
 /// The mnemonics of the IANA registry "DNS RCODEs".
@@ -157,19 +144,11 @@ mod tests {
     use super::*;
 
     fn address(name: &str, address: &str) -> Record {
-        Record {
-            name: name.to_owned(),
-            ttl: 5,
-            data: RecordData::Address(address.parse().unwrap()),
-        }
+        Record { name: name.to_owned(), ttl: 5, data: RecordData::Address(address.parse().unwrap()) }
     }
 
     fn alias(name: &str, target: &str) -> Record {
-        Record {
-            name: name.to_owned(),
-            ttl: 5,
-            data: RecordData::Cname(target.to_owned()),
-        }
+        Record { name: name.to_owned(), ttl: 5, data: RecordData::Cname(target.to_owned()) }
     }
 
     #[test]
@@ -181,10 +160,7 @@ mod tests {
             address("c.", "10.0.0.2"),
             address("stranger.", "10.0.0.3"),
         ];
-        assert_eq!(
-            addresses("a.", &records),
-            ["10.0.0.1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap())
-        );
+        assert_eq!(addresses("a.", &records), ["10.0.0.1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap()));
     }
 
     #[test]
@@ -196,25 +172,13 @@ mod tests {
     fn only_the_answer_to_this_very_question_counts() {
         let asked = Asked::new("web.shop.", QuestionKind::A, false).unwrap();
         let mut reply = Message::from_vec(&asked.bytes).unwrap().into_response();
-        assert!(
-            matches!(asked.read(&asked.bytes), Received::Stray),
-            "a question is no answer"
-        );
-        assert!(matches!(
-            asked.read(&reply.to_vec().unwrap()),
-            Received::Answer(_)
-        ));
+        assert!(matches!(asked.read(&asked.bytes), Received::Stray), "a question is no answer");
+        assert!(matches!(asked.read(&reply.to_vec().unwrap()), Received::Answer(_)));
         reply.metadata.id ^= 1;
-        assert!(
-            matches!(asked.read(&reply.to_vec().unwrap()), Received::Stray),
-            "another id"
-        );
+        assert!(matches!(asked.read(&reply.to_vec().unwrap()), Received::Stray), "another id");
         reply.metadata.id ^= 1;
         reply.queries[0].set_name(Name::from_ascii("web.other.").unwrap());
-        assert!(
-            matches!(asked.read(&reply.to_vec().unwrap()), Received::Stray),
-            "another name"
-        );
+        assert!(matches!(asked.read(&reply.to_vec().unwrap()), Received::Stray), "another name");
         assert!(matches!(asked.read(b"hello"), Received::Malformed));
     }
 
@@ -226,12 +190,7 @@ mod tests {
 
     #[test]
     fn edns_is_sent_only_if_configured() {
-        let size = |edns| {
-            Asked::new("web.", QuestionKind::Aaaa, edns)
-                .unwrap()
-                .bytes
-                .len()
-        };
+        let size = |edns| Asked::new("web.", QuestionKind::Aaaa, edns).unwrap().bytes.len();
         assert_eq!(size(true), size(false) + 11);
     }
 }

@@ -37,11 +37,7 @@ impl ResolvConf {
         let mut this = Self {
             servers: Vec::new(),
             // Without `search` or `domain`, it is the host name's own domain.
-            search: hostname
-                .split_once('.')
-                .map(|(_, domain)| domain.to_owned())
-                .into_iter()
-                .collect(),
+            search: hostname.split_once('.').map(|(_, domain)| domain.to_owned()).into_iter().collect(),
             ndots: 1,
             timeout: 5,
             attempts: 2,
@@ -57,8 +53,7 @@ impl ResolvConf {
             let mut words = rest.split([' ', '\t']).filter(|word| !word.is_empty());
             match keyword {
                 "nameserver" if this.servers.len() < SERVER_LIMIT => {
-                    this.servers
-                        .extend(words.next().and_then(|word| server(word, port)));
+                    this.servers.extend(words.next().and_then(|word| server(word, port)));
                 }
                 "domain" => {
                     if let Some(domain) = words.next() {
@@ -76,8 +71,7 @@ impl ResolvConf {
             }
         }
         if this.servers.is_empty() {
-            this.servers
-                .push(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+            this.servers.push(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
         }
         this
     }
@@ -85,18 +79,11 @@ impl ResolvConf {
     fn option(&mut self, word: &str) {
         // As atoi does: the leading digits, 0 if there are none.
         let number = |text: &str| {
-            let digits = text
-                .find(|c: char| !c.is_ascii_digit())
-                .map_or(text, |end| &text[..end]);
-            if digits.is_empty() {
-                0
-            } else {
-                digits.parse().unwrap_or(u64::MAX)
-            }
+            let digits = text.find(|c: char| !c.is_ascii_digit()).map_or(text, |end| &text[..end]);
+            if digits.is_empty() { 0 } else { digits.parse().unwrap_or(u64::MAX) }
         };
         // The limits are glibc's RES_MAXNDOTS, RES_MAXRETRANS and RES_MAXRETRY.
-        let capped =
-            |value: u64, limit: u8| usize::from(u8::try_from(value).unwrap_or(u8::MAX).min(limit));
+        let capped = |value: u64, limit: u8| usize::from(u8::try_from(value).unwrap_or(u8::MAX).min(limit));
         match word.split_once(':') {
             Some(("ndots", value)) => self.ndots = capped(number(value), 15),
             Some(("timeout", value)) => self.timeout = number(value).min(30),
@@ -112,12 +99,9 @@ impl ResolvConf {
 /// An address as `nameserver` takes it; `%` and a number choose the link of a link-local one.
 fn server(word: &str, port: u16) -> Option<SocketAddr> {
     match word.split_once('%') {
-        Some((address, scope)) => Some(SocketAddr::V6(SocketAddrV6::new(
-            address.parse().ok()?,
-            port,
-            0,
-            scope.parse().ok()?,
-        ))),
+        Some((address, scope)) => {
+            Some(SocketAddr::V6(SocketAddrV6::new(address.parse().ok()?, port, 0, scope.parse().ok()?)))
+        }
         None => Some(SocketAddr::new(word.parse().ok()?, port)),
     }
 }
@@ -136,14 +120,7 @@ mod tests {
             "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
         );
         assert_eq!(conf.servers, ["10.96.0.10:53".parse().unwrap()]);
-        assert_eq!(
-            conf.search,
-            [
-                "shop.svc.cluster.local",
-                "svc.cluster.local",
-                "cluster.local"
-            ]
-        );
+        assert_eq!(conf.search, ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"]);
         assert_eq!((conf.ndots, conf.timeout, conf.attempts), (5, 5, 2));
     }
 
@@ -174,9 +151,7 @@ mod tests {
 
     #[test]
     fn options_add_up_and_are_capped() {
-        let conf = parse(
-            "options ndots:99 timeout:99\noptions attempts:99 edns0 use-vc no-aaaa trust-ad rotate\n",
-        );
+        let conf = parse("options ndots:99 timeout:99\noptions attempts:99 edns0 use-vc no-aaaa trust-ad rotate\n");
         assert_eq!((conf.ndots, conf.timeout, conf.attempts), (15, 30, 5));
         assert!(conf.edns0 && conf.use_tcp && conf.no_aaaa);
         assert_eq!(parse("options ndots:0\n").ndots, 0);

@@ -39,10 +39,7 @@ impl Walk {
     /// The walk for `name`, by the search path and the `ndots` of the configuration.
     pub(crate) fn new(name: &str, search: &[String], ndots: usize) -> Self {
         let absolute = name.ends_with('.');
-        let as_is = |role| Candidate {
-            name: format!("{}.", name.trim_end_matches('.')),
-            role,
-        };
+        let as_is = |role| Candidate { name: format!("{}.", name.trim_end_matches('.')), role };
         let as_is_first = absolute || name.matches('.').count() >= ndots;
         let mut left = VecDeque::new();
         if as_is_first {
@@ -52,16 +49,11 @@ impl Walk {
             let domain = |domain: &String| domain.trim_matches('.').to_owned();
             let candidate = |domain: String| match domain.as_str() {
                 "" => as_is(Role::Search),
-                domain => Candidate {
-                    name: format!("{name}.{domain}."),
-                    role: Role::Search,
-                },
+                domain => Candidate { name: format!("{name}.{domain}."), role: Role::Search },
             };
             left.extend(search.iter().map(domain).map(candidate));
             // The root on the search path stands for the name as it is.
-            let root_is_listed = search
-                .iter()
-                .any(|domain| domain.trim_matches('.').is_empty());
+            let root_is_listed = search.iter().any(|domain| domain.trim_matches('.').is_empty());
             if !as_is_first && !root_is_listed {
                 left.push_back(as_is(Role::AsIsLast));
             }
@@ -102,10 +94,7 @@ impl Walk {
                 // Anything else ends the search, but the name as it is still gets its turn.
                 DnsFailure::Refused | DnsFailure::Timeout | DnsFailure::Malformed => {
                     let left = mem::take(&mut self.left);
-                    self.left = left
-                        .into_iter()
-                        .filter(|candidate| candidate.role == Role::AsIsLast)
-                        .collect();
+                    self.left = left.into_iter().filter(|candidate| candidate.role == Role::AsIsLast).collect();
                 }
             },
         }
@@ -128,11 +117,7 @@ impl Walk {
 /// What one name failed with after all its servers and attempts, as glibc's `res_nsend` sums up:
 /// the last code that a server sent, else a timeout, and "no server" only if none could be asked.
 pub(crate) fn sum_up(attempts: &[(DnsFailure, bool)]) -> DnsFailure {
-    let last_reply = attempts
-        .iter()
-        .rev()
-        .find(|(_, replied)| *replied)
-        .map(|(failure, _)| *failure);
+    let last_reply = attempts.iter().rev().find(|(_, replied)| *replied).map(|(failure, _)| *failure);
     let worst_silence = [DnsFailure::Timeout, DnsFailure::Malformed]
         .into_iter()
         .find(|wanted| attempts.iter().any(|(failure, _)| failure == wanted));
@@ -162,11 +147,7 @@ mod tests {
         (asked, walk.failure())
     }
 
-    const POD: [&str; 3] = [
-        "shop.svc.cluster.local",
-        "svc.cluster.local",
-        "cluster.local",
-    ];
+    const POD: [&str; 3] = ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"];
 
     fn names(name: &str, ndots: usize) -> Vec<String> {
         walk(name, &POD, ndots, |_| DnsFailure::NxDomain).0
@@ -176,12 +157,7 @@ mod tests {
     fn a_short_name_takes_the_search_path_first() {
         assert_eq!(
             names("web", 5),
-            [
-                "web.shop.svc.cluster.local.",
-                "web.svc.cluster.local.",
-                "web.cluster.local.",
-                "web."
-            ]
+            ["web.shop.svc.cluster.local.", "web.svc.cluster.local.", "web.cluster.local.", "web."]
         );
     }
 
@@ -189,81 +165,36 @@ mod tests {
     fn enough_dots_put_the_name_itself_first() {
         assert_eq!(
             names("a.b", 1),
-            [
-                "a.b.",
-                "a.b.shop.svc.cluster.local.",
-                "a.b.svc.cluster.local.",
-                "a.b.cluster.local."
-            ]
+            ["a.b.", "a.b.shop.svc.cluster.local.", "a.b.svc.cluster.local.", "a.b.cluster.local."]
         );
         assert_eq!(names("web.shop.svc.cluster.local", 5).len(), 4);
-        assert_eq!(
-            names("web.shop.svc.cluster.local", 5)[3],
-            "web.shop.svc.cluster.local."
-        );
+        assert_eq!(names("web.shop.svc.cluster.local", 5)[3], "web.shop.svc.cluster.local.");
     }
 
     #[test]
     fn a_trailing_dot_means_one_name() {
         assert_eq!(names("web.", 5), ["web."]);
-        assert_eq!(
-            names("web.shop.svc.cluster.local.", 5),
-            ["web.shop.svc.cluster.local."]
-        );
+        assert_eq!(names("web.shop.svc.cluster.local.", 5), ["web.shop.svc.cluster.local."]);
     }
 
     #[test]
     fn the_root_on_the_search_path_is_the_name_itself() {
-        assert_eq!(
-            walk("web", &["a.", "."], 5, |_| DnsFailure::NxDomain).0,
-            ["web.a.", "web."]
-        );
+        assert_eq!(walk("web", &["a.", "."], 5, |_| DnsFailure::NxDomain).0, ["web.a.", "web."]);
     }
 
     #[test]
     fn no_data_beats_nxdomain_and_servfail_beats_it_too() {
         let at = |wanted: &'static str, failure| {
             move |name: &str| {
-                if name == wanted {
-                    failure
-                } else {
-                    DnsFailure::NxDomain
-                }
+                if name == wanted { failure } else { DnsFailure::NxDomain }
             }
         };
-        assert_eq!(
-            walk(
-                "web",
-                &POD,
-                5,
-                at("web.svc.cluster.local.", DnsFailure::NoData)
-            )
-            .1,
-            DnsFailure::NoData
-        );
-        assert_eq!(
-            walk(
-                "web",
-                &POD,
-                5,
-                at("web.svc.cluster.local.", DnsFailure::ServFail)
-            )
-            .1,
-            DnsFailure::ServFail
-        );
-        assert_eq!(
-            walk("web", &POD, 5, at("web.", DnsFailure::ServFail)).1,
-            DnsFailure::ServFail
-        );
-        assert_eq!(
-            walk("web", &POD, 5, at("nothing", DnsFailure::NoData)).1,
-            DnsFailure::NxDomain
-        );
+        assert_eq!(walk("web", &POD, 5, at("web.svc.cluster.local.", DnsFailure::NoData)).1, DnsFailure::NoData);
+        assert_eq!(walk("web", &POD, 5, at("web.svc.cluster.local.", DnsFailure::ServFail)).1, DnsFailure::ServFail);
+        assert_eq!(walk("web", &POD, 5, at("web.", DnsFailure::ServFail)).1, DnsFailure::ServFail);
+        assert_eq!(walk("web", &POD, 5, at("nothing", DnsFailure::NoData)).1, DnsFailure::NxDomain);
         // The name as it is, asked first, decides.
-        assert_eq!(
-            walk("a.b", &POD, 1, at("a.b.cluster.local.", DnsFailure::NoData)).1,
-            DnsFailure::NxDomain
-        );
+        assert_eq!(walk("a.b", &POD, 1, at("a.b.cluster.local.", DnsFailure::NoData)).1, DnsFailure::NxDomain);
     }
 
     #[test]

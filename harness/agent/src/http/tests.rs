@@ -18,10 +18,7 @@ fn a_response_with_a_length_needs_no_close() {
     assert_eq!(response.status, Some(200));
     assert_eq!(response.served_by.as_deref(), Some("nginx-1"));
     assert_eq!(response.client_address, Some("10.0.0.9".parse().unwrap()));
-    assert_eq!(
-        (response.body_start().as_str(), response.body_length),
-        ("hello", 5)
-    );
+    assert_eq!((response.body_start().as_str(), response.body_length), ("hello", 5));
 }
 
 #[test]
@@ -30,10 +27,7 @@ fn chunks_are_put_together() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5;name=value\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: yes\r\n\r\n",
     );
     result.unwrap();
-    assert_eq!(
-        (response.body_start().as_str(), response.body_length),
-        ("hello world", 11)
-    );
+    assert_eq!((response.body_start().as_str(), response.body_length), ("hello world", 11));
 }
 
 #[test]
@@ -45,8 +39,7 @@ fn without_a_length_the_body_ends_with_the_connection() {
 
 #[test]
 fn an_interim_response_is_passed_over() {
-    let (response, result) =
-        read("HTTP/1.1 103 Early Hints\r\nX-Served-By: a\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
+    let (response, result) = read("HTTP/1.1 103 Early Hints\r\nX-Served-By: a\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
     result.unwrap();
     assert_eq!((response.status, response.served_by), (Some(204), None));
 }
@@ -56,36 +49,15 @@ fn what_is_missing_or_wrong_is_told() {
     let class = |text: &str| read(text).1.unwrap_err().class;
     assert_eq!(class(""), FailureClass::Closed);
     assert_eq!(class("HTTP/1.1 200 OK\r\nX-Serv"), FailureClass::Closed);
-    assert_eq!(
-        class("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"),
-        FailureClass::Closed
-    );
-    assert_eq!(
-        class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello"),
-        FailureClass::Closed
-    );
-    assert_eq!(
-        class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello!!\r\n"),
-        FailureClass::Malformed
-    );
-    assert_eq!(
-        class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+5\r\n"),
-        FailureClass::Malformed
-    );
+    assert_eq!(class("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"), FailureClass::Closed);
+    assert_eq!(class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello"), FailureClass::Closed);
+    assert_eq!(class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello!!\r\n"), FailureClass::Malformed);
+    assert_eq!(class("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+5\r\n"), FailureClass::Malformed);
     assert_eq!(class("SSH-2.0-OpenSSH_9.2\r\n"), FailureClass::Malformed);
     assert_eq!(class("HTTP/1.1 999 Odd\r\n\r\n"), FailureClass::Malformed);
-    assert_eq!(
-        class("HTTP/1.1 200 OK\r\nno colon\r\n\r\n"),
-        FailureClass::Malformed
-    );
-    assert_eq!(
-        class("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"),
-        FailureClass::Malformed
-    );
-    assert_eq!(
-        class(&format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(HEAD_LIMIT))),
-        FailureClass::Malformed
-    );
+    assert_eq!(class("HTTP/1.1 200 OK\r\nno colon\r\n\r\n"), FailureClass::Malformed);
+    assert_eq!(class("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"), FailureClass::Malformed);
+    assert_eq!(class(&format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(HEAD_LIMIT))), FailureClass::Malformed);
 }
 
 #[test]
@@ -93,19 +65,14 @@ fn a_body_without_end_is_cut_off() {
     let mut response = Response::new();
     response.feed(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
     let piece = vec![b'x'; 64 * 1024];
-    let failure = (0..20)
-        .find_map(|_| response.feed(&piece).err())
-        .expect("1.25 MiB is too much");
+    let failure = (0..20).find_map(|_| response.feed(&piece).err()).expect("1.25 MiB is too much");
     assert_eq!(failure.class, FailureClass::Other);
     assert_eq!(response.body_start().len(), BODY_START);
 }
 
 #[test]
 fn a_character_cut_in_half_is_left_out() {
-    let (response, result) = read(&format!(
-        "HTTP/1.1 200 OK\r\n\r\n{}é and so on",
-        "x".repeat(BODY_START - 1)
-    ));
+    let (response, result) = read(&format!("HTTP/1.1 200 OK\r\n\r\n{}é and so on", "x".repeat(BODY_START - 1)));
     result.unwrap();
     assert_eq!(response.body_start(), "x".repeat(BODY_START - 1));
 }
@@ -113,25 +80,17 @@ fn a_character_cut_in_half_is_left_out() {
 fn responses() -> impl Strategy<Value = Vec<u8>> {
     let chunked = proptest::collection::vec("[a-z]{1,40}", 0..5).prop_map(|chunks| {
         use std::fmt::Write as _;
-        let mut text =
-            "HTTP/1.1 200 OK\r\nX-Served-By: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+        let mut text = "HTTP/1.1 200 OK\r\nX-Served-By: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
         for chunk in chunks {
             write!(text, "{:x}\r\n{chunk}\r\n", chunk.len()).unwrap();
         }
         text.push_str("0\r\n\r\n");
         text.into_bytes()
     });
-    let plain = "[a-z]{0,400}".prop_map(|body| {
-        format!(
-            "HTTP/1.1 503 No\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes()
-    });
+    let plain = "[a-z]{0,400}"
+        .prop_map(|body| format!("HTTP/1.1 503 No\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes());
     let noise = proptest::collection::vec(any::<u8>(), 0..200);
-    let near = noise
-        .clone()
-        .prop_map(|noise| [b"HTTP/1.1 200 OK\r\n".as_slice(), &noise].concat());
+    let near = noise.clone().prop_map(|noise| [b"HTTP/1.1 200 OK\r\n".as_slice(), &noise].concat());
     prop_oneof![chunked, plain, noise, near]
 }
 

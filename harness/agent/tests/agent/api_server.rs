@@ -68,15 +68,8 @@ impl ApiServer {
                 });
             }
         });
-        let client =
-            reachmap::kube::Client::try_from(reachmap::kube::Config::new(url.parse().unwrap()))
-                .unwrap();
-        Self {
-            client,
-            directory: directory.path().to_owned(),
-            state,
-            _directory: directory,
-        }
+        let client = reachmap::kube::Client::try_from(reachmap::kube::Config::new(url.parse().unwrap())).unwrap();
+        Self { client, directory: directory.path().to_owned(), state, _directory: directory }
     }
 
     /// Cuts every connection that is open now.
@@ -86,9 +79,7 @@ impl ApiServer {
 
     /// Cuts each later connection after that many bytes of standard input.
     pub(crate) fn cut_after(&self, bytes: usize) {
-        self.state
-            .cut_after
-            .store(bytes, std::sync::atomic::Ordering::Relaxed);
+        self.state.cut_after.store(bytes, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// The path and query of every request so far.
@@ -102,14 +93,9 @@ async fn serve(stream: TcpStream, state: &State) {
     #[expect(clippy::result_large_err, reason = "the WebSocket library's signature")]
     let accept = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         uri = request.uri().to_string();
-        let offered = request.headers()["sec-websocket-protocol"]
-            .to_str()
-            .unwrap();
+        let offered = request.headers()["sec-websocket-protocol"].to_str().unwrap();
         assert!(offered.contains("v5.channel.k8s.io"), "{offered}");
-        response.headers_mut().insert(
-            "sec-websocket-protocol",
-            "v5.channel.k8s.io".parse().unwrap(),
-        );
+        response.headers_mut().insert("sec-websocket-protocol", "v5.channel.k8s.io".parse().unwrap());
         Ok(response)
     };
     let socket = accept_hdr_async(stream, accept).await.unwrap();
@@ -141,10 +127,7 @@ async fn serve(stream: TcpStream, state: &State) {
         tokio::join!(stdout, stderr);
         let code = child.wait().await.unwrap().code().unwrap_or(137);
         let mut frames = frames;
-        frames
-            .send([&[STATUS], status(code).as_bytes()].concat())
-            .await
-            .unwrap();
+        frames.send([&[STATUS], status(code).as_bytes()].concat()).await.unwrap();
     };
     let mut carried = 0;
     let receive = async {
@@ -179,10 +162,7 @@ async fn serve(stream: TcpStream, state: &State) {
 async fn forward(mut from: impl AsyncRead + Unpin, channel: u8, mut frames: mpsc::Sender<Vec<u8>>) {
     let mut buffer = vec![0; 32 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        frames
-            .send([&[channel], &buffer[..length]].concat())
-            .await
-            .unwrap();
+        frames.send([&[channel], &buffer[..length]].concat()).await.unwrap();
     }
 }
 

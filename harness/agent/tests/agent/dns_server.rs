@@ -55,10 +55,7 @@ pub(crate) async fn start(say: impl Fn(&str, &str) -> Say + Send + Sync + 'stati
             let mut question = vec![0; usize::from(length)];
             stream.read_exact(&mut question).await.unwrap();
             if let Some(answer) = answer(&question, &*say, true) {
-                stream
-                    .write_u16(u16::try_from(answer.len()).unwrap())
-                    .await
-                    .unwrap();
+                stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
                 stream.write_all(&answer).await.unwrap();
             }
         }
@@ -82,11 +79,7 @@ fn answer(question: &[u8], say: &Answers, by_tcp: bool) -> Option<Vec<u8>> {
                     Ok(std::net::IpAddr::V6(address)) => RData::AAAA(AAAA(address)),
                     Err(_) => RData::CNAME(CNAME(Name::from_ascii(data).unwrap())),
                 };
-                message.add_answer(Record::from_rdata(
-                    Name::from_ascii(owner).unwrap(),
-                    30,
-                    data,
-                ));
+                message.add_answer(Record::from_rdata(Name::from_ascii(owner).unwrap(), 30, data));
             }
         }
     }

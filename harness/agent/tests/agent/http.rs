@@ -66,20 +66,14 @@ async fn a_good_answer_is_reported_step_by_step() {
     let seen = observe(port).await;
     assert!(seen.is_reached(), "{seen:#?}");
     assert_eq!(seen.resolve, None, "an address is not resolved");
-    assert_eq!(
-        seen.route.unwrap().outcome,
-        RouteOutcome::Source("127.0.0.1".parse().unwrap())
-    );
+    assert_eq!(seen.route.unwrap().outcome, RouteOutcome::Source("127.0.0.1".parse().unwrap()));
     let connect = seen.connect.unwrap();
     assert_eq!((connect.destination.port(), connect.failure), (port, None));
     assert!(connect.local.unwrap().ip().is_loopback());
     let respond = seen.respond.unwrap();
     assert_eq!(respond.served_by.as_deref(), Some("nginx-1"));
     assert_eq!(respond.client_address, Some("127.0.0.1".parse().unwrap()));
-    assert_eq!(
-        (respond.body_start.as_str(), respond.body_length),
-        ("test-1", 6)
-    );
+    assert_eq!((respond.body_start.as_str(), respond.body_length), ("test-1", 6));
     assert!(seen.elapsed_us >= connect.elapsed_us + respond.elapsed_us);
 }
 
@@ -108,25 +102,15 @@ async fn a_closed_port_refuses() {
     drop(listener);
     let seen = observe(port).await;
     assert_eq!(seen.last_step(), Some(Step::Connect));
-    assert_eq!(
-        seen.connect.unwrap().failure.unwrap().class,
-        FailureClass::Refused
-    );
+    assert_eq!(seen.connect.unwrap().failure.unwrap().class, FailureClass::Refused);
 }
 
 #[tokio::test]
 async fn an_address_without_a_route_ends_at_the_route() {
     // The limited broadcast address: TCP has no route to it anywhere, and the kernel says so.
-    let seen = agent()
-        .await
-        .probe(probe("255.255.255.255", 80))
-        .await
-        .unwrap();
+    let seen = agent().await.probe(probe("255.255.255.255", 80)).await.unwrap();
     assert_eq!(seen.last_step(), Some(Step::Route));
-    assert!(matches!(
-        seen.route.unwrap().outcome,
-        RouteOutcome::Failed(_)
-    ));
+    assert!(matches!(seen.route.unwrap().outcome, RouteOutcome::Failed(_)));
 }
 
 #[tokio::test]
@@ -137,10 +121,7 @@ async fn a_reset_after_the_request_is_a_reset() {
     })
     .await;
     let respond = observe(port).await.respond.unwrap();
-    assert_eq!(
-        (respond.status, respond.failure.unwrap().class),
-        (None, FailureClass::Reset)
-    );
+    assert_eq!((respond.status, respond.failure.unwrap().class), (None, FailureClass::Reset));
 }
 
 #[tokio::test]
@@ -163,33 +144,23 @@ async fn a_server_that_says_nothing_times_out_in_time() {
     let mut probe = probe("127.0.0.1", port);
     probe.timeout_ms = 200;
     let seen = agent().await.probe(probe).await.unwrap();
-    assert_eq!(
-        seen.respond.unwrap().failure.unwrap().class,
-        FailureClass::Timeout
-    );
+    assert_eq!(seen.respond.unwrap().failure.unwrap().class, FailureClass::Timeout);
     let elapsed = Duration::from_micros(seen.elapsed_us);
-    assert!(
-        elapsed >= Duration::from_millis(200) && elapsed < Duration::from_secs(2),
-        "{elapsed:?}"
-    );
+    assert!(elapsed >= Duration::from_millis(200) && elapsed < Duration::from_secs(2), "{elapsed:?}");
 }
 
 #[tokio::test]
 async fn another_protocol_is_malformed() {
     let port = server_that_says("SSH-2.0-OpenSSH_9.2p1\r\n").await;
     let respond = observe(port).await.respond.unwrap();
-    assert_eq!(
-        (respond.status, respond.failure.unwrap().class),
-        (None, FailureClass::Malformed)
-    );
+    assert_eq!((respond.status, respond.failure.unwrap().class), (None, FailureClass::Malformed));
 }
 
 #[tokio::test]
 async fn chunks_are_one_body() {
-    let port = server_that_says(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n",
-    )
-    .await;
+    let port =
+        server_that_says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n")
+            .await;
     let seen = observe(port).await;
     assert!(seen.is_reached(), "{seen:#?}");
     assert_eq!(seen.respond.unwrap().body_start, "hello world");

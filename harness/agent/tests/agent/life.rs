@@ -21,47 +21,26 @@ async fn the_end_of_input_ends_it_once_what_is_under_way_is_answered() {
         let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
     })
     .await;
-    let request = Request {
-        id: 7,
-        action: Action::Probe(probe("127.0.0.1", slow)),
-    };
+    let request = Request { id: 7, action: Action::Probe(probe("127.0.0.1", slow)) };
     let input = format!("{}\n", reachmap_json(&request));
-    let output = program()
-        .stdin(input)
-        .deadline(Duration::from_secs(10))
-        .run_async()
-        .await
-        .unwrap();
+    let output = program().stdin(input).deadline(Duration::from_secs(10)).run_async().await.unwrap();
     let reply: Reply = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(reply.id, 7);
-    assert!(
-        matches!(reply.outcome, Outcome::Observation(seen) if seen.respond.as_ref().unwrap().status == Some(204))
-    );
+    assert!(matches!(reply.outcome, Outcome::Observation(seen) if seen.respond.as_ref().unwrap().status == Some(204)));
 }
 
 #[tokio::test]
 async fn a_line_that_is_no_request_is_answered_and_survived() {
-    let input =
-        "{\"id\":1,\"action\":\"dance\"}\nnot even JSON\n\n{\"id\":2,\"action\":\"ping\"}\n";
-    let output = program()
-        .stdin(input)
-        .deadline(Duration::from_secs(10))
-        .run_async()
-        .await
-        .unwrap();
-    let replies: Vec<Reply> = output
-        .text()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let input = "{\"id\":1,\"action\":\"dance\"}\nnot even JSON\n\n{\"id\":2,\"action\":\"ping\"}\n";
+    let output = program().stdin(input).deadline(Duration::from_secs(10)).run_async().await.unwrap();
+    let replies: Vec<Reply> = output.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(replies.len(), 2, "{replies:?}");
-    assert!(replies.iter().any(|reply| reply.id == 1
-        && matches!(&reply.outcome, Outcome::Error(why) if why.contains("dance"))));
     assert!(
         replies
             .iter()
-            .any(|reply| reply.id == 2 && reply.outcome == Outcome::Pong)
+            .any(|reply| reply.id == 1 && matches!(&reply.outcome, Outcome::Error(why) if why.contains("dance")))
     );
+    assert!(replies.iter().any(|reply| reply.id == 2 && reply.outcome == Outcome::Pong));
     assert!(String::from_utf8_lossy(&output.stderr).contains("not a request"));
 }
 
@@ -84,14 +63,8 @@ async fn dropping_the_last_handle_ends_it() {
     let directory = tempfile::tempdir().unwrap();
     let mark = directory.path().join("ended");
     // The shell outlives the agent to tell that it ended by itself, not by a signal.
-    let script = format!(
-        "{}; echo $? > {}",
-        env!("CARGO_BIN_EXE_reachmap-agent"),
-        mark.display()
-    );
-    let agent = Agent::spawn(reachmap::command::Command::new("sh").args(["-c", &script]))
-        .await
-        .unwrap();
+    let script = format!("{}; echo $? > {}", env!("CARGO_BIN_EXE_reachmap-agent"), mark.display());
+    let agent = Agent::spawn(reachmap::command::Command::new("sh").args(["-c", &script])).await.unwrap();
     let other = agent.clone();
     drop(agent);
     other.hello().await.expect("a clone keeps it alive");
@@ -112,22 +85,12 @@ async fn a_killed_agent_fails_every_call_that_waits() {
     .await;
     let directory = tempfile::tempdir().unwrap();
     let pid_file = directory.path().join("pid");
-    let script = format!(
-        "echo $$ > {}; exec {}",
-        pid_file.display(),
-        env!("CARGO_BIN_EXE_reachmap-agent")
-    );
-    let agent = Agent::spawn(reachmap::command::Command::new("sh").args(["-c", &script]))
-        .await
-        .unwrap();
+    let script = format!("echo $$ > {}; exec {}", pid_file.display(), env!("CARGO_BIN_EXE_reachmap-agent"));
+    let agent = Agent::spawn(reachmap::command::Command::new("sh").args(["-c", &script])).await.unwrap();
     let calls = (0..3).map(|_| agent.probe(probe("127.0.0.1", hanging)));
     let kill = async {
         let pid = std::fs::read_to_string(&pid_file).unwrap();
-        reachmap::command::Command::new("kill")
-            .args(["-KILL", pid.trim()])
-            .run_async()
-            .await
-            .unwrap();
+        reachmap::command::Command::new("kill").args(["-KILL", pid.trim()]).run_async().await.unwrap();
     };
     let (results, ()) = tokio::join!(futures::future::join_all(calls), kill);
     for result in results {
@@ -139,14 +102,8 @@ async fn a_killed_agent_fails_every_call_that_waits() {
 }
 
 fn ends(mut ended: impl FnMut() -> bool) {
-    poll("see the agent end", Duration::from_secs(10), || {
-        Ok(if ended() {
-            Ok(())
-        } else {
-            Err("it runs".to_owned())
-        })
-    })
-    .unwrap();
+    poll("see the agent end", Duration::from_secs(10), || Ok(if ended() { Ok(()) } else { Err("it runs".to_owned()) }))
+        .unwrap();
 }
 
 fn reachmap_json(request: &Request) -> String {

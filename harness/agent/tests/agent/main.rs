@@ -1,9 +1,6 @@
 //! The agent's real binary, spoken to through the library, against servers on loopback.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests fail the test that calls them"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that calls them")]
 
 mod api_server;
 mod dns;
@@ -42,9 +39,5 @@ fn probe(host: &str, port: u16) -> Probe {
 
 /// What an agent sees of a server on a loopback port.
 async fn observe(port: u16) -> Observation {
-    agent()
-        .await
-        .probe(probe("127.0.0.1", port))
-        .await
-        .expect("the agent answers")
+    agent().await.probe(probe("127.0.0.1", port)).await.expect("the agent answers")
 }

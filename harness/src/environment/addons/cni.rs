@@ -12,10 +12,7 @@ use crate::{
     kubernetes::{apply, conditions, wait},
 };
 
-const MANIFEST: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/fixtures/manifests/flannel.yaml"
-));
+const MANIFEST: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/manifests/flannel.yaml"));
 const NAMESPACE: &str = "kube-flannel";
 
 /// Installs Flannel with the vxlan backend for the given pod networks, and waits until every node is Ready.
@@ -31,10 +28,7 @@ pub async fn install_flannel(
     run: &str,
     deadline: Duration,
 ) -> Result<()> {
-    manifest(image, pull_policy, pod_networks)?
-        .labelled(run)
-        .apply(client)
-        .await?;
+    manifest(image, pull_policy, pod_networks)?.labelled(run).apply(client).await?;
     let flannel = wait::until(
         Api::<DaemonSet>::namespaced(client.clone(), NAMESPACE),
         "flannel",
@@ -52,33 +46,18 @@ pub async fn install_flannel(
 /// [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) with the nodes that are not.
 pub async fn until_nodes_ready(client: &Client, nodes: usize, deadline: Duration) -> Result<()> {
     let api: Api<Node> = Api::all(client.clone());
-    wait::until_all(
-        api,
-        "",
-        "see every node Ready",
-        deadline,
-        conditions::nodes_ready(nodes),
-    )
-    .await
+    wait::until_all(api, "", "see every node Ready", deadline, conditions::nodes_ready(nodes)).await
 }
 
 fn manifest(image: &str, pull_policy: &str, pod_networks: &[IpNet]) -> Result<apply::Manifest> {
     let net_conf = net_conf(pod_networks);
-    let values = [
-        ("flannel_image", image),
-        ("pull_policy", pull_policy),
-        ("net_conf", net_conf.as_str()),
-    ];
-    apply::Manifest::parse(
-        "flannel.yaml",
-        &apply::render("flannel.yaml", MANIFEST, &values)?,
-    )
+    let values = [("flannel_image", image), ("pull_policy", pull_policy), ("net_conf", net_conf.as_str())];
+    apply::Manifest::parse("flannel.yaml", &apply::render("flannel.yaml", MANIFEST, &values)?)
 }
 
 /// Flannel's `net-conf.json` (<https://github.com/flannel-io/flannel/blob/master/Documentation/configuration.md>).
 fn net_conf(pod_networks: &[IpNet]) -> String {
-    let mut conf =
-        json!({"EnableIPv4": false, "EnableNFTables": false, "Backend": {"Type": "vxlan"}});
+    let mut conf = json!({"EnableIPv4": false, "EnableNFTables": false, "Backend": {"Type": "vxlan"}});
     for network in pod_networks {
         let (enable, name) = match network {
             IpNet::V4(_) => ("EnableIPv4", "Network"),
@@ -96,10 +75,7 @@ mod tests {
 
     #[test]
     fn both_families_get_their_networks() {
-        let networks = [
-            "10.244.0.0/16".parse().unwrap(),
-            "fd00:10:244::/56".parse().unwrap(),
-        ];
+        let networks = ["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/56".parse().unwrap()];
         insta::assert_snapshot!(
             net_conf(&networks),
             @r#"{"Backend":{"Type":"vxlan"},"EnableIPv4":true,"EnableIPv6":true,"EnableNFTables":false,"IPv6Network":"fd00:10:244::/56","Network":"10.244.0.0/16"}"#
@@ -108,25 +84,13 @@ mod tests {
 
     #[test]
     fn the_manifest_runs_flanneld_as_its_main_process() {
-        let manifest = manifest(
-            "flannel:v0.28.4",
-            "Never",
-            &["10.244.0.0/16".parse().unwrap()],
-        )
-        .unwrap();
+        let manifest = manifest("flannel:v0.28.4", "Never", &["10.244.0.0/16".parse().unwrap()]).unwrap();
         let daemon_set = manifest.objects().last().unwrap();
         let container = &daemon_set.data["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["image"], "flannel:v0.28.4");
         let script = container["command"][2].as_str().unwrap();
-        assert!(
-            script
-                .trim_end()
-                .ends_with("\nexec flanneld --ip-masq --kube-subnet-mgr"),
-            "{script}"
-        );
-        let ended = crate::command::Command::new("sh")
-            .args(["-n", "-c", script])
-            .run();
+        assert!(script.trim_end().ends_with("\nexec flanneld --ip-masq --kube-subnet-mgr"), "{script}");
+        let ended = crate::command::Command::new("sh").args(["-n", "-c", script]).run();
         assert!(ended.is_ok(), "{ended:?}");
     }
 }

@@ -28,10 +28,7 @@ use crate::{
     },
 };
 
-const SENTINEL: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/fixtures/corefiles/sentinel.corefile"
-));
+const SENTINEL: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/corefiles/sentinel.corefile"));
 const NAMESPACE: &str = "kube-system";
 const DEPLOYMENT: &str = "coredns";
 const PODS: &str = "k8s-app=kube-dns";
@@ -93,12 +90,7 @@ where
     let before = pods(client).await?;
     journal.edit(&target, &corefile).await?;
     match become_live(client, &before, &sentinel, &ask, started, deadline).await {
-        Ok(replicas) => Ok(Change {
-            corefile,
-            sentinel,
-            replicas,
-            elapsed: started.elapsed(),
-        }),
+        Ok(replicas) => Ok(Change { corefile, sentinel, replicas, elapsed: started.elapsed() }),
         Err(error) => Err(roll_back(client, journal, &before, error).await),
     }
 }
@@ -110,16 +102,9 @@ where
 ///
 /// # Errors
 /// [`ErrorKind::Deadline`] with the Deployment's last state if the restart does not end.
-pub async fn restore(
-    client: &Client,
-    journal: &Journal,
-    deadline: Duration,
-) -> Result<Vec<Restored>> {
+pub async fn restore(client: &Client, journal: &Journal, deadline: Duration) -> Result<Vec<Restored>> {
     let restored = journal.restore().await?;
-    if restored
-        .iter()
-        .any(|restored| !matches!(restored, Restored::ChangedByOthers(_)))
-    {
+    if restored.iter().any(|restored| !matches!(restored, Restored::ChangedByOthers(_))) {
         until_rolled_out(client, deadline).await?;
     }
     Ok(restored)
@@ -131,11 +116,7 @@ fn with_sentinel(corefile: &str, salt: &str) -> Result<(String, String)> {
     let zone = format!("{}.reachmap.internal", &hash[..10]);
     let name = format!("live.{zone}");
     let address = SENTINEL_ADDRESS.to_string();
-    let values = [
-        ("zone", zone.as_str()),
-        ("name", name.as_str()),
-        ("address", address.as_str()),
-    ];
+    let values = [("zone", zone.as_str()), ("name", name.as_str()), ("address", address.as_str())];
     let block = apply::render("sentinel.corefile", SENTINEL, &values)?;
     let corefile = corefile.trim_end_matches('\n');
     Ok((name, format!("{corefile}\n{block}\n")))
@@ -156,9 +137,7 @@ where
     apply::restart_deployment(client, NAMESPACE, DEPLOYMENT).await?;
     let replicas = until_served_by_new(client, before, deadline).await?;
     let left = deadline.saturating_sub(started.elapsed());
-    let asked = replicas
-        .into_iter()
-        .map(|(pod, address)| until_it_knows(pod, address, sentinel, ask, started, left));
+    let asked = replicas.into_iter().map(|(pod, address)| until_it_knows(pod, address, sentinel, ask, started, left));
     // Replicas of before serve on for some seconds after they have been taken out of the Service, to clients
     // whose node has not noticed yet: only when they are gone nobody can get an answer of before.
     let gone = wait::until_all(
@@ -167,16 +146,8 @@ where
         "see the replicas of CoreDNS from before the edit end",
         left,
         |pods| {
-            let left: Vec<&str> = pods
-                .keys()
-                .map(String::as_str)
-                .filter(|name| before.contains(*name))
-                .collect();
-            if left.is_empty() {
-                Seen::Met(())
-            } else {
-                Seen::NotYet(format!("still there: {}", left.join(", ")))
-            }
+            let left: Vec<&str> = pods.keys().map(String::as_str).filter(|name| before.contains(*name)).collect();
+            if left.is_empty() { Seen::Met(()) } else { Seen::NotYet(format!("still there: {}", left.join(", "))) }
         },
     );
     let (replicas, ()) = tokio::try_join!(futures::future::try_join_all(asked), gone)?;
@@ -195,14 +166,8 @@ async fn until_served_by_new(
         "see CoreDNS start with the edited Corefile",
         deadline,
         |pods| -> Seen<()> {
-            let broken = pods
-                .values()
-                .filter(|pod| !before.contains(&pod.name_any()))
-                .find_map(keeps_ending);
-            broken.map_or_else(
-                || Seen::NotYet("no replica fails to start".to_owned()),
-                Seen::Never,
-            )
+            let broken = pods.values().filter(|pod| !before.contains(&pod.name_any())).find_map(keeps_ending);
+            broken.map_or_else(|| Seen::NotYet("no replica fails to start".to_owned()), Seen::Never)
         },
     );
     let served = async {
@@ -215,19 +180,11 @@ async fn until_served_by_new(
             deadline,
             |slices| {
                 let ready = ready_pods(slices);
-                let old: Vec<&str> = ready
-                    .keys()
-                    .map(String::as_str)
-                    .filter(|pod| before.contains(*pod))
-                    .collect();
+                let old: Vec<&str> = ready.keys().map(String::as_str).filter(|pod| before.contains(*pod)).collect();
                 if old.is_empty() && ready.len() >= wanted {
                     return Seen::Met(ready);
                 }
-                Seen::NotYet(format!(
-                    "{} of {wanted} ready, of before: {}",
-                    ready.len(),
-                    old.join(", ")
-                ))
+                Seen::NotYet(format!("{} of {wanted} ready, of before: {}", ready.len(), old.join(", ")))
             },
         )
         .await
@@ -256,13 +213,7 @@ fn keeps_ending(pod: &Pod) -> Option<String> {
     containers.iter().find_map(|container| {
         let ended = container.last_state.as_ref()?.terminated.as_ref()?;
         let failed = container.restart_count > 0 && ended.exit_code != 0;
-        failed.then(|| {
-            format!(
-                "the replica {} ends with exit code {}",
-                pod.name_any(),
-                ended.exit_code
-            )
-        })
+        failed.then(|| format!("the replica {} ends with exit code {}", pod.name_any(), ended.exit_code))
     })
 }
 
@@ -270,13 +221,7 @@ fn keeps_ending(pod: &Pod) -> Option<String> {
 fn ready_pods(slices: &BTreeMap<String, EndpointSlice>) -> BTreeMap<String, IpAddr> {
     let endpoints = slices.values().flat_map(|slice| &slice.endpoints);
     endpoints
-        .filter(|endpoint| {
-            endpoint
-                .conditions
-                .as_ref()
-                .and_then(|conditions| conditions.ready)
-                != Some(false)
-        })
+        .filter(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false))
         .filter_map(|endpoint| {
             let pod = endpoint.target_ref.as_ref()?.name.clone()?;
             Some((pod, endpoint.addresses.first()?.parse().ok()?))
@@ -300,18 +245,10 @@ where
     let mut pauses = tokio::time::interval(Duration::from_millis(100));
     loop {
         pauses.tick().await;
-        let answer = timeout(
-            QUESTION,
-            ask(SocketAddr::new(address, 53), sentinel.to_owned()),
-        )
-        .await;
+        let answer = timeout(QUESTION, ask(SocketAddr::new(address, 53), sentinel.to_owned())).await;
         let last = match answer {
             Ok(Ok(Some(SENTINEL_ADDRESS))) => {
-                return Ok(Replica {
-                    pod,
-                    address,
-                    live_after: started.elapsed(),
-                });
+                return Ok(Replica { pod, address, live_after: started.elapsed() });
             }
             Ok(Ok(Some(other))) => format!("it answers {other}"),
             Ok(Ok(None)) => "it does not know the name".to_owned(),
@@ -319,14 +256,8 @@ where
             Err(_elapsed) => format!("no answer within {QUESTION:?}"),
         };
         if Instant::now() >= end {
-            let tried = format!(
-                "see the replica {pod} of CoreDNS at {address} answer from the edited Corefile"
-            );
-            return Err(Error::new(
-                ErrorKind::Deadline,
-                tried,
-                format!("asked for {sentinel}, last: {last}"),
-            ));
+            let tried = format!("see the replica {pod} of CoreDNS at {address} answer from the edited Corefile");
+            return Err(Error::new(ErrorKind::Deadline, tried, format!("asked for {sentinel}, last: {last}")));
         }
     }
 }
@@ -340,26 +271,16 @@ async fn pods(client: &Client) -> Result<BTreeSet<String>> {
 
 async fn replicas(client: &Client) -> Result<usize> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
-    let deployment = api
-        .get(DEPLOYMENT)
-        .await
-        .tried(ErrorKind::Environment, || "read CoreDNS's Deployment")?;
+    let deployment = api.get(DEPLOYMENT).await.tried(ErrorKind::Environment, || "read CoreDNS's Deployment")?;
     let replicas = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
     Ok(usize::try_from(replicas).unwrap_or(0))
 }
 
 /// Puts the Corefile back and returns `error` with what the new replicas logged.
-async fn roll_back(
-    client: &Client,
-    journal: &Journal,
-    before: &BTreeSet<String>,
-    error: Error,
-) -> Error {
+async fn roll_back(client: &Client, journal: &Journal, before: &BTreeSet<String>, error: Error) -> Error {
     let mut cause = error.to_string();
     for pod in pods(client).await.unwrap_or_default().difference(before) {
-        let log = exec::logs(client, NAMESPACE, pod, 12)
-            .await
-            .unwrap_or_else(|error| error.to_string());
+        let log = exec::logs(client, NAMESPACE, pod, 12).await.unwrap_or_else(|error| error.to_string());
         let log: Vec<&str> = log.trim_end().lines().collect();
         cause = format!("{cause}\n  {pod} logged:\n    {}", log.join("\n    "));
     }
@@ -369,12 +290,7 @@ async fn roll_back(
             format!("It could not be put back ({undo}); the next run or `gc` tries again.")
         }
     };
-    Error::new(
-        error.kind(),
-        "make the edited Corefile live in every replica of CoreDNS",
-        cause,
-    )
-    .hint(hint)
+    Error::new(error.kind(), "make the edited Corefile live in every replica of CoreDNS", cause).hint(hint)
 }
 
 #[cfg(test)]
@@ -411,10 +327,7 @@ mod tests {
             }]}}))
             .unwrap()
         };
-        assert_eq!(
-            keeps_ending(&pod(1, 1)).as_deref(),
-            Some("the replica coredns-1 ends with exit code 1")
-        );
+        assert_eq!(keeps_ending(&pod(1, 1)).as_deref(), Some("the replica coredns-1 ends with exit code 1"));
         assert_eq!(keeps_ending(&pod(1, 0)), None);
     }
 
@@ -428,47 +341,19 @@ mod tests {
             std::future::ready(Ok(answer))
         };
         let address = IpAddr::from([10, 244, 0, 2]);
-        let replica = until_it_knows(
-            "p".into(),
-            address,
-            "live.x",
-            &ask,
-            Instant::now(),
-            Duration::from_secs(5),
-        )
-        .await
-        .unwrap();
-        assert_eq!(
-            (asked.get(), replica.live_after),
-            (4, Duration::from_millis(300))
-        );
+        let replica =
+            until_it_knows("p".into(), address, "live.x", &ask, Instant::now(), Duration::from_secs(5)).await.unwrap();
+        assert_eq!((asked.get(), replica.live_after), (4, Duration::from_millis(300)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_replica_that_never_knows_it_is_named() {
         let ask = |_: SocketAddr, _: String| std::future::ready(Ok(None));
         let address = IpAddr::from([10, 244, 0, 2]);
-        let error = until_it_knows(
-            "coredns-1".into(),
-            address,
-            "live.x",
-            &ask,
-            Instant::now(),
-            Duration::from_secs(5),
-        )
-        .await
-        .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("coredns-1 of CoreDNS at 10.244.0.2"),
-            "{error}"
-        );
-        assert!(
-            error
-                .to_string()
-                .ends_with("asked for live.x, last: it does not know the name"),
-            "{error}"
-        );
+        let error = until_it_knows("coredns-1".into(), address, "live.x", &ask, Instant::now(), Duration::from_secs(5))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("coredns-1 of CoreDNS at 10.244.0.2"), "{error}");
+        assert!(error.to_string().ends_with("asked for live.x, last: it does not know the name"), "{error}");
     }
 }

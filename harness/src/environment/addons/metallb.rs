@@ -16,10 +16,7 @@ use crate::{
     kubernetes::{apply, conditions, wait},
 };
 
-const POOL: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/fixtures/manifests/metallb-pool.yaml"
-));
+const POOL: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/manifests/metallb-pool.yaml"));
 const NAMESPACE: &str = "metallb-system";
 
 /// The annotation on MetalLB's namespace that says which manifest was installed.
@@ -33,19 +30,11 @@ const INSTALLED: &str = "reachmap.dev/manifest";
 ///
 /// # Errors
 /// [`ErrorKind::Deadline`] with the last state of the controller or the speakers.
-pub async fn install(
-    client: &Client,
-    manifest: &str,
-    run: &str,
-    deadline: Duration,
-) -> Result<bool> {
+pub async fn install(client: &Client, manifest: &str, run: &str, deadline: Duration) -> Result<bool> {
     let hash = sha256(manifest);
     let installed = installed(client).await?.as_deref() == Some(hash.as_str());
     if !installed {
-        apply::Manifest::parse("metallb-native.yaml", manifest)?
-            .labelled(run)
-            .apply(client)
-            .await?;
+        apply::Manifest::parse("metallb-native.yaml", manifest)?.labelled(run).apply(client).await?;
     }
     until_running(client, deadline).await?;
     if !installed {
@@ -56,23 +45,16 @@ pub async fn install(
 
 async fn installed(client: &Client) -> Result<Option<String>> {
     let api: Api<Namespace> = Api::all(client.clone());
-    let namespace = api
-        .get_opt(NAMESPACE)
-        .await
-        .tried(ErrorKind::Environment, || "look for MetalLB")?;
+    let namespace = api.get_opt(NAMESPACE).await.tried(ErrorKind::Environment, || "look for MetalLB")?;
     Ok(namespace.and_then(|namespace| namespace.metadata.annotations?.remove(INSTALLED)))
 }
 
 async fn mark(client: &Client, hash: &str) -> Result<()> {
     let api: Api<Namespace> = Api::all(client.clone());
     let patch = serde_json::json!({"metadata": {"annotations": {INSTALLED: hash}}});
-    api.patch(
-        NAMESPACE,
-        &kube::api::PatchParams::default(),
-        &kube::api::Patch::Merge(patch),
-    )
-    .await
-    .tried(ErrorKind::Environment, || "note which MetalLB is installed")?;
+    api.patch(NAMESPACE, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch))
+        .await
+        .tried(ErrorKind::Environment, || "note which MetalLB is installed")?;
     Ok(())
 }
 
@@ -117,12 +99,7 @@ pub struct PoolApplied {
 /// # Errors
 /// [`ErrorKind::Deadline`] with the last refusal if the webhook does not answer in time;
 /// [`ErrorKind::Environment`] at once if it answers and refuses the pool.
-pub async fn apply_pool(
-    client: &Client,
-    pool: &str,
-    run: &str,
-    deadline: Duration,
-) -> Result<PoolApplied> {
+pub async fn apply_pool(client: &Client, pool: &str, run: &str, deadline: Duration) -> Result<PoolApplied> {
     let manifest = pool_manifest(pool)?.labelled(run);
     let started = Instant::now();
     let mut pauses = tokio::time::interval(Duration::from_millis(200));
@@ -131,22 +108,14 @@ pub async fn apply_pool(
         pauses.tick().await;
         attempts += 1;
         let Err(error) = manifest.apply(client).await else {
-            return Ok(PoolApplied {
-                attempts,
-                elapsed: started.elapsed(),
-            });
+            return Ok(PoolApplied { attempts, elapsed: started.elapsed() });
         };
         if !webhook_is_silent(&error) {
             return Err(error);
         }
         if started.elapsed() > deadline {
-            let cause =
-                format!("its webhook does not answer after {attempts} attempts; last: {error}");
-            return Err(Error::new(
-                ErrorKind::Deadline,
-                "give MetalLB its address pool",
-                cause,
-            ));
+            let cause = format!("its webhook does not answer after {attempts} attempts; last: {error}");
+            return Err(Error::new(ErrorKind::Deadline, "give MetalLB its address pool", cause));
         }
     }
 }
@@ -172,10 +141,7 @@ async fn remove(client: &Client, object: &DynamicObject) -> Result<()> {
 }
 
 fn pool_manifest(pool: &str) -> Result<apply::Manifest> {
-    apply::Manifest::parse(
-        "metallb-pool.yaml",
-        &apply::render("metallb-pool.yaml", POOL, &[("pool", pool)])?,
-    )
+    apply::Manifest::parse("metallb-pool.yaml", &apply::render("metallb-pool.yaml", POOL, &[("pool", pool)])?)
 }
 
 /// Whether the API server could not reach the webhook, as opposed to the webhook saying no.
@@ -203,14 +169,7 @@ mod tests {
             }
             (200, asked.body.to_string())
         });
-        let applied = apply_pool(
-            &client,
-            "172.18.255.200-172.18.255.210",
-            "r",
-            Duration::from_secs(60),
-        )
-        .await
-        .unwrap();
+        let applied = apply_pool(&client, "172.18.255.200-172.18.255.210", "r", Duration::from_secs(60)).await.unwrap();
         // Both objects are sent at once, so that a silent webhook may refuse two in one attempt.
         assert!((3..=4).contains(&applied.attempts), "{applied:?}");
     }
@@ -219,22 +178,15 @@ mod tests {
     async fn a_webhook_that_says_no_ends_it_at_once() {
         let no = "admission webhook \"ipaddresspoolvalidationwebhook.metallb.io\" denied the request: overlaps";
         let (client, _served) = mock::server(move |_| mock::status(403, "Forbidden", no));
-        let error = apply_pool(&client, "10.0.0.1-10.0.0.2", "r", Duration::from_secs(60))
-            .await
-            .unwrap_err();
+        let error = apply_pool(&client, "10.0.0.1-10.0.0.2", "r", Duration::from_secs(60)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Environment);
-        assert!(
-            error.to_string().contains("denied the request: overlaps"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("denied the request: overlaps"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_webhook_that_never_answers_is_given_up() {
         let (client, _served) = mock::server(|_| mock::status(500, "InternalError", SILENT));
-        let error = apply_pool(&client, "10.0.0.1-10.0.0.2", "r", Duration::from_secs(2))
-            .await
-            .unwrap_err();
+        let error = apply_pool(&client, "10.0.0.1-10.0.0.2", "r", Duration::from_secs(2)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert!(error.to_string().contains("connection refused"), "{error}");
     }

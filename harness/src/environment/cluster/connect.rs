@@ -48,12 +48,9 @@ pub async fn client(text: &str, namespace: Option<&Path>) -> Result<Client> {
 }
 
 fn client_inside(config: &Config, namespace: &Path) -> kube::Result<Client> {
-    let connector = NamespaceConnector {
-        namespace: namespace.to_owned(),
-    };
+    let connector = NamespaceConnector { namespace: namespace.to_owned() };
     let https = config.rustls_https_connector_with_connector(connector)?;
-    let client =
-        hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(https);
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(https);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
@@ -81,15 +78,10 @@ impl Service<Uri> for NamespaceConnector {
     fn call(&mut self, server: Uri) -> Self::Future {
         let namespace = self.namespace.clone();
         Box::pin(async move {
-            let host = server
-                .host()
-                .unwrap_or_default()
-                .trim_matches(['[', ']'])
-                .to_owned();
+            let host = server.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
             let port = server.port_u16().unwrap_or(443);
             let stream = connect_inside(namespace, move || {
-                let mut last =
-                    io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
+                let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
                 for address in (host.as_str(), port).to_socket_addrs()? {
                     match StdTcpStream::connect_timeout(&address, CONNECT) {
                         Ok(stream) => return Ok(stream),
@@ -113,25 +105,17 @@ async fn connect_inside<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let (send, receive) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new()
-        .name("reachmap-connect".to_owned())
-        .spawn(move || {
-            let result = enter(&namespace).and_then(|()| work());
-            // The asker may have given up meanwhile.
-            let _ = send.send(result);
-        })?;
+    std::thread::Builder::new().name("reachmap-connect".to_owned()).spawn(move || {
+        let result = enter(&namespace).and_then(|()| work());
+        // The asker may have given up meanwhile.
+        let _ = send.send(result);
+    })?;
     receive.await.map_err(io::Error::other)?
 }
 
 fn enter(namespace: &Path) -> io::Result<()> {
     let explain = |what: &str, error: io::Error| {
-        io::Error::new(
-            error.kind(),
-            format!(
-                "{what} the network namespace {}: {error}",
-                namespace.display()
-            ),
-        )
+        io::Error::new(error.kind(), format!("{what} the network namespace {}: {error}", namespace.display()))
     };
     let file = std::fs::File::open(namespace).map_err(|error| explain("open", error))?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
@@ -154,23 +138,16 @@ users: [{name: u, user: {}}]
     #[tokio::test]
     async fn a_namespace_that_is_gone_is_named() {
         let text = KUBECONFIG.replace("PORT", "1");
-        let client = client(&text, Some(Path::new("/proc/0/ns/net")))
-            .await
-            .unwrap();
+        let client = client(&text, Some(Path::new("/proc/0/ns/net"))).await.unwrap();
         let error = client.apiserver_version().await.unwrap_err();
         let chain = crate::Error::from_source(ErrorKind::Environment, "ask", error).to_string();
-        assert!(
-            chain.contains("open the network namespace /proc/0/ns/net"),
-            "{chain}"
-        );
+        assert!(chain.contains("open the network namespace /proc/0/ns/net"), "{chain}");
     }
 
     #[tokio::test]
     async fn work_runs_off_the_caller_s_threads() {
         // Entering one's own namespace needs privileges that a test may lack: look at the plumbing alone.
-        let missing = connect_inside("/proc/0/ns/net".into(), || Ok(1))
-            .await
-            .unwrap_err();
+        let missing = connect_inside("/proc/0/ns/net".into(), || Ok(1)).await.unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }
 }

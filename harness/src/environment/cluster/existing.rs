@@ -88,12 +88,8 @@ impl ExistingCluster {
     /// [`ErrorKind::Storage`] if it cannot be written.
     pub fn note(&self, home: &Home) -> Result<PathBuf> {
         let directory = home.clusters().join(self.id());
-        let note = Note {
-            kubeconfig: self.kubeconfig.clone(),
-            context: self.context.clone(),
-        };
-        let text =
-            serde_json::to_vec(&note).tried(ErrorKind::Internal, || "note an existing cluster")?;
+        let note = Note { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() };
+        let text = serde_json::to_vec(&note).tried(ErrorKind::Internal, || "note an existing cluster")?;
         write_atomically(&directory.join("existing.json"), &text)?;
         Ok(directory.join("journal"))
     }
@@ -104,77 +100,38 @@ impl ExistingCluster {
 /// # Errors
 /// [`ErrorKind::Usage`] if the file or the context is not usable; [`ErrorKind::Environment`] or
 /// [`ErrorKind::Deadline`] if the server does not answer.
-pub async fn connect(
-    path: &Path,
-    context: Option<&str>,
-    allowed: Allowed,
-) -> Result<ExistingCluster> {
-    let path =
-        std::path::absolute(path).tried(ErrorKind::Usage, || format!("use {}", path.display()))?;
+pub async fn connect(path: &Path, context: Option<&str>, allowed: Allowed) -> Result<ExistingCluster> {
+    let path = std::path::absolute(path).tried(ErrorKind::Usage, || format!("use {}", path.display()))?;
     let tried = || format!("use the kubeconfig {}", path.display());
     let kubeconfig = Kubeconfig::read_from(&path).map_err(|error| {
-        Error::from_source(ErrorKind::Usage, tried(), error)
-            .hint("Name a kubeconfig file that kubectl can use.")
+        Error::from_source(ErrorKind::Usage, tried(), error).hint("Name a kubeconfig file that kubectl can use.")
     })?;
-    let contexts: Vec<&str> = kubeconfig
-        .contexts
-        .iter()
-        .map(|context| context.name.as_str())
-        .collect();
-    let known = if contexts.is_empty() {
-        "none".to_owned()
-    } else {
-        contexts.join(", ")
-    };
-    let chosen = context
-        .or(kubeconfig.current_context.as_deref())
-        .filter(|context| !context.is_empty());
+    let contexts: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
+    let known = if contexts.is_empty() { "none".to_owned() } else { contexts.join(", ") };
+    let chosen = context.or(kubeconfig.current_context.as_deref()).filter(|context| !context.is_empty());
     let Some(chosen) = chosen.map(str::to_owned) else {
-        return Err(
-            Error::new(ErrorKind::Usage, tried(), "it has no current context")
-                .hint(format!("Choose one with --context; it has these: {known}.")),
-        );
+        return Err(Error::new(ErrorKind::Usage, tried(), "it has no current context")
+            .hint(format!("Choose one with --context; it has these: {known}.")));
     };
     if !contexts.contains(&chosen.as_str()) {
-        return Err(Error::new(
-            ErrorKind::Usage,
-            tried(),
-            format!("it has no context `{chosen}`"),
-        )
-        .hint(format!("It has these: {known}.")));
+        return Err(Error::new(ErrorKind::Usage, tried(), format!("it has no context `{chosen}`"))
+            .hint(format!("It has these: {known}.")));
     }
-    let options = KubeConfigOptions {
-        context: Some(chosen.clone()),
-        ..KubeConfigOptions::default()
-    };
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .tried(ErrorKind::Usage, tried)?;
+    let options = KubeConfigOptions { context: Some(chosen.clone()), ..KubeConfigOptions::default() };
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.tried(ErrorKind::Usage, tried)?;
     config.connect_timeout = Some(REACH);
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).tried(ErrorKind::Usage, tried)?;
     let reach = || format!("reach the API server {server} of the context `{chosen}`");
-    let hint = format!(
-        "Try `kubectl --kubeconfig {} --context {chosen} version`.",
-        path.display()
-    );
+    let hint = format!("Try `kubectl --kubeconfig {} --context {chosen} version`.", path.display());
     let version = match tokio::time::timeout(REACH, client.apiserver_version()).await {
-        Ok(version) => version
-            .tried(ErrorKind::Environment, reach)
-            .map_err(|error| error.hint(&hint))?,
+        Ok(version) => version.tried(ErrorKind::Environment, reach).map_err(|error| error.hint(&hint))?,
         Err(_elapsed) => {
             let cause = format!("no answer within {REACH:?}");
             return Err(Error::new(ErrorKind::Deadline, reach(), cause).hint(hint));
         }
     };
-    Ok(ExistingCluster {
-        client,
-        context: chosen,
-        server,
-        version: version.git_version,
-        allowed,
-        kubeconfig: path,
-    })
+    Ok(ExistingCluster { client, context: chosen, server, version: version.git_version, allowed, kubeconfig: path })
 }
 
 #[cfg(test)]
@@ -192,23 +149,14 @@ users: [{name: u, user: {}}]
     async fn refused(text: &str, context: Option<&str>) -> Error {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        connect(file.path(), context, Allowed::default())
-            .await
-            .unwrap_err()
+        connect(file.path(), context, Allowed::default()).await.unwrap_err()
     }
 
     #[tokio::test]
     async fn a_missing_or_malformed_file_is_a_usage_error() {
-        let missing = connect(Path::new("/nowhere/config"), None, Allowed::default())
-            .await
-            .unwrap_err();
+        let missing = connect(Path::new("/nowhere/config"), None, Allowed::default()).await.unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::Usage);
-        assert!(
-            missing
-                .to_string()
-                .starts_with("failed to use the kubeconfig /nowhere/config: "),
-            "{missing}"
-        );
+        assert!(missing.to_string().starts_with("failed to use the kubeconfig /nowhere/config: "), "{missing}");
         let malformed = refused("clusters: {not: [a list", None).await;
         assert_eq!(malformed.kind(), ErrorKind::Usage);
     }
@@ -217,39 +165,19 @@ users: [{name: u, user: {}}]
     async fn an_unknown_context_names_those_there_are() {
         let error = refused(KUBECONFIG, Some("there")).await;
         assert_eq!(error.kind(), ErrorKind::Usage);
-        assert!(
-            error.to_string().ends_with("it has no context `there`"),
-            "{error}"
-        );
+        assert!(error.to_string().ends_with("it has no context `there`"), "{error}");
         assert_eq!(error.hint_text(), Some("It has these: here."));
         let none = refused(KUBECONFIG, None).await;
-        assert!(
-            none.to_string().ends_with("it has no current context"),
-            "{none}"
-        );
+        assert!(none.to_string().ends_with("it has no current context"), "{none}");
     }
 
     #[tokio::test]
     async fn a_server_that_refuses_connections_is_an_environment_error() {
         // A port that was free a moment ago: nobody listens there.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let error = refused(&KUBECONFIG.replace("PORT", &port.to_string()), Some("here")).await;
         assert_eq!(error.kind(), ErrorKind::Environment);
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("reach the API server http://127.0.0.1:{port}/")),
-            "{error}"
-        );
-        assert!(
-            error
-                .hint_text()
-                .unwrap()
-                .contains("--context here version")
-        );
+        assert!(error.to_string().contains(&format!("reach the API server http://127.0.0.1:{port}/")), "{error}");
+        assert!(error.hint_text().unwrap().contains("--context here version"));
     }
 }

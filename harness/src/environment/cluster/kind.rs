@@ -45,8 +45,7 @@ impl ClusterConfig {
     /// [`ErrorKind::Internal`] if it cannot be serialised.
     pub fn fingerprint(&self) -> Result<String> {
         // A JSON value sorts its keys, so the order of fields in this type does not matter.
-        let canonical =
-            serde_json::to_value(self).tried(ErrorKind::Internal, || "fingerprint the cluster")?;
+        let canonical = serde_json::to_value(self).tried(ErrorKind::Internal, || "fingerprint the cluster")?;
         Ok(sha256(canonical.to_string()))
     }
 
@@ -75,15 +74,8 @@ impl ClusterConfig {
 
     fn networks(&self, v4: &str, v6: &str) -> Vec<IpNet> {
         let both = [v4, v6];
-        let families = if self.ip_family == IpFamilyChoice::Dual {
-            2
-        } else {
-            1
-        };
-        both[..families]
-            .iter()
-            .filter_map(|network| network.parse().ok())
-            .collect()
+        let families = if self.ip_family == IpFamilyChoice::Dual { 2 } else { 1 };
+        both[..families].iter().filter_map(|network| network.parse().ok()).collect()
     }
 
     /// The configuration that kind reads, as YAML (<https://kind.sigs.k8s.io/docs/user/configuration/>).
@@ -92,24 +84,14 @@ impl ClusterConfig {
     /// [`ErrorKind::Usage`] if the Kubernetes version is not a version.
     pub fn kind_yaml(&self) -> Result<String> {
         let version = Version::parse(self.kubernetes.trim_start_matches('v')).map_err(|error| {
-            Error::from_source(
-                ErrorKind::Usage,
-                format!("read the Kubernetes version {}", self.kubernetes),
-                error,
-            )
-            .hint("Versions look like v1.37.2.")
+            Error::from_source(ErrorKind::Usage, format!("read the Kubernetes version {}", self.kubernetes), error)
+                .hint("Versions look like v1.37.2.")
         })?;
         let mut kubeadm_config_patches = Vec::new();
         if self.cgroup_v1 && version >= REFUSES_CGROUP_V1 {
             kubeadm_config_patches.push("kind: KubeletConfiguration\nfailCgroupV1: false\n");
         }
-        let join = |networks: Vec<IpNet>| {
-            networks
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(",")
-        };
+        let join = |networks: Vec<IpNet>| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let config = KindConfig {
             kind: "Cluster",
             api_version: "kind.x-k8s.io/v1alpha4",
@@ -182,9 +164,7 @@ impl Kind<'_> {
     /// kind writes its kubeconfig to the file `kubeconfig`, as the engine's commands see it, and never to the user's.
     pub fn create(self, yaml: &str, image: &str, network: &Network, kubeconfig: &Path) -> Command {
         let kubeconfig = kubeconfig.display().to_string();
-        let args = [
-            "create", "cluster", "--name", self.name, "--image", image, "--config", "-",
-        ];
+        let args = ["create", "cluster", "--name", self.name, "--image", image, "--config", "-"];
         Command::new(self.program)
             .args(args)
             .args(["--kubeconfig", &kubeconfig, "--retain"])
@@ -205,9 +185,7 @@ impl Kind<'_> {
 
     /// Writes every node's logs into `directory`, as the engine's commands see it.
     pub fn export_logs(self, directory: &Path) -> Command {
-        Command::new(self.program)
-            .args(["export", "logs", "--name", self.name])
-            .arg(directory.display().to_string())
+        Command::new(self.program).args(["export", "logs", "--name", self.name]).arg(directory.display().to_string())
     }
 
     /// Deletes the cluster, or what there is of it.
@@ -227,17 +205,9 @@ pub fn cgroup_version() -> Command {
 ///
 /// A lock of ours would end with us: after `kill -9` the next run would delete a cluster that kind is still making.
 pub fn holding(lock: &Path, mut command: Command) -> Command {
-    let mut args = vec![
-        "--exclusive".to_owned(),
-        lock.display().to_string(),
-        command.program,
-    ];
+    let mut args = vec!["--exclusive".to_owned(), lock.display().to_string(), command.program];
     args.append(&mut command.args);
-    Command {
-        program: "flock".to_owned(),
-        args,
-        ..command
-    }
+    Command { program: "flock".to_owned(), args, ..command }
 }
 
 #[cfg(test)]
@@ -309,15 +279,9 @@ pub(crate) mod tests {
 
     #[test]
     fn an_older_kubelet_does_not_know_the_cgroup_patch() {
-        let older = ClusterConfig {
-            kubernetes: "v1.34.4".to_owned(),
-            ..config()
-        };
+        let older = ClusterConfig { kubernetes: "v1.34.4".to_owned(), ..config() };
         assert!(!older.kind_yaml().unwrap().contains("failCgroupV1"));
-        let wrong = ClusterConfig {
-            kubernetes: "latest".to_owned(),
-            ..config()
-        };
+        let wrong = ClusterConfig { kubernetes: "latest".to_owned(), ..config() };
         assert_eq!(wrong.kind_yaml().unwrap_err().kind(), ErrorKind::Usage);
     }
 
@@ -325,52 +289,25 @@ pub(crate) mod tests {
     fn the_fingerprint_changes_with_everything_that_matters() {
         let base = config();
         let variants = [
-            ClusterConfig {
-                workers: 4,
-                ..config()
-            },
-            ClusterConfig {
-                node_image: "kindest/node:v1.37.2-4567".to_owned(),
-                ..config()
-            },
-            ClusterConfig {
-                proxy_mode: ProxyModeChoice::Nftables,
-                ..config()
-            },
-            ClusterConfig {
-                flannel_image: None,
-                ..config()
-            },
-            ClusterConfig {
-                engine: EngineKind::Docker,
-                ..config()
-            },
+            ClusterConfig { workers: 4, ..config() },
+            ClusterConfig { node_image: "kindest/node:v1.37.2-4567".to_owned(), ..config() },
+            ClusterConfig { proxy_mode: ProxyModeChoice::Nftables, ..config() },
+            ClusterConfig { flannel_image: None, ..config() },
+            ClusterConfig { engine: EngineKind::Docker, ..config() },
         ];
         assert_eq!(base.fingerprint().unwrap(), config().fingerprint().unwrap());
         assert_eq!(base.default_name().unwrap().len(), "reachmap-".len() + 8);
         for variant in variants {
-            assert_ne!(
-                variant.fingerprint().unwrap(),
-                base.fingerprint().unwrap(),
-                "{variant:?}"
-            );
+            assert_ne!(variant.fingerprint().unwrap(), base.fingerprint().unwrap(), "{variant:?}");
         }
     }
 
     #[test]
     fn the_commands_are_exactly_these() {
-        let kind = Kind {
-            program: "/opt/kind",
-            name: "reachmap-0123abcd",
-        };
+        let kind = Kind { program: "/opt/kind", name: "reachmap-0123abcd" };
         let network = Network::on("172.18.0.0/16".parse().unwrap(), false);
         let kubeconfig = Path::new("/home/kubeconfig");
-        let create = kind.create(
-            "kind: Cluster\n",
-            "kindest/node:v1.37.2",
-            &network,
-            kubeconfig,
-        );
+        let create = kind.create("kind: Cluster\n", "kindest/node:v1.37.2", &network, kubeconfig);
         assert_eq!(create.env["KIND_EXPERIMENTAL_DOCKER_NETWORK"], "reachmap");
         assert_eq!(create.stdin.as_deref(), Some(&b"kind: Cluster\n"[..]));
         let commands = [
@@ -402,20 +339,12 @@ pub(crate) mod tests {
         let lock = dir.path().join("locks/kind.lock");
         // The child stays behind when its parent ends, until it can read a line.
         let fifo = dir.path().join("fifo");
-        let script = format!(
-            "mkfifo {0}; (read line <{0}) >/dev/null 2>&1 & :",
-            fifo.display()
-        );
-        holding(&lock, Command::new("sh").args(["-c", &script]))
-            .run()
-            .unwrap();
+        let script = format!("mkfifo {0}; (read line <{0}) >/dev/null 2>&1 & :", fifo.display());
+        holding(&lock, Command::new("sh").args(["-c", &script])).run().unwrap();
         assert!(home.try_lock("kind").unwrap().is_none());
         std::fs::write(&fifo, "go\n").unwrap();
         crate::command::poll("take the lock", Duration::from_secs(5), || {
-            Ok(home
-                .try_lock("kind")?
-                .map(drop)
-                .ok_or_else(|| "held".to_owned()))
+            Ok(home.try_lock("kind")?.map(drop).ok_or_else(|| "held".to_owned()))
         })
         .unwrap();
     }

@@ -31,24 +31,11 @@ pub(super) async fn ensure(access: &EngineAccess, record: &Record, image: &str) 
 /// Runs the laptop: nothing but a place to ask from, with a directory for the probe agent.
 fn run(record: &Record, image: &str) -> Command {
     Command::new("docker")
-        .args([
-            "run",
-            "--detach",
-            "--name",
-            &name(&record.name),
-            "--hostname",
-            "laptop",
-        ])
+        .args(["run", "--detach", "--name", &name(&record.name), "--hostname", "laptop"])
         .args(["--network", &record.network.name])
         .args(["--label", &format!("{MANAGED_BY}={FIELD_MANAGER}")])
         .args(["--label", &format!("reachmap.dev/cluster={}", record.name)])
-        .args([
-            "--tmpfs",
-            "/agent:exec,mode=1777",
-            image,
-            "sleep",
-            "infinity",
-        ])
+        .args(["--tmpfs", "/agent:exec,mode=1777", image, "sleep", "infinity"])
 }
 
 /// Removes a container with its volumes; one that is not there is no error.

@@ -91,10 +91,7 @@ pub async fn acquire(
     progress: &Progress,
 ) -> Result<LeasedCluster> {
     let fingerprint = request.config.fingerprint()?;
-    let name = request
-        .name
-        .clone()
-        .map_or_else(|| request.config.default_name(), Ok)?;
+    let name = request.name.clone().map_or_else(|| request.config.default_name(), Ok)?;
     check_name(&name)?;
     let lock = wait_for_lock(home, &lock_name(&name), progress).await?;
     let recorded = Record::read(home, &name)?;
@@ -118,15 +115,7 @@ pub async fn acquire(
                     progress.step(format!("cluster {name}"), None).cached();
                     let (home, access) = (home.clone(), access.clone());
                     let lock = std::sync::Arc::new(lock);
-                    return Ok(LeasedCluster {
-                        client,
-                        kubeconfig,
-                        record,
-                        reused: true,
-                        access,
-                        home,
-                        _lock: lock,
-                    });
+                    return Ok(LeasedCluster { client, kubeconfig, record, reused: true, access, home, _lock: lock });
                 }
                 Err(why) => why,
             }
@@ -174,16 +163,8 @@ async fn create(
         record
     };
     record.add_run(&request.run);
-    let kind = Kind {
-        program: &access.kind_program,
-        name: &name,
-    };
-    let create = kind.create(
-        &yaml,
-        &record.config.node_image,
-        &record.network,
-        &scratch(home, access, &name),
-    );
+    let kind = Kind { program: &access.kind_program, name: &name };
+    let create = kind.create(&yaml, &record.config.node_image, &record.network, &scratch(home, access, &name));
     let made = async {
         run_kind(home, access, create, Some(step.log())).await?;
         let kubeconfig = access.command(kind.kubeconfig()).run_async().await?.text();
@@ -200,60 +181,30 @@ async fn create(
     record.write(home)?;
     step.done();
     let (home, access) = (home.clone(), access.clone());
-    Ok(LeasedCluster {
-        client,
-        kubeconfig,
-        record,
-        reused: false,
-        access,
-        home,
-        _lock: std::sync::Arc::new(lock),
-    })
+    Ok(LeasedCluster { client, kubeconfig, record, reused: false, access, home, _lock: std::sync::Arc::new(lock) })
 }
 
 /// Installs the network plugin that kind left out, and waits for the nodes.
-async fn until_ready(
-    client: &Client,
-    config: &ClusterConfig,
-    pull_policy: &str,
-    run: &str,
-) -> Result<()> {
+async fn until_ready(client: &Client, config: &ClusterConfig, pull_policy: &str, run: &str) -> Result<()> {
     const NODES: Duration = Duration::from_secs(120);
     match &config.flannel_image {
         Some(image) => {
             let networks: Vec<IpNet> = config.pod_networks();
-            cni::install_flannel(
-                client,
-                image,
-                pull_policy,
-                &networks,
-                config.nodes(),
-                run,
-                NODES,
-            )
-            .await
+            cni::install_flannel(client, image, pull_policy, &networks, config.nodes(), run, NODES).await
         }
         None => cni::until_nodes_ready(client, config.nodes(), NODES).await,
     }
 }
 
 /// Keeps the logs of a cluster that could not be made, and deletes it.
-async fn after_failure(
-    home: &Home,
-    access: &EngineAccess,
-    record: Record,
-    log: &Path,
-    error: Error,
-) -> Error {
+async fn after_failure(home: &Home, access: &EngineAccess, record: Record, log: &Path, error: Error) -> Error {
     let logs = log.with_extension("nodes");
     let mut hint = match logs::export(access, &record.name, &logs).await {
         Ok(()) => format!("The logs of its nodes are in {}.", logs.display()),
         Err(failed) => format!("The logs of its nodes could not be kept: {failed}."),
     };
     if let Err(failed) = destroy(home, access, record).await {
-        hint = format!(
-            "{hint} It could not be deleted either ({failed}); `cargo xtask gc` tries again."
-        );
+        hint = format!("{hint} It could not be deleted either ({failed}); `cargo xtask gc` tries again.");
     }
     if let Some(earlier) = error.hint_text() {
         hint = format!("{earlier} {hint}");
@@ -317,12 +268,8 @@ impl LeasedCluster {
 pub async fn remove(home: &Home, access: &EngineAccess, name: &str) -> Result<bool> {
     let lock = home.try_lock(&lock_name(name))?;
     let Some(_lock) = lock else {
-        return Err(Error::new(
-            ErrorKind::Busy,
-            format!("delete the cluster {name}"),
-            "a run holds it",
-        )
-        .hint("Wait until that run has ended, or end it."));
+        return Err(Error::new(ErrorKind::Busy, format!("delete the cluster {name}"), "a run holds it")
+            .hint("Wait until that run has ended, or end it."));
     };
     match Record::read(home, name)? {
         Some(record) => destroy(home, access, record).await.map(|()| true),
@@ -337,47 +284,27 @@ pub(crate) async fn destroy(home: &Home, access: &EngineAccess, mut record: Reco
     if let Some(laptop) = &record.laptop {
         access.command(laptop::remove(laptop)).run_async().await?;
     }
-    let kind = Kind {
-        program: &access.kind_program,
-        name: &record.name,
-    };
+    let kind = Kind { program: &access.kind_program, name: &record.name };
     let kubeconfig = scratch(home, access, &record.name);
     run_kind(home, access, kind.delete(&kubeconfig), None).await?;
     if let Some(root) = &access.root {
         // kind takes its cluster out of the file and leaves the file; where it is gone already, all is well.
-        let _ =
-            std::fs::remove_file(root.join(kubeconfig.strip_prefix("/").unwrap_or(&kubeconfig)));
+        let _ = std::fs::remove_file(root.join(kubeconfig.strip_prefix("/").unwrap_or(&kubeconfig)));
     }
     Record::remove(home, &record.name)
 }
 
 /// A client for the recorded cluster if it is well, else what is wrong with it.
-async fn healthy(
-    home: &Home,
-    access: &EngineAccess,
-    record: &Record,
-) -> Result<(Client, String), String> {
-    let text = std::fs::read_to_string(Record::kubeconfig(home, &record.name))
-        .map_err(|error| error.to_string())?;
-    let client = connect::client(&text, access.network_namespace.as_deref())
-        .await
-        .map_err(|error| error.to_string())?;
+async fn healthy(home: &Home, access: &EngineAccess, record: &Record) -> Result<(Client, String), String> {
+    let text = std::fs::read_to_string(Record::kubeconfig(home, &record.name)).map_err(|error| error.to_string())?;
+    let client =
+        connect::client(&text, access.network_namespace.as_deref()).await.map_err(|error| error.to_string())?;
     let asked = async {
-        let ready = http::Request::get("/readyz")
-            .body(Vec::new())
-            .map_err(|error| error.to_string())?;
-        client
-            .request_text(ready)
-            .await
-            .map_err(|error| format!("its API server is not ready: {error}"))?;
-        let nodes = Api::<Node>::all(client.clone())
-            .list(&ListParams::default())
-            .await;
+        let ready = http::Request::get("/readyz").body(Vec::new()).map_err(|error| error.to_string())?;
+        client.request_text(ready).await.map_err(|error| format!("its API server is not ready: {error}"))?;
+        let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
         let nodes = nodes.map_err(|error| error.to_string())?;
-        let ready = nodes
-            .iter()
-            .filter(|node| conditions::is_node_ready(node))
-            .count();
+        let ready = nodes.iter().filter(|node| conditions::is_node_ready(node)).count();
         let wanted = record.config.nodes();
         if nodes.items.len() == wanted && ready == wanted {
             Ok(())
@@ -394,29 +321,18 @@ async fn healthy(
 
 /// A cluster of that name that we have no record of is somebody's: it is neither used nor deleted.
 async fn refuse_stranger(home: &Home, access: &EngineAccess, name: &str) -> Result<()> {
-    let kind = Kind {
-        program: &access.kind_program,
-        name,
-    };
+    let kind = Kind { program: &access.kind_program, name };
     let clusters = access.command(kind.clusters()).run_async().await?.text();
     if !clusters.lines().any(|line| line == name) {
         return Ok(());
     }
-    let cause = format!(
-        "a cluster of that name exists, but {} does not know it",
-        home.clusters().display()
-    );
+    let cause = format!("a cluster of that name exists, but {} does not know it", home.clusters().display());
     Err(Error::new(ErrorKind::Usage, format!("make the cluster {name}"), cause)
         .hint(format!("Choose another name with --name, or delete it with `kind delete cluster --name {name}`.")))
 }
 
 /// Runs kind with its own hold on the lock that serialises all that makes and deletes clusters.
-async fn run_kind(
-    home: &Home,
-    access: &EngineAccess,
-    command: Command,
-    log: Option<&Path>,
-) -> Result<()> {
+async fn run_kind(home: &Home, access: &EngineAccess, command: Command, log: Option<&Path>) -> Result<()> {
     let mut command = access.command(command);
     // The lock file is made here; without the program `flock` the lock is ours alone.
     let lock = home.lock_path(KIND)?;
@@ -424,14 +340,7 @@ async fn run_kind(
         command = holding(&lock, command);
         None
     } else {
-        Some(
-            wait_for_lock(
-                home,
-                KIND,
-                &Progress::new(crate::progress::Show::Nothing, home.root()),
-            )
-            .await?,
-        )
+        Some(wait_for_lock(home, KIND, &Progress::new(crate::progress::Show::Nothing, home.root())).await?)
     };
     if let Some(log) = log {
         command = command.log(log);
@@ -455,31 +364,18 @@ async fn wait_for_lock(home: &Home, name: &str, progress: &Progress) -> Result<L
     let (home, name, progress) = (home.clone(), name.to_owned(), progress.clone());
     tokio::task::spawn_blocking(move || home.lock(&name, &progress))
         .await
-        .tried(
-            ErrorKind::Internal,
-            || "join the thread that waits for a lock",
-        )?
+        .tried(ErrorKind::Internal, || "join the thread that waits for a lock")?
 }
 
 /// kind's rule for names, and ours: they become file names and DNS labels.
 fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if !name.is_empty()
-        && name.len() <= 40
-        && name.chars().all(plain)
-        && starts
-        && !name.ends_with('-')
-    {
+    if !name.is_empty() && name.len() <= 40 && name.chars().all(plain) && starts && !name.ends_with('-') {
         return Ok(());
     }
     let hint = "Use lower-case letters, digits and `-`, at most 40, starting and ending with a letter or digit.";
-    Err(Error::new(
-        ErrorKind::Usage,
-        format!("use the cluster name `{name}`"),
-        "it is no valid name",
-    )
-    .hint(hint))
+    Err(Error::new(ErrorKind::Usage, format!("use the cluster name `{name}`"), "it is no valid name").hint(hint))
 }
 
 #[cfg(test)]

@@ -42,22 +42,16 @@ impl Network {
 
     /// Makes it.
     pub fn create(&self) -> Command {
-        let mut command = Command::new("docker")
-            .args(["network", "create", "--driver", "bridge"])
-            .args([
-                "--subnet",
-                &self.subnet.to_string(),
-                "--ip-range",
-                &self.containers.to_string(),
-            ]);
+        let mut command = Command::new("docker").args(["network", "create", "--driver", "bridge"]).args([
+            "--subnet",
+            &self.subnet.to_string(),
+            "--ip-range",
+            &self.containers.to_string(),
+        ]);
         if let Some(v6) = self.subnet_v6 {
             command = command.args(["--ipv6", "--subnet", &v6.to_string()]);
         }
-        command.args([
-            "--label",
-            &format!("{MANAGED_BY}={FIELD_MANAGER}"),
-            &self.name,
-        ])
+        command.args(["--label", &format!("{MANAGED_BY}={FIELD_MANAGER}"), &self.name])
     }
 
     /// Removes it, which the engine refuses as long as a container stands on it.
@@ -70,10 +64,7 @@ impl Network {
     pub fn default_pool(&self, slot: u8) -> Option<Pool> {
         let last_block = u32::from(self.subnet.broadcast()) & !0xff;
         let block = last_block.checked_sub(u32::from(slot) << 8)?;
-        let pool = Pool {
-            first: Ipv4Addr::from(block + 200),
-            last: Ipv4Addr::from(block + 210),
-        };
+        let pool = Pool { first: Ipv4Addr::from(block + 200), last: Ipv4Addr::from(block + 210) };
         self.check(pool).is_ok().then_some(pool)
     }
 
@@ -86,40 +77,24 @@ impl Network {
             return Ok(());
         };
         let wrong = |cause: String| {
-            Error::new(
-                ErrorKind::Usage,
-                format!("use the address pool {pool}"),
-                cause,
-            )
-            .hint(format!("Choose one such as {example}."))
+            Error::new(ErrorKind::Usage, format!("use the address pool {pool}"), cause)
+                .hint(format!("Choose one such as {example}."))
         };
         if !self.subnet.contains(&pool.first) || !self.subnet.contains(&pool.last) {
-            return Err(wrong(format!(
-                "it is not inside the nodes' network {}",
-                self.subnet
-            )));
+            return Err(wrong(format!("it is not inside the nodes' network {}", self.subnet)));
         }
         if pool.last == self.subnet.broadcast() {
-            return Err(wrong(format!(
-                "{} is the network's broadcast address",
-                pool.last
-            )));
+            return Err(wrong(format!("{} is the network's broadcast address", pool.last)));
         }
         if pool.first <= self.containers.broadcast() && pool.last >= self.containers.network() {
-            return Err(wrong(format!(
-                "the engine gives addresses of {} to containers",
-                self.containers
-            )));
+            return Err(wrong(format!("the engine gives addresses of {} to containers", self.containers)));
         }
         Ok(())
     }
 
     fn example(&self) -> Option<Pool> {
         let block = u32::from(self.subnet.broadcast()) & !0xff;
-        Some(Pool {
-            first: Ipv4Addr::from(block.checked_add(200)?),
-            last: Ipv4Addr::from(block.checked_add(210)?),
-        })
+        Some(Pool { first: Ipv4Addr::from(block.checked_add(200)?), last: Ipv4Addr::from(block.checked_add(210)?) })
     }
 }
 
@@ -143,25 +118,15 @@ impl FromStr for Pool {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |cause: String| {
-            Error::new(
-                ErrorKind::Usage,
-                format!("read the address pool `{text}`"),
-                cause,
-            )
-            .hint("Pools look like 172.18.255.200-172.18.255.210.")
+            Error::new(ErrorKind::Usage, format!("read the address pool `{text}`"), cause)
+                .hint("Pools look like 172.18.255.200-172.18.255.210.")
         };
-        let (first, last) = text
-            .split_once('-')
-            .ok_or_else(|| wrong("there is no `-` in it".to_owned()))?;
+        let (first, last) = text.split_once('-').ok_or_else(|| wrong("there is no `-` in it".to_owned()))?;
         let parse = |part: &str| {
             let part = part.trim();
-            part.parse::<Ipv4Addr>()
-                .map_err(|_| wrong(format!("`{part}` is no IPv4 address")))
+            part.parse::<Ipv4Addr>().map_err(|_| wrong(format!("`{part}` is no IPv4 address")))
         };
-        let pool = Self {
-            first: parse(first)?,
-            last: parse(last)?,
-        };
+        let pool = Self { first: parse(first)?, last: parse(last)? };
         if pool.first > pool.last {
             return Err(wrong("its first address comes after its last".to_owned()));
         }
@@ -214,24 +179,13 @@ pub async fn ensure(access: &EngineAccess, dual: bool) -> Result<Network> {
     if let Some(network) = found.iter().find(|network| network.name == name) {
         return reuse(network, dual);
     }
-    let mut used: Vec<IpNet> = found
-        .into_iter()
-        .flat_map(|network| network.subnets)
-        .collect();
+    let mut used: Vec<IpNet> = found.into_iter().flat_map(|network| network.subnets).collect();
     if access.network_namespace.is_none() {
-        used.extend(
-            std::fs::read_to_string("/proc/net/route")
-                .map(|text| routes(&text))
-                .unwrap_or_default(),
-        );
+        used.extend(std::fs::read_to_string("/proc/net/route").map(|text| routes(&text)).unwrap_or_default());
     }
     let subnet = free_subnet(&used).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Environment,
-            "find a subnet for the nodes' network",
-            "every candidate is in use",
-        )
-        .hint("Remove networks that are no longer needed with `docker network prune`.")
+        Error::new(ErrorKind::Environment, "find a subnet for the nodes' network", "every candidate is in use")
+            .hint("Remove networks that are no longer needed with `docker network prune`.")
     })?;
     let network = Network::on(subnet, dual);
     access.command(network.create()).run_async().await?;
@@ -240,29 +194,18 @@ pub async fn ensure(access: &EngineAccess, dual: bool) -> Result<Network> {
 
 fn reuse(found: &Found, dual: bool) -> Result<Network> {
     let wrong = |cause: &str| {
-        Error::new(
-            ErrorKind::Environment,
-            format!("use the network {}", found.name),
-            cause,
-        )
-        .hint(format!(
-            "Remove it with `docker network rm {}` if nothing needs it.",
-            found.name
-        ))
+        Error::new(ErrorKind::Environment, format!("use the network {}", found.name), cause)
+            .hint(format!("Remove it with `docker network rm {}` if nothing needs it.", found.name))
     };
     if !found.ours {
-        return Err(wrong(
-            "a network of that name exists that Reachmap did not make",
-        ));
+        return Err(wrong("a network of that name exists that Reachmap did not make"));
     }
     let subnet = found.subnets.iter().find_map(|subnet| match subnet {
         IpNet::V4(subnet) => Some(*subnet),
         IpNet::V6(_) => None,
     });
     let mut network = Network::on(subnet.ok_or_else(|| wrong("it has no IPv4 subnet"))?, dual);
-    network.containers = found
-        .containers
-        .ok_or_else(|| wrong("it has no range of its own for containers"))?;
+    network.containers = found.containers.ok_or_else(|| wrong("it has no range of its own for containers"))?;
     Ok(network)
 }
 
@@ -271,41 +214,25 @@ fn reuse(found: &Found, dual: bool) -> Result<Network> {
 /// # Errors
 /// [`ErrorKind::Environment`] if the engine does not answer.
 pub async fn list(access: &EngineAccess) -> Result<Vec<Found>> {
-    let ids = access
-        .command(Command::new("docker").args(["network", "ls", "--quiet"]))
-        .run_async()
-        .await?
-        .text();
-    let inspect = Command::new("docker")
-        .args(["network", "inspect"])
-        .args(ids.split_whitespace());
+    let ids = access.command(Command::new("docker").args(["network", "ls", "--quiet"])).run_async().await?.text();
+    let inspect = Command::new("docker").args(["network", "inspect"]).args(ids.split_whitespace());
     parse(&access.command(inspect).run_async().await?.text())
 }
 
 /// Reads what `docker network inspect` prints.
 fn parse(text: &str) -> Result<Vec<Found>> {
     use serde_json::Value;
-    let networks: Vec<Value> = serde_json::from_str(text).tried(
-        ErrorKind::Environment,
-        || "read the engine's list of networks",
-    )?;
+    let networks: Vec<Value> =
+        serde_json::from_str(text).tried(ErrorKind::Environment, || "read the engine's list of networks")?;
     let found = networks.iter().map(|network| {
         let configs = network["IPAM"]["Config"].as_array().into_iter().flatten();
-        let range = |key: &'static str| {
-            configs
-                .clone()
-                .filter_map(move |config| config[key].as_str())
-        };
+        let range = |key: &'static str| configs.clone().filter_map(move |config| config[key].as_str());
         Found {
             name: network["Name"].as_str().unwrap_or_default().to_owned(),
-            subnets: range("Subnet")
-                .filter_map(|subnet| subnet.parse().ok())
-                .collect(),
+            subnets: range("Subnet").filter_map(|subnet| subnet.parse().ok()).collect(),
             containers: range("IPRange").find_map(|range| range.parse().ok()),
             ours: network["Labels"][MANAGED_BY] == FIELD_MANAGER,
-            members: network["Containers"]
-                .as_object()
-                .map_or(0, serde_json::Map::len),
+            members: network["Containers"].as_object().map_or(0, serde_json::Map::len),
         }
     });
     Ok(found.collect())
@@ -313,16 +240,9 @@ fn parse(text: &str) -> Result<Vec<Found>> {
 
 /// The destinations in `/proc/net/route`, the default route left out.
 fn routes(text: &str) -> Vec<IpNet> {
-    let lines = text
-        .lines()
-        .skip(1)
-        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let lines = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
     // Addresses stand there as the hexadecimal of a number in the machine's byte order.
-    let address = |field: &str| {
-        u32::from_str_radix(field, 16)
-            .ok()
-            .map(|bits| Ipv4Addr::from(bits.to_ne_bytes()))
-    };
+    let address = |field: &str| u32::from_str_radix(field, 16).ok().map(|bits| Ipv4Addr::from(bits.to_ne_bytes()));
     lines
         .filter_map(|fields| {
             let (destination, mask) = (address(fields.get(1)?)?, address(fields.get(7)?)?);
@@ -337,15 +257,13 @@ fn routes(text: &str) -> Vec<IpNet> {
 fn free_subnet(used: &[IpNet]) -> Option<Ipv4Net> {
     let wide = (18..=31).map(|second| (Ipv4Addr::new(172, second, 0, 0), 16));
     let narrow = (0..=15).map(|block| (Ipv4Addr::new(192, 168, block * 16, 0), 20));
-    wide.chain(narrow)
-        .filter_map(|(address, length)| Ipv4Net::new(address, length).ok())
-        .find(|candidate| {
-            let overlaps = |other: &IpNet| match other {
-                IpNet::V4(other) => other.contains(candidate) || candidate.contains(other),
-                IpNet::V6(_) => false,
-            };
-            !used.iter().any(overlaps)
-        })
+    wide.chain(narrow).filter_map(|(address, length)| Ipv4Net::new(address, length).ok()).find(|candidate| {
+        let overlaps = |other: &IpNet| match other {
+            IpNet::V4(other) => other.contains(candidate) || candidate.contains(other),
+            IpNet::V6(_) => false,
+        };
+        !used.iter().any(overlaps)
+    })
 }
 
 #[cfg(test)]
@@ -377,30 +295,15 @@ mod tests {
         assert_eq!(pool(1), "172.18.254.200-172.18.254.210");
         assert_eq!(network().default_pool(200), None);
         let small = Network::on("192.168.16.0/20".parse().unwrap(), false);
-        assert_eq!(
-            small.default_pool(0).unwrap().to_string(),
-            "192.168.31.200-192.168.31.210"
-        );
+        assert_eq!(small.default_pool(0).unwrap().to_string(), "192.168.31.200-192.168.31.210");
     }
 
     #[rstest]
     #[case("172.18.255.200-172.18.255.210", None)]
-    #[case(
-        "10.0.0.1-10.0.0.9",
-        Some("it is not inside the nodes' network 172.18.0.0/16")
-    )]
-    #[case(
-        "172.18.127.250-172.18.128.9",
-        Some("the engine gives addresses of 172.18.0.0/17 to containers")
-    )]
-    #[case(
-        "172.18.255.200-172.18.255.255",
-        Some("172.18.255.255 is the network's broadcast address")
-    )]
-    #[case(
-        "172.18.255.210-172.18.255.200",
-        Some("its first address comes after its last")
-    )]
+    #[case("10.0.0.1-10.0.0.9", Some("it is not inside the nodes' network 172.18.0.0/16"))]
+    #[case("172.18.127.250-172.18.128.9", Some("the engine gives addresses of 172.18.0.0/17 to containers"))]
+    #[case("172.18.255.200-172.18.255.255", Some("172.18.255.255 is the network's broadcast address"))]
+    #[case("172.18.255.210-172.18.255.200", Some("its first address comes after its last"))]
     #[case("172.18.255.200", Some("there is no `-` in it"))]
     #[case("172.18.255.200-300", Some("`300` is no IPv4 address"))]
     fn a_pool_that_cannot_work_is_refused(#[case] text: &str, #[case] expected: Option<&str>) {
@@ -426,28 +329,16 @@ mod tests {
         let found = parse(INSPECTED).unwrap();
         assert_eq!(found[2].members, 2);
         let network = reuse(&found[2], false).unwrap();
-        assert_eq!(
-            network,
-            Network::on("172.20.0.0/16".parse().unwrap(), false)
-        );
-        assert!(
-            reuse(&found[0], false)
-                .unwrap_err()
-                .to_string()
-                .contains("Reachmap did not make")
-        );
+        assert_eq!(network, Network::on("172.20.0.0/16".parse().unwrap(), false));
+        assert!(reuse(&found[0], false).unwrap_err().to_string().contains("Reachmap did not make"));
     }
 
     #[test]
     fn a_subnet_in_use_is_passed_over() {
-        let used: Vec<IpNet> = ["172.18.5.0/24", "172.16.0.0/15", "172.19.0.0/16"]
-            .map(|net| net.parse().unwrap())
-            .into();
+        let used: Vec<IpNet> =
+            ["172.18.5.0/24", "172.16.0.0/15", "172.19.0.0/16"].map(|net| net.parse().unwrap()).into();
         assert_eq!(free_subnet(&used), Some("172.20.0.0/16".parse().unwrap()));
-        assert_eq!(
-            free_subnet(&["172.16.0.0/12".parse().unwrap()]),
-            Some("192.168.0.0/20".parse().unwrap())
-        );
+        assert_eq!(free_subnet(&["172.16.0.0/12".parse().unwrap()]), Some("192.168.0.0/20".parse().unwrap()));
         assert_eq!(free_subnet(&["0.0.0.0/0".parse().unwrap()]), None);
     }
 

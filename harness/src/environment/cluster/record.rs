@@ -90,12 +90,8 @@ impl Record {
             return Ok(None);
         }
         let record = serde_json::from_str(&read_text(&path)?).map_err(|error| {
-            Error::from_source(
-                ErrorKind::Storage,
-                format!("read the cluster record {}", path.display()),
-                error,
-            )
-            .hint("If another version of Reachmap wrote it, delete the cluster with that version.")
+            Error::from_source(ErrorKind::Storage, format!("read the cluster record {}", path.display()), error)
+                .hint("If another version of Reachmap wrote it, delete the cluster with that version.")
         })?;
         Ok(Some(record))
     }
@@ -117,8 +113,7 @@ impl Record {
     /// # Errors
     /// [`ErrorKind::Storage`] if it cannot be written.
     pub fn write(&self, home: &Home) -> Result<()> {
-        let text = serde_json::to_vec_pretty(self)
-            .tried(ErrorKind::Internal, || "write a cluster record")?;
+        let text = serde_json::to_vec_pretty(self).tried(ErrorKind::Internal, || "write a cluster record")?;
         write_atomically(&Self::directory(home, &self.name).join("lease.json"), &text)
     }
 
@@ -129,20 +124,15 @@ impl Record {
     pub fn remove(home: &Home, name: &str) -> Result<()> {
         let directory = Self::directory(home, name);
         match fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::from_source(
-                ErrorKind::Storage,
-                format!("remove {}", directory.display()),
-                error,
-            )),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::from_source(ErrorKind::Storage, format!("remove {}", directory.display()), error))
+            }
             _ => Ok(()),
         }
     }
 
     pub(super) fn add_run(&mut self, id: &str) {
-        self.runs.push(RunRecord {
-            id: id.to_owned(),
-            started_at: Timestamp::now(),
-        });
+        self.runs.push(RunRecord { id: id.to_owned(), started_at: Timestamp::now() });
         let surplus = self.runs.len().saturating_sub(RUNS);
         self.runs.drain(..surplus);
     }
@@ -159,24 +149,14 @@ pub(crate) fn directories(home: &Home) -> Result<Vec<String>> {
     };
     let mut names = Vec::new();
     for entry in entries {
-        names.push(
-            entry
-                .tried(ErrorKind::Storage, tried)?
-                .file_name()
-                .to_string_lossy()
-                .into_owned(),
-        );
+        names.push(entry.tried(ErrorKind::Storage, tried)?.file_name().to_string_lossy().into_owned());
     }
     names.sort();
     Ok(names)
 }
 
 /// The default pool for a new cluster: one that no other recorded cluster on the same network has.
-pub(super) fn free_pool(
-    network: &Network,
-    engine: super::EngineKind,
-    others: &[Record],
-) -> Result<Pool> {
+pub(super) fn free_pool(network: &Network, engine: super::EngineKind, others: &[Record]) -> Result<Pool> {
     let taken: Vec<Pool> = others
         .iter()
         .filter(|record| record.config.engine == engine && record.network.subnet == network.subnet)
@@ -186,12 +166,8 @@ pub(super) fn free_pool(
         .map_while(|slot| network.default_pool(slot))
         .find(|pool| !taken.iter().any(|other| other.overlaps(*pool)))
         .ok_or_else(|| {
-            Error::new(
-                ErrorKind::Busy,
-                "choose addresses for the load balancer",
-                "other clusters have them all",
-            )
-            .hint("Remove clusters that are no longer needed with `cargo xtask gc`.")
+            Error::new(ErrorKind::Busy, "choose addresses for the load balancer", "other clusters have them all")
+                .hint("Remove clusters that are no longer needed with `cargo xtask gc`.")
         })
 }
 
@@ -236,18 +212,10 @@ pub(crate) mod tests {
     #[test]
     fn clusters_on_one_network_get_different_pools() {
         let first = record("a");
-        let pool = free_pool(
-            &first.network,
-            first.config.engine,
-            std::slice::from_ref(&first),
-        )
-        .unwrap();
+        let pool = free_pool(&first.network, first.config.engine, std::slice::from_ref(&first)).unwrap();
         assert_eq!(pool.to_string(), "172.18.254.200-172.18.254.210");
-        let other_engine = free_pool(
-            &first.network,
-            crate::environment::cluster::EngineKind::Docker,
-            std::slice::from_ref(&first),
-        );
+        let other_engine =
+            free_pool(&first.network, crate::environment::cluster::EngineKind::Docker, std::slice::from_ref(&first));
         assert_eq!(other_engine.unwrap(), first.pool);
     }
 }

@@ -75,7 +75,18 @@ impl Sandbox {
         let errors = log_file.try_clone().tried(ErrorKind::Storage, || format!("write {}", log.display()))?;
         // `setsid --fork`: it outlives this run, and a kill of this run's process group does not reach it.
         std::process::Command::new("setsid")
-            .args(["--fork", "unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "bash"])
+            .args([
+                "--fork",
+                "unshare",
+                "--mount",
+                "--net",
+                "--pid",
+                "--ipc",
+                "--uts",
+                "--fork",
+                "--kill-child",
+                "bash",
+            ])
             .args([&script, &root, home.root(), &state])
             .arg(cgroup(home))
             .env_remove("DOCKER_HOST")
@@ -91,7 +102,8 @@ impl Sandbox {
                 None => Err("it has not written down its first process".to_owned()),
             })
         });
-        let sandbox = started.map_err(|error| error.hint(format!("Its log is {}: {}", log.display(), log_end(&log))))?;
+        let sandbox =
+            started.map_err(|error| error.hint(format!("Its log is {}: {}", log.display(), log_end(&log))))?;
         step.done();
         Ok(sandbox)
     }
@@ -126,9 +138,21 @@ impl Sandbox {
     pub fn command(&self, command: Command) -> Command {
         let mut inside = Command {
             program: "nsenter".to_owned(),
-            args: ["--target", &self.init.pid.to_string(), "--mount", "--net", "--pid", "--ipc", "--uts", "--root", "--wd=/", "--", "env"]
-                .map(ToOwned::to_owned)
-                .to_vec(),
+            args: [
+                "--target",
+                &self.init.pid.to_string(),
+                "--mount",
+                "--net",
+                "--pid",
+                "--ipc",
+                "--uts",
+                "--root",
+                "--wd=/",
+                "--",
+                "env",
+            ]
+            .map(ToOwned::to_owned)
+            .to_vec(),
             env: BTreeMap::new(),
             ..command.clone()
         };
@@ -198,7 +222,11 @@ impl Sandbox {
         for name in ["init", "boot"] {
             match fs::remove_file(state.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::from_source(ErrorKind::Storage, format!("remove the engine's record {name}"), error));
+                    return Err(Error::from_source(
+                        ErrorKind::Storage,
+                        format!("remove the engine's record {name}"),
+                        error,
+                    ));
                 }
                 _ => {}
             }
@@ -227,7 +255,8 @@ fn remove_cgroups(cgroup: &str) {
     let name = cgroup.trim_start_matches('/');
     let base = Path::new("/sys/fs/cgroup");
     let hierarchies = fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
-    for dir in std::iter::once(base.to_owned()).chain(hierarchies).map(|dir| dir.join(name)).filter(|dir| dir.is_dir()) {
+    for dir in std::iter::once(base.to_owned()).chain(hierarchies).map(|dir| dir.join(name)).filter(|dir| dir.is_dir())
+    {
         remove(&dir);
     }
 }

@@ -16,7 +16,8 @@ macro_rules! fixture {
 }
 
 const ENGINE: &str = "docker.io,docker-cli,iptables,iproute2,nftables,ca-certificates,procps,conntrack";
-const USERLAND: &str = "iptables,nftables,conntrack,iproute2,curl,bind9-dnsutils,nginx-light,hey,procps,iputils-ping,kmod,ca-certificates";
+const USERLAND: &str =
+    "iptables,nftables,conntrack,iproute2,curl,bind9-dnsutils,nginx-light,hey,procps,iputils-ping,kmod,ca-certificates";
 const NODE: &str = "systemd,systemd-sysv,dbus,iproute2,iptables,nftables,conntrack,socat,ethtool,util-linux,mount,\
                     kmod,procps,curl,containerd,runc,containernetworking-plugins,ca-certificates,libseccomp2,hostname,jq";
 

@@ -140,7 +140,11 @@ pub(super) fn flannel(version: &str) -> Program {
     let link = format!(
         "-linkmode external -extldflags -static -X github.com/flannel-io/flannel/pkg/version.Version={version}"
     );
-    Program::new("flannel", "flannel", "github.com/flannel-io/flannel", "flanneld", 75).with("netgo,osusergo", link, true)
+    Program::new("flannel", "flannel", "github.com/flannel-io/flannel", "flanneld", 75).with(
+        "netgo,osusergo",
+        link,
+        true,
+    )
 }
 
 pub(super) fn metallb_manifest_recipe() -> Recipe {
@@ -162,7 +166,12 @@ pub(super) fn metallb_manifest(home: &Home, progress: &Progress, toolchain: &Too
         if from.as_os_str().is_empty() {
             // Not downloaded yet: nothing was compiled from it so far.
             toolchain.go(&source).args(["mod", "download", "go.universe.tf/metallb"]).log(step.log()).run()?;
-            from = toolchain.go(&source).args(["list", "-m", "-f", "{{.Dir}}", "go.universe.tf/metallb"]).run()?.text().into();
+            from = toolchain
+                .go(&source)
+                .args(["list", "-m", "-f", "{{.Dir}}", "go.universe.tf/metallb"])
+                .run()?
+                .text()
+                .into();
         }
         let from = from.join("config/manifests/metallb-native.yaml");
         let to = dir.join("metallb-native.yaml");

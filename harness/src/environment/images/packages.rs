@@ -3,8 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Images,
-    debian, go,
+    Images, debian, go,
     store::{self, Recipe},
     tools,
     versions::{Kubernetes, Packages, Versions},
@@ -143,8 +142,7 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
             debian::node(home, progress, debian)?;
             pause(home, progress)
         });
-        let compiled =
-            parts.programs.iter().try_for_each(|program| program.make(home, progress, &toolchain).map(drop));
+        let compiled = parts.programs.iter().try_for_each(|program| program.make(home, progress, &toolchain).map(drop));
         let unpacked = roots.join().unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Internal, "unpack root file systems", "the thread that does it panicked"))
         });
@@ -202,9 +200,12 @@ fn build_node_image(parts: &Parts, engine: &Engine, home: &Home, progress: &Prog
         format!("pause={}", inside(pause_recipe().path(home))),
     ];
     words.extend(["nginx", "testpod", "flannel"].map(|name| format!("{name}_image={}", parts.image(name))));
-    words.extend(parts.programs.iter().map(|program| {
-        format!("{}={}", program.recipe.name.replace('-', "_"), inside(program.recipe.path(home)))
-    }));
+    words.extend(
+        parts
+            .programs
+            .iter()
+            .map(|program| format!("{}={}", program.recipe.name.replace('-', "_"), inside(program.recipe.path(home)))),
+    );
     let build = Command::new("bash").arg(inside(script)).args(words).deadline(Duration::from_secs(900)).log(step.log());
     engine.command(build).run()?;
     step.done();

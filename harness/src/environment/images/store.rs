@@ -118,7 +118,11 @@ pub fn list(home: &Home) -> Result<Vec<Entry>> {
         .filter(|name| !name.starts_with('.'))
         .map(|name| {
             let path = home.artifacts().join(&name);
-            Entry { bytes: size(&path), used: fs::metadata(path.join(USED)).and_then(|file| file.modified()).ok(), name }
+            Entry {
+                bytes: size(&path),
+                used: fs::metadata(path.join(USED)).and_then(|file| file.modified()).ok(),
+                name,
+            }
         })
         .collect();
     entries.sort_by(|one, other| one.name.cmp(&other.name));
@@ -184,8 +188,12 @@ fn remove_tree(path: &Path) -> Result<()> {
     // What is mounted below it is not ours to remove.
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     if let Some(mount) = mount_below(&mounts, path) {
-        return Err(Error::new(ErrorKind::Storage, format!("remove {}", path.display()), format!("something is mounted at {mount}"))
-            .hint(format!("Unmount it: umount {mount}.")));
+        return Err(Error::new(
+            ErrorKind::Storage,
+            format!("remove {}", path.display()),
+            format!("something is mounted at {mount}"),
+        )
+        .hint(format!("Unmount it: umount {mount}.")));
     }
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -308,7 +316,8 @@ mod tests {
             "environment::images::store::tests::on_a_disk_of_256_kib"
         );
         let this = std::env::current_exe().unwrap();
-        let words = ["-ec", &script, "sh", &dir.path().to_string_lossy(), &this.to_string_lossy()].map(ToOwned::to_owned);
+        let words =
+            ["-ec", &script, "sh", &dir.path().to_string_lossy(), &this.to_string_lossy()].map(ToOwned::to_owned);
         let output = crate::command::Command::new("sh").args(words).output().unwrap();
         assert!(output.text().contains("1 passed"), "{}{}", output.text(), String::from_utf8_lossy(&output.stderr));
     }

@@ -6,9 +6,7 @@ use std::time::Duration;
 use semver::Version;
 
 use super::{go, store::Recipe, versions::Versions};
-use crate::{
-    Context as _, Error, ErrorKind, Result, command::Command, home::Home, progress::Progress,
-};
+use crate::{Context as _, Error, ErrorKind, Result, command::Command, home::Home, progress::Progress};
 
 /// Programs, each with the Debian package that brings it.
 pub(crate) const PROGRAMS: [(&str, &str); 5] =
@@ -50,10 +48,8 @@ pub(super) fn ensure_programs(progress: &Progress) -> Result<()> {
     let root = rustix::process::geteuid().is_root();
     if !root || which::which("apt-get").is_err() {
         let why = if root { "there is no apt-get to install them with" } else { "this process is not root" };
-        return Err(Error::new(ErrorKind::Missing, format!("find {programs}"), why).hint(format!(
-            "Install them; on Debian and Ubuntu: apt-get install {}.",
-            packages.join(" ")
-        )));
+        return Err(Error::new(ErrorKind::Missing, format!("find {programs}"), why)
+            .hint(format!("Install them; on Debian and Ubuntu: apt-get install {}.", packages.join(" "))));
     }
     let step = progress.step(format!("Install {} (apt-get)", packages.join(", ")), Some(Duration::from_secs(30)));
     let apt = |words: &[&str]| {

@@ -12,11 +12,7 @@ use crate::{
 
 /// The name of the Service's TCP port of that number; names may be empty.
 pub(super) fn port_name(service: &Service, number: u16) -> Option<&str> {
-    service
-        .ports
-        .iter()
-        .find(|port| port.protocol == "TCP" && port.port == number)
-        .map(|port| port.name.as_str())
+    service.ports.iter().find(|port| port.protocol == "TCP" && port.port == number).map(|port| port.name.as_str())
 }
 
 /// kube-proxy's choice: any ready endpoint of the address's family, of one node only if the policy says so.
@@ -32,18 +28,11 @@ pub(super) fn translate(
     let ready: Vec<&Endpoint> = state
         .endpoints_of(service)
         .filter(|endpoint| {
-            endpoint.ready
-                && endpoint.address.is_ipv4() == at.ip().is_ipv4()
-                && endpoint.ports.contains_key(port_name)
+            endpoint.ready && endpoint.address.is_ipv4() == at.ip().is_ipv4() && endpoint.ports.contains_key(port_name)
         })
         .collect();
     if ready.is_empty() {
-        return fails(
-            Reason::NoReadyEndpoint {
-                service: service.name.clone(),
-            },
-            no_endpoint,
-        );
+        return fails(Reason::NoReadyEndpoint { service: service.name.clone() }, no_endpoint);
     }
     let served: BTreeSet<String> = ready
         .iter()
@@ -57,20 +46,9 @@ pub(super) fn translate(
                 ProxyMode::Iptables | ProxyMode::Nftables => &[FailureClass::Timeout],
                 ProxyMode::Ipvs | ProxyMode::Unknown => NO_ENDPOINT_OUTSIDE,
             };
-            fails(
-                Reason::NoLocalEndpoint {
-                    service: service.name.clone(),
-                    node,
-                },
-                classes,
-            )
+            fails(Reason::NoLocalEndpoint { service: service.name.clone(), node }, classes)
         }
-        _ if served.is_empty() => fails(
-            Reason::NoReadyEndpoint {
-                service: service.name.clone(),
-            },
-            no_endpoint,
-        ),
+        _ if served.is_empty() => fails(Reason::NoReadyEndpoint { service: service.name.clone() }, no_endpoint),
         _ => succeeds(reason, at, served),
     }
 }
@@ -85,17 +63,9 @@ fn served_by(state: &State, endpoint: &Endpoint) -> Option<String> {
 }
 
 pub(super) fn succeeds(reason: Reason, at: SocketAddr, served: BTreeSet<String>) -> Delivery {
-    Delivery {
-        reachable: true,
-        reason,
-        facts: vec![Fact::Connects([at].into()), Fact::ServedBy(served)],
-    }
+    Delivery { reachable: true, reason, facts: vec![Fact::Connects([at].into()), Fact::ServedBy(served)] }
 }
 
 pub(super) fn fails(reason: Reason, classes: &[FailureClass]) -> Delivery {
-    Delivery {
-        reachable: false,
-        reason,
-        facts: vec![Fact::DoesNotConnect(classes.iter().copied().collect())],
-    }
+    Delivery { reachable: false, reason, facts: vec![Fact::DoesNotConnect(classes.iter().copied().collect())] }
 }

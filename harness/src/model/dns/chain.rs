@@ -65,17 +65,9 @@ impl Corefile {
     }
 
     /// The same for a name that `depth` aliases led to.
-    pub(super) fn answer_at(
-        &self,
-        name: &str,
-        kind: QuestionKind,
-        state: &State,
-        depth: usize,
-    ) -> Answer {
+    pub(super) fn answer_at(&self, name: &str, kind: QuestionKind, state: &State, depth: usize) -> Answer {
         if self.imports.is_some() {
-            return Answer::NotCovered {
-                plugin: "import".to_owned(),
-            };
+            return Answer::NotCovered { plugin: "import".to_owned() };
         }
         let Some(block) = self.block_for(name) else {
             return Answer::Refused;
@@ -85,25 +77,18 @@ impl Corefile {
         }
         // A plugin that is not known stands somewhere in the built-in order: before the known ones, or behind
         // them, where it would still be asked for what falls through.
-        if let Some(plugin) = block.plugins.iter().find(|plugin| {
-            !TRANSPARENT.contains(&plugin.name.as_str())
-                && !ANSWERING.contains(&plugin.name.as_str())
-        }) {
-            return Answer::NotCovered {
-                plugin: plugin.name.clone(),
-            };
+        if let Some(plugin) = block
+            .plugins
+            .iter()
+            .find(|plugin| !TRANSPARENT.contains(&plugin.name.as_str()) && !ANSWERING.contains(&plugin.name.as_str()))
+        {
+            return Answer::NotCovered { plugin: plugin.name.clone() };
         }
         for name_of_plugin in ANSWERING {
-            for plugin in block
-                .plugins
-                .iter()
-                .filter(|plugin| plugin.name == *name_of_plugin)
-            {
+            for plugin in block.plugins.iter().filter(|plugin| plugin.name == *name_of_plugin) {
                 let answer = match *name_of_plugin {
                     "hosts" => hosts(block, plugin, name, kind, state),
-                    "kubernetes" => {
-                        kubernetes::answer(self, block, plugin, name, kind, state, depth)
-                    }
+                    "kubernetes" => kubernetes::answer(self, block, plugin, name, kind, state, depth),
                     _ => forward(plugin, name),
                 };
                 if let Some(answer) = answer {
@@ -121,28 +106,17 @@ pub(super) fn zones(arguments: &[String], block: &ServerBlock) -> Vec<String> {
     if arguments.is_empty() {
         block.zones()
     } else {
-        arguments
-            .iter()
-            .map(|zone| absolute(split_port(zone).0))
-            .collect()
+        arguments.iter().map(|zone| absolute(split_port(zone).0)).collect()
     }
 }
 
 /// Whether `fallthrough` is there, and for this name.
 pub(super) fn falls_through(plugin: &Plugin, name: &str) -> bool {
     // Said twice, the last one counts.
-    match plugin
-        .body
-        .iter()
-        .rev()
-        .find(|words| words.first().is_some_and(|word| word == "fallthrough"))
-    {
+    match plugin.body.iter().rev().find(|words| words.first().is_some_and(|word| word == "fallthrough")) {
         None => false,
         Some(words) if words.len() == 1 => true,
-        Some(words) => words
-            .iter()
-            .skip(1)
-            .any(|zone| is_in_zone(name, &absolute(zone))),
+        Some(words) => words.iter().skip(1).any(|zone| is_in_zone(name, &absolute(zone))),
     }
 }
 
@@ -150,13 +124,7 @@ pub(super) fn falls_through(plugin: &Plugin, name: &str) -> bool {
 ///
 /// Without `fallthrough`, every name of its zones that it does not know is SERVFAIL: it has no SOA record to say
 /// NXDOMAIN with (<https://github.com/coredns/coredns/blob/master/plugin/hosts/hosts.go>).
-fn hosts(
-    block: &ServerBlock,
-    plugin: &Plugin,
-    name: &str,
-    kind: QuestionKind,
-    state: &State,
-) -> Option<Answer> {
+fn hosts(block: &ServerBlock, plugin: &Plugin, name: &str, kind: QuestionKind, state: &State) -> Option<Answer> {
     let zones = zones(plugin.arguments.get(1..).unwrap_or_default(), block);
     longest_zone(name, zones.iter().map(String::as_str))?;
     let mut known = false;
@@ -169,34 +137,20 @@ fn hosts(
             }
         }
         if names.iter().any(|candidate| candidate.starts_with("*.")) {
-            return Some(Answer::NotCovered {
-                plugin: "hosts (wildcard)".to_owned(),
-            });
+            return Some(Answer::NotCovered { plugin: "hosts (wildcard)".to_owned() });
         }
     }
     if !addresses.is_empty() {
-        return Some(Answer::Addresses {
-            by: Source::Hosts,
-            aliases: Vec::new(),
-            addresses,
-        });
+        return Some(Answer::Addresses { by: Source::Hosts, aliases: Vec::new(), addresses });
     }
     if known {
-        return Some(Answer::NoData {
-            aliases: Vec::new(),
-        });
+        return Some(Answer::NoData { aliases: Vec::new() });
     }
     // The plugin also reads a file: the one that is named, else its pod's `/etc/hosts`, which the kubelet writes.
     if !plugin.arguments.is_empty() || is_in_kubelets_hosts(name, state) {
-        return Some(Answer::NotCovered {
-            plugin: "hosts (file)".to_owned(),
-        });
+        return Some(Answer::NotCovered { plugin: "hosts (file)".to_owned() });
     }
-    if falls_through(plugin, name) {
-        None
-    } else {
-        Some(Answer::ServFail)
-    }
+    if falls_through(plugin, name) { None } else { Some(Answer::ServFail) }
 }
 
 /// Whether the kubelet puts the name into the `/etc/hosts` of CoreDNS's pod: loopback and multicast names, and the pod's own.
@@ -211,11 +165,7 @@ fn is_in_kubelets_hosts(name: &str, state: &State) -> bool {
         "ip6-allrouters",
     ];
     let label = name.strip_suffix('.').unwrap_or(name);
-    ALWAYS.contains(&label)
-        || state
-            .pods
-            .iter()
-            .any(|pod| pod.namespace == "kube-system" && pod.name == label)
+    ALWAYS.contains(&label) || state.pods.iter().any(|pod| pod.namespace == "kube-system" && pod.name == label)
 }
 
 /// The `forward` plugin: `None` if the name is not in the zone that it forwards.
@@ -227,9 +177,7 @@ fn forward(plugin: &Plugin, name: &str) -> Option<Answer> {
         .filter(|words| words.first().is_some_and(|word| word == "except"))
         .flat_map(|words| words.iter().skip(1))
         .any(|zone| is_in_zone(name, &absolute(zone)));
-    (is_in_zone(name, &from) && !excepted).then_some(Answer::Forwarded {
-        aliases: Vec::new(),
-    })
+    (is_in_zone(name, &from) && !excepted).then_some(Answer::Forwarded { aliases: Vec::new() })
 }
 
 /// Whether the address can be the data of such a record.

@@ -107,10 +107,7 @@ impl ServerBlock {
 
     /// The zones that the block answers for over plain DNS on port 53, absolute.
     pub fn zones(&self) -> Vec<String> {
-        self.keys
-            .iter()
-            .filter_map(|key| zone_on_port_53(key))
-            .collect()
+        self.keys.iter().filter_map(|key| zone_on_port_53(key)).collect()
     }
 
     /// The plugin of that name, if the block has it.

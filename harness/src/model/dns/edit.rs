@@ -29,22 +29,11 @@ impl Corefile {
         let block = self
             .blocks()
             .find(|block| block.zones().iter().any(|zone| zone == "."))
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Usage,
-                    tried,
-                    "it has no server block for `.` on port 53",
-                )
-            })?;
+            .ok_or_else(|| Error::new(ErrorKind::Usage, tried, "it has no server block for `.` on port 53"))?;
         let (span, text) = match (block.plugin("hosts"), block.plugin("kubernetes")) {
             (Some(hosts), _) if hosts.arguments.is_empty() => (
                 hosts.span.clone(),
-                self.hosts_text(
-                    Some(hosts),
-                    &self.indent_at(hosts.span.start),
-                    entries,
-                    fallthrough,
-                ),
+                self.hosts_text(Some(hosts), &self.indent_at(hosts.span.start), entries, fallthrough),
             ),
             (Some(hosts), _) => {
                 return Err(Error::new(
@@ -57,13 +46,7 @@ impl Corefile {
             (None, Some(kubernetes)) => {
                 let at = kubernetes.span.start;
                 let indent = self.indent_at(at);
-                (
-                    at..at,
-                    format!(
-                        "{}\n{indent}",
-                        self.hosts_text(None, &indent, entries, fallthrough)
-                    ),
-                )
+                (at..at, format!("{}\n{indent}", self.hosts_text(None, &indent, entries, fallthrough)))
             }
             (None, None) => self.last_in_block(block, entries, fallthrough),
         };
@@ -102,9 +85,7 @@ impl Corefile {
     fn indent_at(&self, at: usize) -> String {
         let before = self.text.get(..at).unwrap_or_default();
         let line = before.rsplit('\n').next().unwrap_or_default();
-        line.chars()
-            .take_while(|character| character.is_whitespace())
-            .collect()
+        line.chars().take_while(|character| character.is_whitespace()).collect()
     }
 
     fn last_in_block(
@@ -113,50 +94,32 @@ impl Corefile {
         entries: &[HostsEntry],
         fallthrough: bool,
     ) -> (std::ops::Range<usize>, String) {
-        let has_braces = self
-            .text
-            .get(block.span.clone())
-            .is_some_and(|text| text.ends_with('}'));
+        let has_braces = self.text.get(block.span.clone()).is_some_and(|text| text.ends_with('}'));
         let indent = format!("{}    ", self.indent_at(block.span.start));
         let hosts = self.hosts_text(None, &indent, entries, fallthrough);
         if has_braces {
             let at = block.span.end - 1;
-            let own_line = self
-                .text
-                .get(..at)
-                .is_some_and(|before| before.trim_end_matches([' ', '\t']).ends_with('\n'));
+            let own_line =
+                self.text.get(..at).is_some_and(|before| before.trim_end_matches([' ', '\t']).ends_with('\n'));
             let lead = if own_line {
                 indent.trim_start_matches(&self.indent_at(at)).to_owned()
             } else {
                 format!("\n{indent}")
             };
-            (
-                at..at,
-                format!("{lead}{hosts}\n{}", self.indent_at(block.span.start)),
-            )
+            (at..at, format!("{lead}{hosts}\n{}", self.indent_at(block.span.start)))
         } else {
             (block.span.end..block.span.end, format!("\n{indent}{hosts}"))
         }
     }
 
     /// The plugin's text, from its name to its closing brace.
-    fn hosts_text(
-        &self,
-        old: Option<&Plugin>,
-        indent: &str,
-        entries: &[HostsEntry],
-        fallthrough: bool,
-    ) -> String {
+    fn hosts_text(&self, old: Option<&Plugin>, indent: &str, entries: &[HostsEntry], fallthrough: bool) -> String {
         let mut text = "hosts {\n".to_owned();
         for HostsEntry { address, names } in entries {
             let _ = writeln!(text, "{indent}{STEP}{address} {}", names.join(" "));
         }
         if let Some(old) = old {
-            let taken: Vec<String> = entries
-                .iter()
-                .flat_map(|entry| &entry.names)
-                .map(|name| absolute(name))
-                .collect();
+            let taken: Vec<String> = entries.iter().flat_map(|entry| &entry.names).map(|name| absolute(name)).collect();
             for line in self.kept_lines(old, &taken) {
                 let _ = writeln!(text, "{indent}{STEP}{line}");
             }
@@ -178,29 +141,17 @@ impl Corefile {
         let body = body.strip_suffix('}').unwrap_or(body);
         let mut kept = Vec::new();
         for line in body.lines().map(str::trim) {
-            let words: Vec<String> = line
-                .split('#')
-                .next()
-                .unwrap_or_default()
-                .split_whitespace()
-                .map(ToOwned::to_owned)
-                .collect();
+            let words: Vec<String> =
+                line.split('#').next().unwrap_or_default().split_whitespace().map(ToOwned::to_owned).collect();
             if line.is_empty() || words.first().is_some_and(|word| word == "fallthrough") {
                 continue;
             }
             match hosts_line(&words) {
                 Some((_, names)) if names.iter().any(|name| taken.contains(&absolute(name))) => {
-                    let rest: Vec<&str> = names
-                        .iter()
-                        .filter(|name| !taken.contains(&absolute(name)))
-                        .map(String::as_str)
-                        .collect();
+                    let rest: Vec<&str> =
+                        names.iter().filter(|name| !taken.contains(&absolute(name))).map(String::as_str).collect();
                     if !rest.is_empty() {
-                        kept.push(format!(
-                            "{} {}",
-                            words.first().map_or("", String::as_str),
-                            rest.join(" ")
-                        ));
+                        kept.push(format!("{} {}", words.first().map_or("", String::as_str), rest.join(" ")));
                     }
                 }
                 _ => kept.push(line.to_owned()),

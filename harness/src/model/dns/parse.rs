@@ -24,12 +24,8 @@ impl Token {
 }
 
 fn error(line: usize, cause: impl std::fmt::Display) -> Error {
-    Error::new(
-        ErrorKind::Usage,
-        "parse the Corefile",
-        format!("line {line}: {cause}"),
-    )
-    .hint("CoreDNS would not load it either: see https://coredns.io/manual/configuration/.")
+    Error::new(ErrorKind::Usage, "parse the Corefile", format!("line {line}: {cause}"))
+        .hint("CoreDNS would not load it either: see https://coredns.io/manual/configuration/.")
 }
 
 /// Words end at white space; `#` starts a comment anywhere; quotes only count at the start of a word,
@@ -46,15 +42,8 @@ fn tokens(text: &str) -> Vec<Token> {
         }
     };
     // The parser that CoreDNS uses drops a byte order mark.
-    let start = if text.starts_with('\u{feff}') {
-        '\u{feff}'.len_utf8()
-    } else {
-        0
-    };
-    for (offset, character) in text
-        .char_indices()
-        .skip_while(|(offset, _)| *offset < start)
-    {
+    let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    for (offset, character) in text.char_indices().skip_while(|(offset, _)| *offset < start) {
         if in_quotes {
             if !escaped && character == '"' {
                 in_quotes = false;
@@ -92,12 +81,8 @@ fn tokens(text: &str) -> Vec<Token> {
             }
             in_comment = true;
         } else {
-            let token = word.get_or_insert_with(|| Token {
-                text: String::new(),
-                span: offset..offset,
-                line,
-                last_line: line,
-            });
+            let token =
+                word.get_or_insert_with(|| Token { text: String::new(), span: offset..offset, line, last_line: line });
             if token.span.start == offset && character == '"' {
                 in_quotes = true;
             } else {
@@ -128,12 +113,7 @@ impl Parser {
 
     /// Whether the next token stands on a later line than the one before it.
     fn at_new_line(&self) -> bool {
-        match (
-            self.next
-                .checked_sub(1)
-                .and_then(|last| self.tokens.get(last)),
-            self.peek(),
-        ) {
+        match (self.next.checked_sub(1).and_then(|last| self.tokens.get(last)), self.peek()) {
             (Some(last), Some(next)) => last.last_line < next.line,
             _ => true,
         }
@@ -153,10 +133,7 @@ impl Parser {
             }
             match self.peek() {
                 None if another => {
-                    return Err(error(
-                        self.lines,
-                        "the file ends where another zone must follow the comma",
-                    ));
+                    return Err(error(self.lines, "the file ends where another zone must follow the comma"));
                 }
                 None => break,
                 Some(next) if next.is("{") => {
@@ -175,12 +152,7 @@ impl Parser {
             end = next.span.end;
             token = next;
         }
-        let mut block = ServerBlock {
-            keys,
-            plugins: Vec::new(),
-            span: start..end,
-            line,
-        };
+        let mut block = ServerBlock { keys, plugins: Vec::new(), span: start..end, line };
         loop {
             match self.take() {
                 Some(token) if token.is("}") => {
@@ -211,13 +183,8 @@ impl Parser {
         if name.is("{") {
             return Err(error(name.line, "`{` where a plugin must stand"));
         }
-        let mut plugin = Plugin {
-            name: name.text,
-            arguments: Vec::new(),
-            body: Vec::new(),
-            span: name.span,
-            line: name.line,
-        };
+        let mut plugin =
+            Plugin { name: name.text, arguments: Vec::new(), body: Vec::new(), span: name.span, line: name.line };
         let mut depth = 0_usize;
         let mut body_line = None;
         while let Some(next) = self.peek() {
@@ -254,10 +221,7 @@ impl Parser {
         if depth > 0 {
             return Err(error(
                 self.lines,
-                format!(
-                    "the file ends inside `{}`, which starts on line {}",
-                    plugin.name, plugin.line
-                ),
+                format!("the file ends inside `{}`, which starts on line {}", plugin.name, plugin.line),
             ));
         }
         Ok(plugin)
@@ -266,11 +230,7 @@ impl Parser {
 
 /// Parses a whole file.
 pub(super) fn corefile(text: &str) -> Result<Corefile> {
-    let mut parser = Parser {
-        tokens: tokens(text),
-        next: 0,
-        lines: text.lines().count().max(1),
-    };
+    let mut parser = Parser { tokens: tokens(text), next: 0, lines: text.lines().count().max(1) };
     let mut blocks = Vec::new();
     let mut imports = None;
     while let Some(token) = parser.take() {
@@ -282,38 +242,23 @@ pub(super) fn corefile(text: &str) -> Result<Corefile> {
             continue;
         }
         if token.is("{") || token.is("}") {
-            return Err(error(
-                token.line,
-                format!("`{}` where a zone must stand", token.text),
-            ));
+            return Err(error(token.line, format!("`{}` where a zone must stand", token.text)));
         }
         let block = parser.block(token)?;
         for (index, plugin) in block.plugins.iter().enumerate() {
-            check(
-                plugin,
-                block
-                    .plugins
-                    .iter()
-                    .take(index)
-                    .any(|earlier| earlier.name == plugin.name),
-            )?;
+            check(plugin, block.plugins.iter().take(index).any(|earlier| earlier.name == plugin.name))?;
         }
         blocks.push(block);
     }
-    Ok(Corefile {
-        text: text.to_owned(),
-        blocks,
-        imports,
-    })
+    Ok(Corefile { text: text.to_owned(), blocks, imports })
 }
 
 /// What the plugins that the model evaluates refuse at start.
 fn check(plugin: &Plugin, again: bool) -> Result<()> {
     match plugin.name.as_str() {
-        "hosts" | "kubernetes" if again => Err(error(
-            plugin.line,
-            format!("`{}` can only be used once in a server block", plugin.name),
-        )),
+        "hosts" | "kubernetes" if again => {
+            Err(error(plugin.line, format!("`{}` can only be used once in a server block", plugin.name)))
+        }
         "hosts" => {
             let mut through = false;
             for words in &plugin.body {
@@ -325,9 +270,7 @@ fn check(plugin: &Plugin, again: bool) -> Result<()> {
                     _ if through => {
                         return Err(error(
                             plugin.line,
-                            format!(
-                                "`hosts` has `{first}` after `fallthrough`, where entries are refused"
-                            ),
+                            format!("`hosts` has `{first}` after `fallthrough`, where entries are refused"),
                         ));
                     }
                     _ => {}
@@ -357,24 +300,13 @@ fn check(plugin: &Plugin, again: bool) -> Result<()> {
                 "apiserver_max_inflight",
             ];
             for words in &plugin.body {
-                match words
-                    .iter()
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .as_slice()
-                {
+                match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
                     ["pods", "disabled" | "insecure" | "verified"] => {}
                     ["pods", ..] => {
-                        return Err(error(
-                            plugin.line,
-                            "`pods` takes one of disabled, insecure, verified",
-                        ));
+                        return Err(error(plugin.line, "`pods` takes one of disabled, insecure, verified"));
                     }
                     [option, ..] if !OPTIONS.contains(option) => {
-                        return Err(error(
-                            plugin.line,
-                            format!("`kubernetes` has no option `{option}`"),
-                        ));
+                        return Err(error(plugin.line, format!("`kubernetes` has no option `{option}`")));
                     }
                     _ => {}
                 }

@@ -36,19 +36,14 @@ impl ResolvConf {
     /// assert_eq!((conf.search.len(), conf.ndots), (3, 5));
     /// ```
     pub fn parse(text: &str) -> Self {
-        let mut conf = Self {
-            nameservers: Vec::new(),
-            search: Vec::new(),
-            ndots: 1,
-        };
+        let mut conf = Self { nameservers: Vec::new(), search: Vec::new(), ndots: 1 };
         for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") if conf.nameservers.len() < MAX_NAMESERVERS => {
                     // A scope, as in fe80::1%eth0, is no part of the address.
                     let address = words.next().and_then(|word| word.split('%').next());
-                    conf.nameservers
-                        .extend(address.and_then(|text| text.parse::<IpAddr>().ok()));
+                    conf.nameservers.extend(address.and_then(|text| text.parse::<IpAddr>().ok()));
                 }
                 Some("search") => conf.search = words.map(ToOwned::to_owned).collect(),
                 Some("domain") => conf.search = words.take(1).map(ToOwned::to_owned).collect(),
@@ -87,11 +82,7 @@ pub fn walk(name: &str, conf: &ResolvConf) -> Vec<String> {
     for domain in &conf.search {
         let domain = domain.trim_start_matches('.');
         root_in_list |= domain.is_empty();
-        names.push(if domain.is_empty() {
-            itself.clone()
-        } else {
-            format!("{itself}{}", absolute(domain))
-        });
+        names.push(if domain.is_empty() { itself.clone() } else { format!("{itself}{}", absolute(domain)) });
     }
     if !first && !root_in_list {
         names.push(itself);
@@ -158,20 +149,13 @@ pub fn resolve(
         let mut failure = None;
         for kind in kinds {
             match answer(&full_name, *kind) {
-                Answer::Addresses {
-                    by,
-                    aliases,
-                    addresses,
-                } => {
+                Answer::Addresses { by, aliases, addresses } => {
                     found.0 = aliases;
                     found.1.extend(addresses);
                     found.2 = Some(by);
                 }
                 Answer::NotCovered { plugin } => {
-                    return Resolution {
-                        asked,
-                        outcome: Outcome::NotCovered { plugin },
-                    };
+                    return Resolution { asked, outcome: Outcome::NotCovered { plugin } };
                 }
                 Answer::Forwarded { aliases } => {
                     let passed_on = aliases.last().unwrap_or(&full_name).clone();
@@ -186,15 +170,7 @@ pub fn resolve(
             }
         }
         if let (aliases, addresses, Some(by)) = found {
-            return Resolution {
-                asked,
-                outcome: Outcome::Found {
-                    answered: full_name,
-                    aliases,
-                    addresses,
-                    by,
-                },
-            };
+            return Resolution { asked, outcome: Outcome::Found { answered: full_name, aliases, addresses, by } };
         }
         let failure = failure.unwrap_or(DnsFailure::NoServer);
         failures.push(failure);
@@ -202,25 +178,18 @@ pub fn resolve(
         if failure == DnsFailure::Refused {
             let itself = absolute(name);
             if full_name != itself && !as_is_first && !asked.contains(&itself) {
-                let rest = ResolvConf {
-                    search: Vec::new(),
-                    ..conf.clone()
-                };
+                let rest = ResolvConf { search: Vec::new(), ..conf.clone() };
                 let last = resolve(&itself, &rest, kinds, answer);
                 asked.extend(last.asked);
-                return Resolution {
-                    asked,
-                    outcome: last.outcome,
-                };
+                return Resolution { asked, outcome: last.outcome };
             }
             break;
         }
     }
     let outcome = match outside.first() {
-        Some((first, _)) => Outcome::Outside {
-            first: *first,
-            names: outside.iter().map(|(_, name)| name.clone()).collect(),
-        },
+        Some((first, _)) => {
+            Outcome::Outside { first: *first, names: outside.iter().map(|(_, name)| name.clone()).collect() }
+        }
         None => Outcome::Failed(final_failure(&failures, as_is_first)),
     };
     Resolution { asked, outcome }
@@ -245,15 +214,9 @@ mod tests {
     use super::*;
 
     fn conf() -> impl Strategy<Value = ResolvConf> {
-        (
-            proptest::collection::btree_set("[a-d]{1,2}(\\.[e-h]{1,2}){0,2}", 0..4),
-            0_usize..6,
+        (proptest::collection::btree_set("[a-d]{1,2}(\\.[e-h]{1,2}){0,2}", 0..4), 0_usize..6).prop_map(
+            |(search, ndots)| ResolvConf { nameservers: Vec::new(), search: search.into_iter().collect(), ndots },
         )
-            .prop_map(|(search, ndots)| ResolvConf {
-                nameservers: Vec::new(),
-                search: search.into_iter().collect(),
-                ndots,
-            })
     }
 
     proptest! {
@@ -306,67 +269,41 @@ mod tests {
             "; comment\n# comment\nnameserver 10.0.0.1\nnameserver nonsense\nnameserver fe80::1%eth0\nnameserver 10.0.0.2\n\
              nameserver 10.0.0.3\nsearch a.test\ndomain b.test c.test\noptions rotate ndots:99\n",
         );
-        assert_eq!(
-            conf.nameservers,
-            ["10.0.0.1", "fe80::1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap())
-        );
+        assert_eq!(conf.nameservers, ["10.0.0.1", "fe80::1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap()));
         assert_eq!(conf.search, ["b.test"]);
         assert_eq!(conf.ndots, 15);
     }
 
     #[test]
     fn the_root_in_the_search_list_stands_for_the_name_itself() {
-        let conf = ResolvConf {
-            nameservers: Vec::new(),
-            search: vec!["a.test".to_owned(), ".".to_owned()],
-            ndots: 1,
-        };
+        let conf = ResolvConf { nameservers: Vec::new(), search: vec!["a.test".to_owned(), ".".to_owned()], ndots: 1 };
         assert_eq!(walk("web", &conf), ["web.a.test.", "web."]);
     }
 
     #[test]
     fn the_failure_that_counts_is_the_one_glibc_reports() {
-        let conf = ResolvConf {
-            nameservers: Vec::new(),
-            search: vec!["a.test".to_owned(), "b.test".to_owned()],
-            ndots: 1,
-        };
-        let failing = |name: &str, by: fn(&str) -> Answer| {
-            resolve(name, &conf, &[QuestionKind::A], |asked, _| by(asked)).outcome
-        };
+        let conf =
+            ResolvConf { nameservers: Vec::new(), search: vec!["a.test".to_owned(), "b.test".to_owned()], ndots: 1 };
+        let failing =
+            |name: &str, by: fn(&str) -> Answer| resolve(name, &conf, &[QuestionKind::A], |asked, _| by(asked)).outcome;
         let no_data = |asked: &str| match asked {
-            "web.b.test." => Answer::NoData {
-                aliases: Vec::new(),
-            },
+            "web.b.test." => Answer::NoData { aliases: Vec::new() },
             "web." => Answer::NxDomain,
             _ => Answer::ServFail,
         };
         assert_eq!(failing("web", no_data), Outcome::Failed(DnsFailure::NoData));
-        assert_eq!(
-            failing("web", |_| Answer::ServFail),
-            Outcome::Failed(DnsFailure::ServFail)
-        );
+        assert_eq!(failing("web", |_| Answer::ServFail), Outcome::Failed(DnsFailure::ServFail));
         // With enough dots the name itself is asked first, and its failure is the one that is reported.
         let first = |asked: &str| {
-            if asked == "web.x." {
-                Answer::NxDomain
-            } else {
-                Answer::ServFail
-            }
+            if asked == "web.x." { Answer::NxDomain } else { Answer::ServFail }
         };
-        assert_eq!(
-            failing("web.x", first),
-            Outcome::Failed(DnsFailure::NxDomain)
-        );
+        assert_eq!(failing("web.x", first), Outcome::Failed(DnsFailure::NxDomain));
     }
 
     #[test]
     fn refused_ends_the_search_but_not_the_name_itself() {
-        let conf = ResolvConf {
-            nameservers: Vec::new(),
-            search: vec!["a.test".to_owned(), "b.test".to_owned()],
-            ndots: 1,
-        };
+        let conf =
+            ResolvConf { nameservers: Vec::new(), search: vec!["a.test".to_owned(), "b.test".to_owned()], ndots: 1 };
         let resolution = resolve("web", &conf, &[QuestionKind::A], |_, _| Answer::Refused);
         assert_eq!(resolution.asked, ["web.a.test.", "web."]);
     }

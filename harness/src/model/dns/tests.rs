@@ -7,10 +7,7 @@ use super::{Answer, Corefile, HostsEntry, QuestionKind, Source};
 use crate::state::{ServiceType, State};
 
 fn entry(address: &str, names: &[&str]) -> HostsEntry {
-    HostsEntry {
-        address: address.parse().unwrap(),
-        names: names.iter().map(|name| (*name).to_owned()).collect(),
-    }
+    HostsEntry { address: address.parse().unwrap(), names: names.iter().map(|name| (*name).to_owned()).collect() }
 }
 
 /// kubeadm's Corefile.
@@ -41,10 +38,7 @@ const KUBEADM: &str = "\
 ";
 
 fn answer(corefile: &str, name: &str) -> Answer {
-    corefile
-        .parse::<Corefile>()
-        .unwrap()
-        .answer(name, QuestionKind::A, &State::example())
+    corefile.parse::<Corefile>().unwrap().answer(name, QuestionKind::A, &State::example())
 }
 
 #[test]
@@ -65,35 +59,20 @@ fn blocks_plugins_and_lines_are_found() {
 }
 
 #[rstest]
-#[case::end_in_block(
-    ".:53 {\n  errors\n",
-    "line 2: the file ends inside the block that starts on line 1"
-)]
-#[case::end_in_plugin(
-    ".:53 {\n  cache {\n",
-    "line 2: the file ends inside `cache`, which starts on line 2"
-)]
+#[case::end_in_block(".:53 {\n  errors\n", "line 2: the file ends inside the block that starts on line 1")]
+#[case::end_in_plugin(".:53 {\n  cache {\n", "line 2: the file ends inside `cache`, which starts on line 2")]
 #[case::comma(".:53, {\n}\n", "line 1: a zone must follow the comma, not `{`")]
 #[case::close(".:53 {\n}\n}\n", "line 3: `}` where a zone must stand")]
 #[case::close_in_plugin(".:53 {\n  errors }\n}\n", "line 2: `}` without a matching `{`")]
-#[case::twice(
-    ".:53 {\n  hosts\n  hosts\n}\n",
-    "line 3: `hosts` can only be used once in a server block"
-)]
+#[case::twice(".:53 {\n  hosts\n  hosts\n}\n", "line 3: `hosts` can only be used once in a server block")]
 #[case::entry_after_fallthrough(
     ".:53 {\n  hosts {\n    fallthrough\n    10.0.0.1 a.test\n  }\n}\n",
     "line 2: `hosts` has `10.0.0.1` after `fallthrough`, where entries are refused"
 )]
-#[case::option(
-    ".:53 {\n  kubernetes {\n    podz insecure\n  }\n}\n",
-    "line 2: `kubernetes` has no option `podz`"
-)]
+#[case::option(".:53 {\n  kubernetes {\n    podz insecure\n  }\n}\n", "line 2: `kubernetes` has no option `podz`")]
 fn what_coredns_rejects_is_an_error_with_its_line(#[case] text: &str, #[case] cause: &str) {
     let error = text.parse::<Corefile>().unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("failed to parse the Corefile: {cause}")
-    );
+    assert_eq!(error.to_string(), format!("failed to parse the Corefile: {cause}"));
 }
 
 #[test]
@@ -101,32 +80,17 @@ fn hosts_goes_before_kubernetes_and_nothing_else_changes() {
     let corefile: Corefile = KUBEADM.parse().unwrap();
     let edited = corefile
         .with_hosts(
-            &[entry(
-                "10.96.10.1",
-                &[
-                    "my-nginx.external.local",
-                    "my-nginx.external.local.app.svc.cluster.local",
-                ],
-            )],
+            &[entry("10.96.10.1", &["my-nginx.external.local", "my-nginx.external.local.app.svc.cluster.local"])],
             true,
         )
         .unwrap();
     let block = "    hosts {\n       10.96.10.1 my-nginx.external.local my-nginx.external.local.app.svc.cluster.local\n       fallthrough\n    }\n";
     let at = KUBEADM.find("    kubernetes").unwrap();
-    assert_eq!(
-        edited.to_string(),
-        format!("{}{block}{}", &KUBEADM[..at], &KUBEADM[at..])
-    );
+    assert_eq!(edited.to_string(), format!("{}{block}{}", &KUBEADM[..at], &KUBEADM[at..]));
     assert_eq!(
         edited
             .with_hosts(
-                &[entry(
-                    "10.96.10.1",
-                    &[
-                        "my-nginx.external.local",
-                        "my-nginx.external.local.app.svc.cluster.local"
-                    ]
-                )],
+                &[entry("10.96.10.1", &["my-nginx.external.local", "my-nginx.external.local.app.svc.cluster.local"])],
                 true
             )
             .unwrap(),
@@ -137,11 +101,8 @@ fn hosts_goes_before_kubernetes_and_nothing_else_changes() {
 #[test]
 fn an_old_hosts_block_keeps_what_is_not_replaced() {
     let old = ".:53 {\n    hosts {\n       # the printer\n       10.0.0.9 printer.test my-nginx.external.local # upstairs\n       ttl 60\n       fallthrough\n    }\n    kubernetes cluster.local\n}\n";
-    let edited = old
-        .parse::<Corefile>()
-        .unwrap()
-        .with_hosts(&[entry("10.0.0.1", &["my-nginx.external.local"])], false)
-        .unwrap();
+    let edited =
+        old.parse::<Corefile>().unwrap().with_hosts(&[entry("10.0.0.1", &["my-nginx.external.local"])], false).unwrap();
     insta::assert_snapshot!(edited, @r"
     .:53 {
         hosts {
@@ -162,16 +123,10 @@ fn an_old_hosts_block_keeps_what_is_not_replaced() {
 #[case::no_braces(".:53\nerrors\n")]
 fn hosts_can_be_added_to_any_root_block(#[case] text: impl AsRef<str>) {
     let corefile: Corefile = text.as_ref().parse().unwrap();
-    let edited = corefile
-        .with_hosts(&[entry("10.0.0.1", &["a.test"])], true)
-        .unwrap();
+    let edited = corefile.with_hosts(&[entry("10.0.0.1", &["a.test"])], true).unwrap();
     assert_eq!(
         edited.answer("a.test", QuestionKind::A, &State::example()),
-        Answer::Addresses {
-            by: Source::Hosts,
-            aliases: Vec::new(),
-            addresses: ["10.0.0.1".parse().unwrap()].into()
-        },
+        Answer::Addresses { by: Source::Hosts, aliases: Vec::new(), addresses: ["10.0.0.1".parse().unwrap()].into() },
         "{edited}"
     );
 }
@@ -179,17 +134,9 @@ fn hosts_can_be_added_to_any_root_block(#[case] text: impl AsRef<str>) {
 #[test]
 fn hosts_with_a_file_of_its_own_is_not_touched() {
     let corefile: Corefile = ".:53 {\n  hosts /etc/more.hosts\n}\n".parse().unwrap();
-    assert!(
-        corefile
-            .with_hosts(&[entry("10.0.0.1", &["a.test"])], true)
-            .is_err()
-    );
+    assert!(corefile.with_hosts(&[entry("10.0.0.1", &["a.test"])], true).is_err());
     let elsewhere: Corefile = "example.org {\n}\n".parse().unwrap();
-    assert!(
-        elsewhere
-            .with_hosts(&[entry("10.0.0.1", &["a.test"])], true)
-            .is_err()
-    );
+    assert!(elsewhere.with_hosts(&[entry("10.0.0.1", &["a.test"])], true).is_err());
 }
 
 #[test]
@@ -199,33 +146,18 @@ fn a_server_block_is_appended_once() {
     let edited = corefile.with_server_block(block).unwrap();
     assert_eq!(edited.to_string(), format!("{KUBEADM}{block}"));
     assert!(edited.with_server_block(block).is_err());
-    assert_eq!(
-        edited.answer("b.sentinel.test", QuestionKind::A, &State::example()),
-        Answer::ServFail
-    );
+    assert_eq!(edited.answer("b.sentinel.test", QuestionKind::A, &State::example()), Answer::ServFail);
 }
 
 #[rstest]
-#[case::service(
-    "nginx-clusterip-service.service-type-test.svc.cluster.local",
-    "10.96.10.1"
-)]
-#[case::case_does_not_matter(
-    "NGINX-clusterip-service.service-type-test.svc.cluster.local.",
-    "10.96.10.1"
-)]
-#[case::endpoint(
-    "10-244-1-4.nginx-headless-service.service-type-test.svc.cluster.local",
-    "10.244.1.4"
-)]
+#[case::service("nginx-clusterip-service.service-type-test.svc.cluster.local", "10.96.10.1")]
+#[case::case_does_not_matter("NGINX-clusterip-service.service-type-test.svc.cluster.local.", "10.96.10.1")]
+#[case::endpoint("10-244-1-4.nginx-headless-service.service-type-test.svc.cluster.local", "10.244.1.4")]
 #[case::any_pod("10-9-9-9.service-type-test.pod.cluster.local", "10.9.9.9")]
 #[case::named_port("_dns-tcp._tcp.kube-dns.kube-system.svc.cluster.local", "10.96.0.10")]
 fn names_of_the_cluster_have_addresses(#[case] name: &str, #[case] address: &str) {
-    let expected = Answer::Addresses {
-        by: Source::Kubernetes,
-        aliases: Vec::new(),
-        addresses: [address.parse().unwrap()].into(),
-    };
+    let expected =
+        Answer::Addresses { by: Source::Kubernetes, aliases: Vec::new(), addresses: [address.parse().unwrap()].into() };
     assert_eq!(answer(KUBEADM, name), expected);
 }
 
@@ -247,33 +179,17 @@ fn other_names_have_their_failures(#[case] name: &str, #[case] expected: Answer)
 
 #[test]
 fn the_other_family_of_a_known_name_is_nodata() {
-    let corefile: Corefile = ".:53 {\n  hosts {\n    10.0.0.1 a.test\n  }\n}\n"
-        .parse()
-        .unwrap();
+    let corefile: Corefile = ".:53 {\n  hosts {\n    10.0.0.1 a.test\n  }\n}\n".parse().unwrap();
     let state = State::example();
-    assert_eq!(
-        corefile.answer("a.test", QuestionKind::Aaaa, &state),
-        Answer::NoData {
-            aliases: Vec::new()
-        }
-    );
-    assert_eq!(
-        corefile.answer("b.test", QuestionKind::Aaaa, &state),
-        Answer::ServFail
-    );
+    assert_eq!(corefile.answer("a.test", QuestionKind::Aaaa, &state), Answer::NoData { aliases: Vec::new() });
+    assert_eq!(corefile.answer("b.test", QuestionKind::Aaaa, &state), Answer::ServFail);
 }
 
 #[rstest]
 #[case::fallthrough_for_a_zone("fallthrough cluster.local", Answer::Forwarded { aliases: Vec::new() }, Answer::ServFail)]
 #[case::fallthrough_for_all("fallthrough", Answer::Forwarded { aliases: Vec::new() }, Answer::Forwarded { aliases: Vec::new() })]
-fn fallthrough_can_be_for_some_zones(
-    #[case] line: &str,
-    #[case] inside: Answer,
-    #[case] outside: Answer,
-) {
-    let text = format!(
-        ".:53 {{\n  hosts {{\n    10.0.0.1 a.test\n    {line}\n  }}\n  forward . 10.0.0.53\n}}\n"
-    );
+fn fallthrough_can_be_for_some_zones(#[case] line: &str, #[case] inside: Answer, #[case] outside: Answer) {
+    let text = format!(".:53 {{\n  hosts {{\n    10.0.0.1 a.test\n    {line}\n  }}\n  forward . 10.0.0.53\n}}\n");
     assert_eq!(answer(&text, "web.cluster.local"), inside);
     assert_eq!(answer(&text, "example.com"), outside);
 }
@@ -291,61 +207,29 @@ fn a_name_outside_ends_where_the_chain_ends(#[case] text: &str, #[case] expected
 fn aliases_inside_the_cluster_are_followed_and_loops_end() {
     let mut state = State::example();
     let alias = |state: &mut State, name: &str, to: &str| {
-        let mut service = state
-            .services
-            .iter()
-            .find(|service| service.kind == ServiceType::ExternalName)
-            .unwrap()
-            .clone();
+        let mut service =
+            state.services.iter().find(|service| service.kind == ServiceType::ExternalName).unwrap().clone();
         name.clone_into(&mut service.name);
         service.external_name = Some(to.to_owned());
         state.services.push(service);
     };
-    alias(
-        &mut state,
-        "one",
-        "nginx-clusterip-service.service-type-test.svc.cluster.local",
-    );
-    alias(
-        &mut state,
-        "loop-a",
-        "loop-b.service-type-test.svc.cluster.local",
-    );
-    alias(
-        &mut state,
-        "loop-b",
-        "loop-a.service-type-test.svc.cluster.local",
-    );
+    alias(&mut state, "one", "nginx-clusterip-service.service-type-test.svc.cluster.local");
+    alias(&mut state, "loop-a", "loop-b.service-type-test.svc.cluster.local");
+    alias(&mut state, "loop-b", "loop-a.service-type-test.svc.cluster.local");
     alias(&mut state, "address", "10.0.0.1");
     let corefile: Corefile = KUBEADM.parse().unwrap();
-    let ask = |name: &str| {
-        corefile.answer(
-            &format!("{name}.service-type-test.svc.cluster.local"),
-            QuestionKind::A,
-            &state,
-        )
-    };
+    let ask =
+        |name: &str| corefile.answer(&format!("{name}.service-type-test.svc.cluster.local"), QuestionKind::A, &state);
     assert_eq!(
         ask("one"),
         Answer::Addresses {
             by: Source::Kubernetes,
-            aliases: vec![
-                "nginx-clusterip-service.service-type-test.svc.cluster.local.".to_owned()
-            ],
+            aliases: vec!["nginx-clusterip-service.service-type-test.svc.cluster.local.".to_owned()],
             addresses: ["10.96.10.1".parse().unwrap()].into(),
         }
     );
-    assert_eq!(
-        ask("loop-a"),
-        Answer::NoData {
-            aliases: Vec::new()
-        }
-    );
-    assert_eq!(
-        ask("address"),
-        Answer::NxDomain,
-        "an alias that is an address is no alias"
-    );
+    assert_eq!(ask("loop-a"), Answer::NoData { aliases: Vec::new() });
+    assert_eq!(ask("address"), Answer::NxDomain, "an alias that is an address is no alias");
 }
 
 fn corefiles() -> impl Strategy<Value = String> {
@@ -368,12 +252,7 @@ fn corefiles() -> impl Strategy<Value = String> {
             }
         });
     let block = (
-        prop_oneof![
-            Just("."),
-            Just(".:53"),
-            Just("example.org"),
-            Just("a.test:53, b.test")
-        ],
+        prop_oneof![Just("."), Just(".:53"), Just("example.org"), Just("a.test:53, b.test")],
         proptest::collection::vec(plugin, 0..4),
     )
         .prop_map(|(keys, plugins)| format!("{keys} {{\n{}}}\n", plugins.concat()));

@@ -76,9 +76,7 @@ fn objects() -> BTreeMap<&'static str, Value> {
         ),
         (
             "/api/v1/namespaces",
-            list(
-                &json!([{ "metadata": { "name": "service-type-test" } }, { "metadata": { "name": "default" } }]),
-            ),
+            list(&json!([{ "metadata": { "name": "service-type-test" } }, { "metadata": { "name": "default" } }])),
         ),
         (
             "/api/v1/nodes",
@@ -137,10 +135,7 @@ fn objects() -> BTreeMap<&'static str, Value> {
         ),
         (
             "/api/v1/namespaces/service-type-test/pods",
-            list(&json!([
-                nginx("zlwqv", "t-worker10", "10.244.3.4"),
-                nginx("cjz2r", "t-worker2", "10.244.2.4"),
-            ])),
+            list(&json!([nginx("zlwqv", "t-worker10", "10.244.3.4"), nginx("cjz2r", "t-worker2", "10.244.2.4"),])),
         ),
         (
             "/api/v1/namespaces/kube-system/pods",
@@ -212,10 +207,7 @@ async fn collected(objects: BTreeMap<&'static str, Value>) -> Result<State> {
     let state = collect(&client, &["service-type-test"], BTreeMap::new(), planned).await;
     drop(client);
     let asked = server.await.unwrap();
-    assert!(
-        asked.iter().all(|path| !path.contains("/secrets")),
-        "only what is needed is read"
-    );
+    assert!(asked.iter().all(|path| !path.contains("/secrets")), "only what is needed is read");
     state
 }
 
@@ -225,83 +217,40 @@ async fn a_cluster_is_read_whole() {
     assert_eq!(state.kubernetes, "v1.37.2");
     assert_eq!(state.cluster_domain, "my.cluster");
     assert_eq!(state.proxy_mode, ProxyMode::Nftables);
-    assert_eq!(
-        state.cni,
-        Cni::Flannel {
-            backend: "vxlan".to_owned()
-        }
-    );
+    assert_eq!(state.cni, Cni::Flannel { backend: "vxlan".to_owned() });
     assert_eq!(state.service_networks, ["10.96.0.0/16".parse().unwrap()]);
     assert_eq!(state.pod_networks, ["10.244.0.0/16".parse().unwrap()]);
     assert_eq!(state.namespaces, ["default", "service-type-test"]);
     assert_eq!(
-        state
-            .nodes
-            .iter()
-            .map(|node| node.name.as_str())
-            .collect::<Vec<_>>(),
+        state.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(),
         ["t-control-plane", "t-worker2", "t-worker10"]
     );
-    assert_eq!(
-        state.node_by_id("worker-2").unwrap().addresses,
-        ["172.18.0.5".parse::<IpAddr>().unwrap()]
-    );
-    assert!(
-        state
-            .load_balancer
-            .as_ref()
-            .unwrap()
-            .holds("172.18.255.205".parse().unwrap())
-    );
+    assert_eq!(state.node_by_id("worker-2").unwrap().addresses, ["172.18.0.5".parse::<IpAddr>().unwrap()]);
+    assert!(state.load_balancer.as_ref().unwrap().holds("172.18.255.205".parse().unwrap()));
 
-    let pod = state
-        .pod("service-type-test", "nginx-multiple-nodes-668cdc96dd-cjz2r")
-        .unwrap();
-    assert_eq!(
-        (pod.workload.as_str(), pod.app.as_deref(), pod.ready),
-        ("nginx-multiple-nodes", Some("nginx"), true)
-    );
+    let pod = state.pod("service-type-test", "nginx-multiple-nodes-668cdc96dd-cjz2r").unwrap();
+    assert_eq!((pod.workload.as_str(), pod.app.as_deref(), pod.ready), ("nginx-multiple-nodes", Some("nginx"), true));
     assert_eq!(pod.ports, [80]);
     let etcd = state.pod("kube-system", "etcd-t-control-plane").unwrap();
-    assert_eq!(
-        (etcd.workload.as_str(), etcd.ready, etcd.host_network),
-        ("etcd-t-control-plane", false, true)
-    );
+    assert_eq!((etcd.workload.as_str(), etcd.ready, etcd.host_network), ("etcd-t-control-plane", false, true));
 }
 
 #[tokio::test]
 async fn services_and_their_endpoints_are_read_whole() {
     let state = collected(objects()).await.unwrap();
-    let balanced = state
-        .service("service-type-test", "nginx-loadbalancer")
-        .unwrap();
+    let balanced = state.service("service-type-test", "nginx-loadbalancer").unwrap();
     assert_eq!(balanced.kind, ServiceType::LoadBalancer);
     assert_eq!(balanced.ports[0].node_port, Some(31380));
     assert_eq!(balanced.external_traffic_policy, TrafficPolicy::Local);
-    assert_eq!(
-        balanced.load_balancer_addresses,
-        ["172.18.255.200".parse::<IpAddr>().unwrap()]
-    );
+    assert_eq!(balanced.load_balancer_addresses, ["172.18.255.200".parse::<IpAddr>().unwrap()]);
     assert_eq!(balanced.announced_by.as_deref(), Some("t-worker2"));
-    let endpoints: Vec<_> = state
-        .endpoints_of(balanced)
-        .map(|endpoint| (endpoint.address.to_string(), endpoint.ready))
-        .collect();
-    assert_eq!(
-        endpoints,
-        [
-            ("10.244.2.4".to_owned(), true),
-            ("10.244.3.4".to_owned(), false)
-        ]
-    );
+    let endpoints: Vec<_> =
+        state.endpoints_of(balanced).map(|endpoint| (endpoint.address.to_string(), endpoint.ready)).collect();
+    assert_eq!(endpoints, [("10.244.2.4".to_owned(), true), ("10.244.3.4".to_owned(), false)]);
 
-    let headless = state
-        .service("service-type-test", "nginx-headless-service")
-        .unwrap();
+    let headless = state.service("service-type-test", "nginx-headless-service").unwrap();
     assert!(headless.headless && headless.cluster_ips.is_empty());
-    let external = state
-        .service("service-type-test", "nginx-external-service")
-        .unwrap();
+    let external = state.service("service-type-test", "nginx-external-service").unwrap();
     assert_eq!(
         (external.kind, external.external_name.as_deref()),
         (ServiceType::ExternalName, Some("my-nginx.external.local"))
@@ -311,25 +260,20 @@ async fn services_and_their_endpoints_are_read_whole() {
 #[tokio::test]
 async fn what_is_not_installed_is_none_and_old_clusters_have_other_sources() {
     let mut objects = objects();
-    objects.retain(|path, _| {
-        !path.contains("metallb") && !path.contains("servicecidrs") && !path.contains("flannel")
-    });
+    objects.retain(|path, _| !path.contains("metallb") && !path.contains("servicecidrs") && !path.contains("flannel"));
     objects.remove("/api/v1/namespaces/kube-system/configmaps/kube-proxy");
-    objects.insert("/api/v1/namespaces/kube-system/configmaps/kubeadm-config", json!({
-        "metadata": { "name": "kubeadm-config" },
-        "data": { "ClusterConfiguration": "networking:\n  serviceSubnet: 10.32.0.0/16,fd00::/112\n" },
-    }));
+    objects.insert(
+        "/api/v1/namespaces/kube-system/configmaps/kubeadm-config",
+        json!({
+            "metadata": { "name": "kubeadm-config" },
+            "data": { "ClusterConfiguration": "networking:\n  serviceSubnet: 10.32.0.0/16,fd00::/112\n" },
+        }),
+    );
     let state = collected(objects).await.unwrap();
     assert_eq!(state.load_balancer, None);
     assert_eq!(state.cni, Cni::Other("unknown".to_owned()));
     assert_eq!(state.proxy_mode, ProxyMode::Unknown);
-    assert_eq!(
-        state.service_networks,
-        [
-            "10.32.0.0/16".parse().unwrap(),
-            "fd00::/112".parse().unwrap()
-        ]
-    );
+    assert_eq!(state.service_networks, ["10.32.0.0/16".parse().unwrap(), "fd00::/112".parse().unwrap()]);
     assert_eq!(state.pod_networks.len(), 3, "what the nodes own");
 }
 
@@ -339,10 +283,5 @@ async fn what_may_not_be_read_is_an_error_that_names_it() {
     objects.insert("/apis/discovery.k8s.io/v1/endpointslices", Value::Null);
     let error = collected(objects).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Environment);
-    assert!(
-        error
-            .to_string()
-            .starts_with("failed to list the cluster's EndpointSlices: "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("failed to list the cluster's EndpointSlices: "), "{error}");
 }
