@@ -149,7 +149,7 @@ impl Command {
     /// [`ErrorKind::Missing`] if the program is not there, [`ErrorKind::Deadline`] if it took too long.
     pub fn output(&self) -> Result<Output> {
         let tried = || format!("run `{}`", self.display());
-        let log = self.log.as_deref().map(Log::open);
+        let log = self.log.as_deref().map(Log::at);
         let mut expression = duct::cmd(&self.program, self.args.iter().map(OsString::from)).stdout_capture();
         // What a long command says while it runs can be read while it runs.
         expression = match &log {
@@ -272,6 +272,9 @@ impl Command {
         for name in &self.env_remove {
             command.env_remove(name);
         }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
         let status = command
             .status()
             .map_err(|error| Error::from_source(ErrorKind::Missing, format!("run `{}`", self.display()), error))?;
@@ -286,8 +289,9 @@ struct Log {
 }
 
 impl Log {
-    fn open(path: &Path) -> Self {
-        Self { path: path.to_owned(), start: std::fs::metadata(path).map_or(0, |meta| meta.len()) }
+    fn at(path: &Path) -> Self {
+        let start = std::fs::metadata(path).map_or(0, |meta| meta.len());
+        Self { path: path.to_owned(), start }
     }
 
     fn begin(&self, command: &str) -> Result<std::fs::File> {

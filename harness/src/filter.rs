@@ -163,7 +163,9 @@ fn is_match(pattern: &[u8], text: &[u8]) -> bool {
                 t += 1;
             }
             _ => {
-                let Some((after, from)) = star else { return false };
+                let Some((after, from)) = star else {
+                    return false;
+                };
                 star = Some((after, from + 1));
                 p = after + 1;
                 t = from + 1;

@@ -1,6 +1,6 @@
-//! What a run leaves behind: [`Run`], and that same run as terminal text, Markdown, JSON, JUnit and HTML.
+//! What a run leaves behind: [`Run`], and that same run as terminal text, Markdown, JSON, `JUnit` and HTML.
 //!
-//! Every renderer is a pure function of the [`Run`]; [`write`] puts them all into the run's directory.
+//! Every renderer is a pure function of the [`Run`]; [`write`](write()) puts them all into the run's directory.
 //! Text that came over the network (bodies, headers, DNS names, error messages) is never trusted: it is cut,
 //! its control characters are made visible, and each renderer escapes it for its own format.
 

@@ -81,7 +81,9 @@ pub fn explain(verdict: &Verdict) -> String {
 pub(super) fn headline(verdict: &Verdict) -> String {
     match &verdict.outcome {
         Judgement::AsExpected => "as expected".to_owned(),
-        Judgement::NotAsExpected { step, .. } => format!("not as expected, from the step `{}` on", words::step(*step)),
+        Judgement::NotAsExpected { step, .. } => {
+            format!("not as expected, from the step `{}` on", words::step(*step))
+        }
         Judgement::NotSupported { .. } => "not supported here".to_owned(),
         Judgement::NotProbed { .. } => "not probed".to_owned(),
     }

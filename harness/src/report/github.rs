@@ -51,10 +51,8 @@ pub(super) fn fit(parts: Vec<String>, largest: usize) -> String {
         }
     }
     if left_out > 0 {
-        text.push_str(&format!(
-            "_{} left out to stay below GitHub's limit: see `report.md`._\n",
-            words::count(left_out, "section")
-        ));
+        let sections = words::count(left_out, "section");
+        return text + &format!("_{sections} left out to stay below GitHub's limit: see `report.md`._\n");
     }
     text
 }
@@ -82,7 +80,8 @@ pub fn annotations(run: &Run) -> String {
             format!("{} more; {}. The step summary has all of them.", left_out + 1, headline(run)),
         ));
     }
-    all.iter().map(|(title, message)| format!("::error title={}::{}\n", property(title), data(message))).collect()
+    let lines = all.iter().map(|(title, message)| format!("::error title={}::{}", property(title), data(message)));
+    lines.map(|line| line + "\n").collect()
 }
 
 fn data(text: &str) -> String {

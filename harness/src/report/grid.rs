@@ -88,7 +88,7 @@ impl<'a> Grid<'a> {
         let mut grids: Vec<Self> = Vec::new();
         for verdict in sorted {
             let same = |grid: &&mut Self| grid.suite == verdict.suite && grid.stage == verdict.stage;
-            match grids.last_mut().filter(|grid| same(&grid)) {
+            match grids.last_mut().filter(same) {
                 Some(grid) => grid.verdicts.push(verdict),
                 None => grids.push(Self {
                     suite: &verdict.suite,

@@ -71,7 +71,9 @@ fn pair(name: &str, value: &str) -> Value {
 
 fn grid(grid: &Grid<'_>) -> Value {
     let cell = |vantage: &str, method: &str| {
-        let Some(verdict) = grid.cell(vantage, method) else { return Value::from(()) };
+        let Some(verdict) = grid.cell(vantage, method) else {
+            return Value::from(());
+        };
         let mark = Mark::of(verdict);
         context! {
             id => words::visible(&verdict.cell()),

@@ -7,7 +7,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use super::{Run, explain, explain::headline, grid::Grid, words};
 use crate::verdict::{Judgement, Verdict};
 
-/// The run as JUnit XML: a suite for each suite and stage, a test case for each cell.
+/// The run as `JUnit` XML: a suite for each suite and stage, a test case for each cell.
 ///
 /// Not as expected is a failure, not supported is skipped, not probed is an error. The text of each is
 /// that of [`explain`](super::explain()).

@@ -34,22 +34,17 @@ pub fn markdown(run: &Run) -> String {
 
 /// The heading, and the run in a sentence.
 pub(super) fn title(run: &Run) -> String {
-    let mut text = format!("# Reachmap: {}\n\n", headline(run));
-    text.push_str(&format!("Run {}, started {}", code(&run.id), run.started));
-    if !run.options.is_empty() {
-        text.push_str(&format!(", with {}", code(&run.options.join(" "))));
-    }
-    text.push('.');
+    let with = if run.options.is_empty() { String::new() } else { format!(", with {}", code(&run.options.join(" "))) };
+    let mut parts = vec![
+        format!("# Reachmap: {}", headline(run)),
+        format!("Run {}, started {}{with}.", code(&run.id), run.started),
+    ];
     if let Some(failure) = &run.failure {
-        text.push_str(&format!(
-            "\n\n**The run could not be carried out to its end.**\n\n{}",
-            fence(&words::plain_lines(&failure.message, 60))
-        ));
-        if let Some(hint) = &failure.hint {
-            text.push_str(&format!("\n\n{}", escape(hint)));
-        }
+        parts.push("**The run could not be carried out to its end.**".to_owned());
+        parts.push(fence(&words::plain_lines(&failure.message, 60)));
+        parts.extend(failure.hint.as_deref().map(escape));
     }
-    text
+    parts.join("\n\n")
 }
 
 /// Everything that is not as it should be, in full; `level` is that of its headings.
@@ -133,7 +128,9 @@ pub(super) fn claims(run: &Run, level: usize) -> Option<String> {
         let holds = match outcome {
             ClaimOutcome::Holds => "✓ holds".to_owned(),
             ClaimOutcome::Fails { because } => format!("! does not hold: {}", escape(because)),
-            ClaimOutcome::NotShown { cell } => format!("? not shown: {} was not judged", code(cell)),
+            ClaimOutcome::NotShown { cell } => {
+                format!("? not shown: {} was not judged", code(cell))
+            }
         };
         let column = match claim.column {
             Column::UseCase => "Use case",
@@ -209,7 +206,9 @@ fn observed(verdict: &Verdict) -> String {
 pub(super) fn unsupported(run: &Run) -> Vec<(&str, Vec<&Verdict>)> {
     let mut reasons: Vec<(&str, Vec<&Verdict>)> = Vec::new();
     for verdict in &run.verdicts {
-        let Judgement::NotSupported { reason } = &verdict.outcome else { continue };
+        let Judgement::NotSupported { reason } = &verdict.outcome else {
+            continue;
+        };
         match reasons.iter_mut().find(|(known, _)| known == reason) {
             Some((_, verdicts)) => verdicts.push(verdict),
             None => reasons.push((reason, vec![verdict])),
@@ -289,12 +288,8 @@ fn heading(level: usize, text: &str) -> String {
 }
 
 fn line(fields: impl IntoIterator<Item = String>) -> String {
-    let mut text = "|".to_owned();
-    for field in fields {
-        text.push_str(&format!(" {field} |"));
-    }
-    text.push('\n');
-    text
+    let fields: Vec<String> = fields.into_iter().collect();
+    format!("| {} |\n", fields.join(" | "))
 }
 
 /// Text that stays text in Markdown: also in a table, and also where HTML is allowed.

@@ -3,7 +3,8 @@
 use std::{env, io::IsTerminal as _};
 
 use comfy_table::{
-    Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, TableStyle, presets::UTF8_NO_BORDERS,
+    Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
+    presets::UTF8_NO_BORDERS,
 };
 
 use super::{
@@ -80,17 +81,30 @@ fn table(grid: &Grid<'_>, look: Look) -> String {
     } else {
         table.force_no_tty();
     }
-    let header = std::iter::once("").chain(grid.vantages.iter().copied());
-    table.set_header(header.map(|name| Cell::new(words::visible(name)).set_alignment(CellAlignment::Center)));
+    let name = |name: &&str| words::visible(name);
+    let widest = |names: &[&str]| names.iter().map(|name| name.chars().count() + 3).max().unwrap_or_default();
+    let all: usize = grid.vantages.iter().map(|name| name.chars().count() + 3).sum();
+    // Where the vantages do not fit side by side, they break where a reader would break them.
+    let narrow = widest(&grid.methods) + all > usize::from(look.width);
+    let header = grid.vantages.iter().map(name).map(|name| if narrow { name.replace('-', "\n-") } else { name });
+    let header = std::iter::once(String::new()).chain(header);
+    table.set_header(header.map(|name| Cell::new(name).set_alignment(CellAlignment::Center)));
     for method in &grid.methods {
-        let marks = grid.vantages.iter().map(|vantage| match grid.cell(vantage, method).map(Mark::of) {
-            Some(mark) => {
-                let cell = Cell::new(mark.symbol()).set_alignment(CellAlignment::Center);
-                if look.color { cell.fg(color(mark)) } else { cell }
-            }
-            None => Cell::new(""),
+        let marks = grid.vantages.iter().map(|vantage| {
+            let Some(mark) = grid.cell(vantage, method).map(Mark::of) else {
+                return Cell::new("");
+            };
+            let cell = Cell::new(mark.symbol()).set_alignment(CellAlignment::Center);
+            if look.color { cell.fg(color(mark)) } else { cell }
         });
-        table.add_row(std::iter::once(Cell::new(words::visible(method))).chain(marks));
+        table.add_row(std::iter::once(Cell::new(name(method))).chain(marks));
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if index == 0 && look.width >= 80 {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        } else if narrow {
+            column.set_padding((0, 0));
+        }
     }
     table.trim_fmt()
 }
@@ -150,17 +164,13 @@ fn unsupported(run: &Run) -> Option<String> {
 
 fn summary(run: &Run, look: Look) -> String {
     let color = if run.exit_code() == 0 { "32" } else { "31" };
-    let mut text = headline(run);
-    if look.color {
-        text = format!("\u{1b}[1;{color}m{text}\u{1b}[0m");
-    }
+    let text = headline(run);
+    let mut lines = vec![if look.color { format!("\u{1b}[1;{color}m{text}\u{1b}[0m") } else { text }];
     if let Some(failure) = &run.failure {
-        text.push_str(&format!("\nerror: {}", words::plain_lines(&failure.message, 40)));
-        if let Some(hint) = &failure.hint {
-            text.push_str(&format!("\n{}", words::visible(hint)));
-        }
+        lines.push(format!("error: {}", words::plain_lines(&failure.message, 40)));
+        lines.extend(failure.hint.as_deref().map(words::visible));
     }
-    text
+    lines.join("\n")
 }
 
 /// The whole run in one line.

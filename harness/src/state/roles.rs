@@ -161,7 +161,7 @@ impl Roles {
             resolve.as_ref().map(|resolve| json!({ "resolve": self.resolve(resolve) })),
             route.as_ref().map(|route| json!({ "route": self.route(route) })),
             connect.as_ref().map(|connect| json!({ "connect": self.connect(connect) })),
-            respond.as_ref().map(|respond| json!({ "respond": self.respond(respond) })),
+            respond.as_ref().map(|respond| json!({ "respond": self.respond(respond, connect.as_ref()) })),
         ];
         // A list, because the steps have an order and JSON's objects have none.
         Value::Array(steps.into_iter().flatten().collect())
@@ -244,7 +244,7 @@ impl Roles {
         }
     }
 
-    fn respond(&self, respond: &Respond) -> Value {
+    fn respond(&self, respond: &Respond, connect: Option<&Connect>) -> Value {
         let mut value = Map::new();
         if let Some(status) = respond.status {
             value.insert("status".to_owned(), json!(status));
@@ -253,7 +253,15 @@ impl Roles {
             value.insert("served_by".to_owned(), json!(any_of_its_kind(self.of_name(pod).unwrap_or(OTHER))));
         }
         if let Some(address) = respond.client_address {
-            value.insert("client_address".to_owned(), json!(self.chosen(address)));
+            let balanced = connect.and_then(|connect| self.of_address(connect.destination.ip()));
+            let seen = match self.chosen(address) {
+                // Which node announces the address, or runs the client, is chance.
+                node if node.starts_with("node:") && balanced.is_some_and(|to| to.starts_with("load-balancer:")) => {
+                    "node:translating".to_owned()
+                }
+                seen => seen,
+            };
+            value.insert("client_address".to_owned(), json!(seen));
         }
         if let Some(failure) = &respond.failure {
             value.insert("failure".to_owned(), json!(failure_word(failure)));

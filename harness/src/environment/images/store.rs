@@ -2,6 +2,7 @@
 //! two runs at once and against a kill in the middle.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -61,8 +62,12 @@ impl Recipe {
             hash.update((input.as_ref().len() as u64).to_be_bytes());
             hash.update(input.as_ref());
         }
-        let digest = hash.finalize();
-        let hash = digest[..6].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let mut digits = String::new();
+        for byte in hash.finalize().iter().take(6) {
+            // A string takes whatever is written to it.
+            let _ = write!(digits, "{byte:02x}");
+        }
+        let hash = digits;
         Self { name: name.to_owned(), title: title.to_owned(), expected, hash }
     }
 
