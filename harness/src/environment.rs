@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
+use futures::future::try_join_all;
 use kube::Client;
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     command::Command,
     home::{Home, Lock},
     matrix::Stage,
-    model::{Vantage, VantageKind},
+    model::{Target, Vantage, VantageKind},
     plan::{CniChoice, EnvironmentOptions},
     probe::{Agent, AgentBinary},
     process,
@@ -19,9 +20,11 @@ use crate::{
         directory::RunDirectory,
         handover::{Handover, Site, Start},
     },
+    wire::Lookup,
 };
 
 pub mod addons;
+mod barrier;
 pub mod cluster;
 pub mod engine;
 pub mod gc;
@@ -57,6 +60,7 @@ pub struct Environment {
     workloads: Workloads,
     journal: Journal,
     sites: Vec<Site>,
+    agents: Vec<(String, Agent)>,
     pool: Option<String>,
     unsupported: BTreeMap<String, String>,
     description: BTreeMap<String, String>,
@@ -192,6 +196,7 @@ impl Environment {
             workloads,
             journal,
             sites,
+            agents: Vec::new(),
             pool: Some(cluster.record.pool.to_string()),
             unsupported: missing_workers(options.workers),
             description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
@@ -256,6 +261,7 @@ impl Environment {
             workloads,
             journal,
             sites,
+            agents: Vec::new(),
             pool: options.pool.clone(),
             unsupported,
             description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
@@ -264,40 +270,57 @@ impl Environment {
         })
     }
 
-    /// Edits the Corefile as the tutorial does, and returns when every replica answers from the new one.
+    /// Starts an agent of the run's own at every vantage: they watch changes arrive.
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub async fn stand_everywhere(&mut self, binary: &AgentBinary) -> Result<()> {
+        let client = &self.client;
+        let started = self.sites.iter().map(|site| async move {
+            let agent = site.start.agent(client, binary).await?;
+            Ok::<_, Error>((site.vantage.id.clone(), agent))
+        });
+        self.agents = try_join_all(started).await?;
+        Ok(())
+    }
+
+    /// Edits the Corefile as the tutorial does, and returns when every replica answers from the new one,
+    /// and every node sends questions to those replicas alone.
     ///
     /// # Errors
     /// [`ErrorKind::Deadline`] with CoreDNS's last words if it does not become live; it is put back then.
-    pub async fn publish_names(&self, agent: &AgentBinary, progress: &Progress) -> Result<()> {
+    pub async fn publish_names(&mut self, progress: &Progress) -> Result<()> {
         if self.unsupported.contains_key("external-domain*") {
             return Ok(());
         }
         let step = progress.step("Edit the Corefile and see it live in every replica", Some(Duration::from_secs(8)));
         let address = self.workloads.cluster_ip().await?;
-        let asker = self.agent("testpod", agent).await?;
-        let ask = |replica, name: String| {
-            let asker = &asker;
-            async move {
-                let lookup = crate::wire::Lookup { name: format!("{name}."), server: Some(replica) };
-                Ok(asker.resolve(lookup).await?.addresses.first().copied())
-            }
+        let asker = self.agent("testpod")?;
+        let ask = |replica, name: String| async move {
+            let lookup = Lookup { name: format!("{name}."), server: Some(replica) };
+            Ok(asker.resolve(lookup).await?.addresses.first().copied())
         };
         let edit = |original: &str| tutorial::corefile(original, address, tutorial::Hosts::WithFallthrough);
-        coredns::change(&self.client, &self.journal, edit, ask, READY).await?;
+        let change = coredns::change(&self.client, &self.journal, edit, ask, READY).await?;
+        let server = self.workloads.dns_server().await?;
+        let inside: Vec<_> = self.agents.iter().filter(|(vantage, _)| vantage != "laptop").cloned().collect();
+        let unseen = barrier::until_known(&inside, server, &change.sentinel).await;
+        self.note_unseen("the edit of the Corefile, asked through the Service kube-dns", &unseen);
         step.done();
         Ok(())
     }
 
-    /// Brings the Services into the state `stage`, and returns when the API server says that they are in it.
+    /// Brings the Services into the state `stage`, and returns when every vantage has seen it.
     ///
     /// # Errors
     /// [`ErrorKind::Deadline`] with the Service's last status.
     pub async fn enter(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
         let step = progress.step(format!("Enter the stage {stage}"), Some(Duration::from_secs(3)));
-        match (stage, &self.pool) {
-            (Stage::LoadBalancerPending, _) => {
+        let address = match (stage, &self.pool) {
+            (Stage::LoadBalancerPending, pool) => {
                 metallb::remove_pool(&self.client).await?;
                 self.workloads.until_no_load_balancer_address(READY).await?;
+                pool.as_ref().and_then(|pool| pool.split('-').next()?.parse().ok())
             }
             (Stage::LoadBalancerReady, Some(pool)) => {
                 let applied = metallb::apply_pool(&self.client, pool, &self.run, READY).await?;
@@ -308,26 +331,40 @@ impl Environment {
                         why: "its webhook refuses connections for a while after its pod is Ready".to_owned(),
                     });
                 }
-                self.workloads.until_load_balancer_address(READY).await?;
+                Some(self.workloads.until_load_balancer_address(READY).await?)
             }
             (Stage::LoadBalancerReady, None) => {
                 return Err(Error::new(ErrorKind::Usage, "give MetalLB addresses", "none are known for this cluster")
                     .hint("Name a range of the nodes' network with --pool first-last."));
             }
+        };
+        if let Some(address) = address {
+            let target = Target { host: address.to_string(), port: 80 };
+            let unseen = barrier::until_reached(&self.agents, &target, stage == Stage::LoadBalancerReady).await;
+            self.note_unseen(&format!("the stage {stage} at {target}"), &unseen);
         }
         step.done();
         Ok(())
     }
 
-    /// An agent at the vantage called `id`, of this process's own.
+    fn note_unseen(&mut self, what: &str, unseen: &[String]) {
+        if !unseen.is_empty() {
+            self.retries.push(Retry {
+                what: format!("see {what}"),
+                times: 1,
+                why: format!("not seen in time at {}: cells from there will say more", unseen.join(", ")),
+            });
+        }
+    }
+
+    /// The run's own agent at the vantage called `id`, once it [stands everywhere](Self::stand_everywhere).
     ///
     /// # Errors
-    /// If there is no such vantage, or the agent does not start.
-    pub async fn agent(&self, id: &str, binary: &AgentBinary) -> Result<Agent> {
-        let site = self.sites.iter().find(|site| site.vantage.id == id).ok_or_else(|| {
-            Error::new(ErrorKind::Usage, format!("stand at {id}"), "this environment has no such vantage")
-        })?;
-        site.start.agent(&self.client, binary).await
+    /// [`ErrorKind::Usage`] if there is no such vantage.
+    pub fn agent(&self, id: &str) -> Result<&Agent> {
+        self.agents.iter().find(|(vantage, _)| vantage == id).map(|(_, agent)| agent).ok_or_else(|| {
+            Error::new(ErrorKind::Usage, format!("stand at {id}"), "this environment has no agent there")
+        })
     }
 
     /// What a test process needs to stand at this environment's vantages.

@@ -79,11 +79,12 @@ pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
             let (home, progress) = (home.clone(), progress.clone());
             blocking(move || AgentBinary::find_or_build(&home, &progress)).await?
         };
-        let environment = Environment::up(&arguments.environment, false, false, &home, &run.id, &progress).await?;
+        let mut environment = Environment::up(&arguments.environment, false, false, &home, &run.id, &progress).await?;
         let target = Target { host: format!("nginx-clusterip-service.{NAMESPACE}"), port: 80 };
-        let prober = environment.agent("testpod", &agent).await?;
+        environment.stand_everywhere(&agent).await?;
+        let prober = environment.agent("testpod")?;
         let (count, in_flight) = (arguments.count as usize, arguments.in_flight as usize);
-        let probes = bench::bench(&prober, &target, count, in_flight).await?;
+        let probes = bench::bench(prober, &target, count, in_flight).await?;
         let url = format!("http://{target}/");
         let curl = bench::exec_cost(environment.client(), NAMESPACE, "testpod", &url, CURLS).await?;
         Ok((probes, curl))

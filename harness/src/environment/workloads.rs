@@ -1,6 +1,9 @@
 //! The workloads of the tutorial, as in `fixtures/manifests`.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
@@ -161,6 +164,19 @@ impl Workloads {
         let service = api.get(CLUSTER_IP).await.tried(ErrorKind::Environment, tried)?;
         let address = service.spec.and_then(|spec| spec.cluster_ip?.parse().ok());
         address.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "it has none"))
+    }
+
+    /// Where the cluster's DNS answers: the cluster IP of `kube-dns`, which every pod has in its `resolv.conf`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] if there is no such Service.
+    pub async fn dns_server(&self) -> Result<SocketAddr> {
+        let tried = || "read the cluster IP of kube-dns";
+        let api: Api<Service> = Api::namespaced(self.client.clone(), "kube-system");
+        let service = api.get("kube-dns").await.tried(ErrorKind::Environment, tried)?;
+        let address: Option<IpAddr> = service.spec.and_then(|spec| spec.cluster_ip?.parse().ok());
+        let address = address.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "it has none"))?;
+        Ok(SocketAddr::new(address, 53))
     }
 
     /// Waits until the LoadBalancer Service has an address, and returns it.

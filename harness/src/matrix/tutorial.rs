@@ -51,7 +51,6 @@ impl TutorialRow {
 }
 
 /// The nine rows of "The Comparison of Access Methods", and the three requests after MetalLB's pool is there.
-#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub(super) fn rows(workers: u8) -> Vec<TutorialRow> {
     let pending = |vantage: &str, methods: &[&str]| {
         methods.iter().map(|method| Cell::new(Stage::LoadBalancerPending, vantage, *method)).collect::<Vec<_>>()

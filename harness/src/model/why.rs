@@ -67,7 +67,6 @@ fn shown(name: &str) -> &str {
 }
 
 impl fmt::Display for Reason {
-    #[expect(clippy::too_many_lines, reason = "one sentence for each reason")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClusterIpByName { answered, searched, cluster_ip, node } => {

@@ -55,7 +55,7 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     let released = environment::release(&home, false, &progress).await;
 
     collect(&mut record, &run.path)?;
-    record.finish(&progress, ended.as_ref().err().or(released.as_ref().err()));
+    record.finish(&progress, ended.as_ref().err().or_else(|| released.as_ref().err()));
     let paths = report::write(&record, &run.path)?;
     say(report::terminal(&record));
     say(format!("Reports: {}", paths.dir.display()));
@@ -122,7 +122,8 @@ async fn run_suites(
     let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
     let ((binaries, agent), mut environment) = futures::future::try_join(compiled, up).await?;
     describe(&mut record.environment, environment.description());
-    environment.publish_names(&agent, progress).await?;
+    environment.stand_everywhere(&agent).await?;
+    environment.publish_names(progress).await?;
     for stage in Stage::ALL {
         let needed: Vec<_> = suites
             .iter()

@@ -1,0 +1,68 @@
+//! Barriers: a change counts as made when it is seen in every data plane, not when the API server has heard of it.
+//!
+//! A barrier asks the same question at every vantage until the answer has been the new one several times
+//! in a row. One that never passes does not stop the run: the cells behind it will be red, and say why.
+
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use crate::{
+    model::Target,
+    probe::{Agent, Timeouts, probe_target},
+    wire::Lookup,
+};
+
+/// A change reaches every node within a second or two; after this it is not on its way.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often in a row the new answer must come: more than there are replicas that could answer by chance.
+const IN_A_ROW: usize = 6;
+
+/// A probe that a data plane answers at all is answered well within this.
+const QUICK: Timeouts = Timeouts { connect: Duration::from_millis(400), total: Duration::from_secs(1) };
+
+/// Waits until every agent gets an answer at `target`, or until none does (`answers: false`).
+///
+/// Returns the vantages that had not seen it when the time was up.
+pub(super) async fn until_reached(agents: &[(String, Agent)], target: &Target, answers: bool) -> Vec<String> {
+    // Without an answer each try costs a timeout, and nothing is balanced over several answers.
+    let in_a_row = if answers { IN_A_ROW } else { 2 };
+    everywhere(agents, in_a_row, |agent| async move {
+        probe_target(agent, target, QUICK).await.is_ok_and(|seen| seen.is_reached() == answers)
+    })
+    .await
+}
+
+/// Waits until the DNS server at `server` knows `name` from everywhere.
+///
+/// Returns the vantages that had not seen it when the time was up.
+pub(super) async fn until_known(agents: &[(String, Agent)], server: SocketAddr, name: &str) -> Vec<String> {
+    let name = format!("{}.", name.trim_end_matches('.'));
+    let lookup = &Lookup { name, server: Some(server) };
+    everywhere(agents, IN_A_ROW, |agent| async move {
+        agent.resolve(lookup.clone()).await.is_ok_and(|seen| !seen.addresses.is_empty())
+    })
+    .await
+}
+
+async fn everywhere<'a, F: Future<Output = bool>>(
+    agents: &'a [(String, Agent)],
+    in_a_row: usize,
+    sees: impl Fn(&'a Agent) -> F,
+) -> Vec<String> {
+    let sees = &sees;
+    let waits = agents.iter().map(|(vantage, agent)| async move {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = 0;
+        while seen < in_a_row {
+            if Instant::now() > deadline {
+                return Some(vantage.clone());
+            }
+            seen = if sees(agent).await { seen + 1 } else { 0 };
+        }
+        None
+    });
+    join_all(waits).await.into_iter().flatten().collect()
+}
