@@ -20,9 +20,6 @@ pub async fn check(from: &str, by: &str) -> Result<Verdict> {
 /// # Errors
 /// If there is no session.
 pub fn redacted(verdict: &Verdict) -> Result<impl serde::Serialize> {
-    Ok(verdict
-        .observation
-        .as_ref()
-        .map(|observation| Ok(Session::current()?.roles().redact(observation)))
-        .transpose()?)
+    let roles = Session::current()?.roles();
+    Ok(verdict.observation.as_ref().map(|observation| roles.redact(observation)))
 }
