@@ -134,6 +134,8 @@ impl SuiteBinary {
             .args(tests.iter().cloned())
             .dir(&self.dir)
             .env(SESSION_VARIABLE, session.to_string_lossy())
+            // A failed cell explains itself; a stack of the test's own functions would only bury that.
+            .env("RUST_BACKTRACE", "0")
             .env("INSTA_WORKSPACE_ROOT", workspace_root(&self.dir).to_string_lossy())
             .deadline(deadline)
             .log(log)
