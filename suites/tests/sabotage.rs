@@ -25,9 +25,9 @@ use reachmap::{
         Api,
         api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     },
-    kubernetes::exec,
     matrix::Matrix,
     model::{Method, Vantage, VantageKind},
+    probe::exec,
     session::Session,
     state::State,
     verdict::{Judgement, Verdict},
@@ -328,7 +328,8 @@ async fn skip_service_rules(session: &Session, action: &str) -> Result<()> {
             "-j",
             "ACCEPT",
         ];
-        let output = exec::run(session.client(), "kube-system", &pod, &argv, None, Duration::from_secs(10)).await?;
+        let output =
+            exec::output(session.client(), "kube-system", &pod, None, &argv, b"", Duration::from_secs(10)).await?;
         if output.code != Some(0) {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(Error::new(ErrorKind::Environment, format!("change {node}'s rules"), said));
