@@ -6,19 +6,17 @@ use std::path::PathBuf;
 use reachmap::{
     Result,
     environment::{
+        self,
         engine::{self, Sandbox},
         images,
     },
-    home::Home,
     plan::{EngineChoice, ImagesChoice},
-    process,
     progress::{Progress, Show},
 };
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let home = Home::chosen(arguments.next().map(PathBuf::from).as_deref())?;
-    process::record_in(&home);
+    let home = environment::open_home(arguments.next().map(PathBuf::from).as_deref())?;
     let progress = Progress::new(Show::Live, home.root().join("logs"));
     if arguments.next().as_deref() == Some("stop") {
         let stopped = Sandbox::stop_if_unused(&home, &progress)?;

@@ -16,7 +16,7 @@ use reachmap::{
         workloads::{self, WorkloadImages, Workloads},
     },
     kube::Client,
-    kubernetes::exec,
+    probe::exec,
 };
 use tokio::time::Instant;
 
@@ -54,7 +54,7 @@ async fn main() -> Result<()> {
         async move {
             let server = format!("@{}", replica.ip());
             let argv = ["dig", "+short", "+time=1", "+tries=1", &server, &name];
-            let output = exec::run(&client, workloads::NAMESPACE, "testpod", &argv, None, DEADLINE).await?;
+            let output = exec::output(&client, workloads::NAMESPACE, "testpod", None, &argv, b"", DEADLINE).await?;
             Ok(output.text().lines().next().and_then(|line| line.parse().ok()))
         }
     };
@@ -63,7 +63,7 @@ async fn main() -> Result<()> {
     println!("{change:#?}");
 
     let argv = ["curl", "-si", "http://nginx-external-service"];
-    let page = exec::run(&client, workloads::NAMESPACE, "testpod", &argv, None, DEADLINE).await?;
+    let page = exec::output(&client, workloads::NAMESPACE, "testpod", None, &argv, b"", DEADLINE).await?;
     println!("{:?} {}", page.code, page.text());
 
     let broken = coredns::change(&client, &journal, |_| Ok("nonsense {".to_owned()), ask, DEADLINE).await;

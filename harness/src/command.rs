@@ -272,6 +272,9 @@ impl Command {
         for name in &self.env_remove {
             command.env_remove(name);
         }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
         let status = command
             .status()
             .map_err(|error| Error::from_source(ErrorKind::Missing, format!("run `{}`", self.display()), error))?;

@@ -346,12 +346,12 @@ impl Environment {
         Ok(())
     }
 
-    fn note_unseen(&mut self, what: &str, unseen: &[String]) {
-        if !unseen.is_empty() {
+    fn note_unseen(&mut self, what: &str, unseen: &[(String, u32)]) {
+        for (vantage, asked) in unseen {
             self.retries.push(Retry {
-                what: format!("see {what}"),
-                times: 1,
-                why: format!("not seen in time at {}: cells from there will say more", unseen.join(", ")),
+                what: format!("see {what}, from {vantage}"),
+                times: *asked,
+                why: "it was not seen in time: cells from there say more".to_owned(),
             });
         }
     }

@@ -1,4 +1,4 @@
-//! The Kubernetes API as we use it: apply manifests, wait for conditions, run programs in pods.
+//! The Kubernetes API as we use it: apply manifests, wait for conditions, read logs.
 //!
 //! Everything is written by server-side apply with one field manager, [`FIELD_MANAGER`], so that the
 //! API server itself knows which fields are ours
@@ -6,7 +6,7 @@
 
 pub mod apply;
 pub mod conditions;
-pub mod exec;
+pub mod logs;
 pub mod wait;
 
 /// The field manager of everything that we write.

@@ -18,7 +18,6 @@ pub(crate) fn without_endpoints(mut state: State) -> State {
 }
 
 /// What a perfect probe sees where everything is as the expectation says.
-#[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 pub(crate) fn observation_of(expectation: &Expectation) -> Observation {
     let mut observation = Observation { elapsed_us: 1, ..Observation::default() };
     let mut asked: Vec<String> = vec![expectation.target.host.clone()];

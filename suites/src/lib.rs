@@ -4,7 +4,7 @@
 //! vantage, with its reason) and `sabotage` (each fault reddens what it breaks, and nothing else).
 //! `cargo xtask e2e` starts them with a session; without one they fail.
 
-use reachmap::{Result, session::Session, verdict::Verdict};
+use reachmap::{Result, session::Session, state::Cni, verdict::Verdict};
 
 /// Probes one cell of the matrix in the session that this process was started with.
 ///
@@ -14,15 +14,25 @@ pub async fn check(from: &str, by: &str) -> Result<Verdict> {
     Session::current()?.check(from, by).await
 }
 
+/// Whether the snapshots speak of this cluster: they were accepted on the tutorial's, IPv4 with Flannel's vxlan and
+/// three workers or more. Elsewhere other questions are asked and other addresses are seen; the verdicts,
+/// which are derived from each cluster's own state, hold everywhere.
+///
+/// # Errors
+/// If there is no session.
+pub fn is_tutorials_cluster() -> Result<bool> {
+    let session = Session::current()?;
+    let state = session.state();
+    let ipv4 = state.service_networks.iter().all(|network| network.addr().is_ipv4());
+    Ok(ipv4 && matches!(state.cni, Cni::Flannel { .. }) && session.workers() >= 3)
+}
+
 /// The session's verdict with every address and name replaced by its role, and everything that
 /// differs from run to run left out.
 ///
 /// # Errors
 /// If there is no session.
 pub fn redacted(verdict: &Verdict) -> Result<impl serde::Serialize> {
-    Ok(verdict
-        .observation
-        .as_ref()
-        .map(|observation| Ok(Session::current()?.roles().redact(observation)))
-        .transpose()?)
+    let roles = Session::current()?.roles();
+    Ok(verdict.observation.as_ref().map(|observation| roles.redact(observation)))
 }

@@ -25,9 +25,9 @@ use reachmap::{
         Api,
         api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     },
-    kubernetes::exec,
     matrix::Matrix,
     model::{Method, Vantage, VantageKind},
+    probe::exec,
     session::Session,
     state::State,
     verdict::{Judgement, Verdict},
@@ -62,7 +62,8 @@ mod load_balancer_ready {
         sabotage(
             || edit_corefile(session, None, Hosts::WithoutFallthrough),
             || edit_corefile(session, None, Hosts::WithFallthrough),
-            |_, cell| (cell.is_pod && cell.is_service_name()).then_some(Step::Resolve),
+            // A name that did not resolve before still does not, and ends in the same way: outside knows it as little.
+            |_, cell| (cell.reachable && cell.is_pod && cell.is_service_name()).then_some(Step::Resolve),
         )
         .await
     }
@@ -159,9 +160,8 @@ struct Cell {
 
 impl Cell {
     fn is_name(&self) -> bool {
-        !self.method.ends_with("-address")
-            && !self.method.starts_with("pod-ip")
-            && !(self.method.starts_with("nodeport") && self.method != "nodeport-name")
+        let node_port = self.method.starts_with("nodeport") && self.method != "nodeport-name";
+        !(self.method.ends_with("-address") || self.method.starts_with("pod-ip") || node_port)
     }
 
     fn is_service_name(&self) -> bool {
@@ -328,7 +328,8 @@ async fn skip_service_rules(session: &Session, action: &str) -> Result<()> {
             "-j",
             "ACCEPT",
         ];
-        let output = exec::run(session.client(), "kube-system", &pod, &argv, None, Duration::from_secs(10)).await?;
+        let output =
+            exec::output(session.client(), "kube-system", &pod, None, &argv, b"", Duration::from_secs(10)).await?;
         if output.code != Some(0) {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(Error::new(ErrorKind::Environment, format!("change {node}'s rules"), said));

@@ -2,7 +2,7 @@
 
 use super::{CacheCommand, EnvironmentArguments, HomeArguments, ProbesArguments, say};
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Result, doctor,
     environment::{self, Environment, images, open_home, release, workloads::NAMESPACE},
     home::Home,
     model::Target,
@@ -23,8 +23,7 @@ const CURLS: usize = 20;
 
 pub(super) fn doctor(arguments: &HomeArguments) -> Result<u8> {
     let home = Home::chosen(arguments.cache_dir.as_deref())?;
-    say(environment::engine::Facts::learn().decide(crate::plan::EngineChoice::Auto)?.1);
-    let _ = home;
+    say(doctor::examine(&home));
     Ok(0)
 }
 

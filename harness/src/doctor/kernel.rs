@@ -124,10 +124,9 @@ impl Trial {
             return (Answer::Unknown, why.clone());
         }
         // The engine's own iptables and nft, where its root is unpacked: the host may have none.
-        let chroot = self
-            .root
-            .as_deref()
-            .and_then(|root| script.contains("tables").then(|| format!("chroot '{root}' sh -ec \"$0\"")));
+        let chroot = self.root.as_deref().and_then(|root| {
+            (script.contains("tables") || script.contains("nft")).then(|| format!("chroot '{root}' sh -ec \"$0\""))
+        });
         let mut command = Command::new(&*self.words[0]).args(self.words[1..].iter().map(String::as_str));
         command = match chroot {
             Some(chroot) => command.arg(chroot).arg(script),

@@ -25,8 +25,8 @@ const QUICK: Timeouts = Timeouts { connect: Duration::from_millis(400), total: D
 
 /// Waits until every agent gets an answer at `target`, or until none does (`answers: false`).
 ///
-/// Returns the vantages that had not seen it when the time was up.
-pub(super) async fn until_reached(agents: &[(String, Agent)], target: &Target, answers: bool) -> Vec<String> {
+/// Returns the vantages that had not seen it when the time was up, each with how often it was asked.
+pub(super) async fn until_reached(agents: &[(String, Agent)], target: &Target, answers: bool) -> Vec<(String, u32)> {
     // Without an answer each try costs a timeout, and nothing is balanced over several answers.
     let in_a_row = if answers { IN_A_ROW } else { 2 };
     everywhere(agents, in_a_row, |agent| async move {
@@ -37,8 +37,8 @@ pub(super) async fn until_reached(agents: &[(String, Agent)], target: &Target, a
 
 /// Waits until the DNS server at `server` knows `name` from everywhere.
 ///
-/// Returns the vantages that had not seen it when the time was up.
-pub(super) async fn until_known(agents: &[(String, Agent)], server: SocketAddr, name: &str) -> Vec<String> {
+/// Returns the vantages that had not seen it when the time was up, each with how often it was asked.
+pub(super) async fn until_known(agents: &[(String, Agent)], server: SocketAddr, name: &str) -> Vec<(String, u32)> {
     let name = format!("{}.", name.trim_end_matches('.'));
     let lookup = &Lookup { name, server: Some(server) };
     everywhere(agents, IN_A_ROW, |agent| async move {
@@ -51,15 +51,16 @@ async fn everywhere<'a, F: Future<Output = bool>>(
     agents: &'a [(String, Agent)],
     in_a_row: usize,
     sees: impl Fn(&'a Agent) -> F,
-) -> Vec<String> {
+) -> Vec<(String, u32)> {
     let sees = &sees;
     let waits = agents.iter().map(|(vantage, agent)| async move {
         let deadline = Instant::now() + PATIENCE;
-        let mut seen = 0;
+        let (mut seen, mut asked) = (0, 0);
         while seen < in_a_row {
             if Instant::now() > deadline {
-                return Some(vantage.clone());
+                return Some((vantage.clone(), asked));
             }
+            asked += 1;
             seen = if sees(agent).await { seen + 1 } else { 0 };
         }
         None

@@ -128,6 +128,20 @@ impl Handover {
         Ok(path)
     }
 
+    /// Removes the session file from the run's directory: reports are passed around, credentials are not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if it is there and cannot be removed.
+    pub fn remove(dir: &Path) -> Result<()> {
+        let path = dir.join("session.json");
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::from_source(ErrorKind::Storage, format!("remove {}", path.display()), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The site of the vantage called `id`.
     pub fn site(&self, id: &str) -> Option<&Site> {
         self.vantages.iter().find(|site| site.vantage.id == id)

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io::IsTerminal as _, path::Path, time::Duration
 
 use super::{
     directory::RunDirectory,
+    handover::Handover,
     interrupt::guarded,
     selection,
     suite::{self, Suite, SuiteBinary, read_all},
@@ -57,6 +58,10 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     // Whatever happened, and whatever the body still held: what is recorded and nobody keeps goes.
     let released = environment::release(&home, false, &progress).await;
 
+    for line in released.iter().flatten() {
+        progress.line(line);
+    }
+    Handover::remove(&run.path)?;
     collect(&mut record, &run.path)?;
     record.finish(&progress, ended.as_ref().err().or_else(|| released.as_ref().err()));
     let paths = report::write(&record, &run.path)?;

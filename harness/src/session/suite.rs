@@ -75,9 +75,9 @@ impl Suite {
     pub fn build(&self, log: &Path) -> Result<SuiteBinary> {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         // `cargo run` has set these for us; build scripts that look at them would run again and again.
-        let inherited = std::env::vars().map(|(name, _)| name).filter(|name| {
-            ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
-        });
+        let inherited = std::env::vars()
+            .map(|(name, _)| name)
+            .filter(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix)));
         let output = inherited
             .fold(Command::new(cargo), Command::env_remove)
             .args(["test", "--no-run", "--message-format=json-render-diagnostics", "--package"])
@@ -134,6 +134,8 @@ impl SuiteBinary {
             .args(tests.iter().cloned())
             .dir(&self.dir)
             .env(SESSION_VARIABLE, session.to_string_lossy())
+            // A failed cell explains itself; a stack of the test's own functions would only bury that.
+            .env("RUST_BACKTRACE", "0")
             .env("INSTA_WORKSPACE_ROOT", workspace_root(&self.dir).to_string_lossy())
             .deadline(deadline)
             .log(log)

@@ -23,7 +23,7 @@ use crate::{
         sha256,
     },
     kubernetes::{
-        apply, conditions, exec,
+        apply, conditions, logs,
         wait::{self, Seen},
     },
 };
@@ -280,7 +280,7 @@ async fn replicas(client: &Client) -> Result<usize> {
 async fn roll_back(client: &Client, journal: &Journal, before: &BTreeSet<String>, error: Error) -> Error {
     let mut cause = error.to_string();
     for pod in pods(client).await.unwrap_or_default().difference(before) {
-        let log = exec::logs(client, NAMESPACE, pod, 12).await.unwrap_or_else(|error| error.to_string());
+        let log = logs::tail(client, NAMESPACE, pod, 12).await.unwrap_or_else(|error| error.to_string());
         let log: Vec<&str> = log.trim_end().lines().collect();
         cause = format!("{cause}\n  {pod} logged:\n    {}", log.join("\n    "));
     }

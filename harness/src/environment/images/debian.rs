@@ -105,7 +105,9 @@ pub(super) fn node(home: &Home, progress: &Progress, debian: &Debian) -> Result<
 }
 
 fn bootstrap(release: &str, packages: &str, target: &Path, log: &Path) -> Result<()> {
-    Command::new("mmdebstrap")
+    // It mounts /proc, /sys and more below the target: in namespaces of its own, they go when it goes, however it goes.
+    Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "mmdebstrap"])
         .args(["--variant=minbase", &format!("--include={packages}"), release])
         .arg(target.to_string_lossy())
         .deadline(Duration::from_secs(1800))

@@ -190,12 +190,27 @@ fn names(home: &Home) -> Result<Vec<String>> {
 }
 
 fn remove_tree(path: &Path) -> Result<()> {
+    // What is mounted below it is not ours to remove.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if let Some(mount) = mount_below(&mounts, path) {
+        return Err(Error::new(
+            ErrorKind::Storage,
+            format!("remove {}", path.display()),
+            format!("something is mounted at {mount}"),
+        )
+        .hint(format!("Unmount it: umount {mount}.")));
+    }
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::from_source(ErrorKind::Storage, format!("remove {}", path.display()), error))
         }
         _ => Ok(()),
     }
+}
+
+/// A mount point at or below `path`, by the fifth field of the lines of proc(5)'s mountinfo.
+fn mount_below<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
+    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).find(|point| Path::new(point).starts_with(path))
 }
 
 fn size(path: &Path) -> u64 {
@@ -288,6 +303,13 @@ mod tests {
             }
         });
         assert_eq!(made.into_inner(), 1);
+    }
+
+    #[test]
+    fn what_is_mounted_is_not_removed() {
+        let mounts = "21 1 254:0 / / rw - ext4 /dev/vda rw\n35 21 0:5 / /home/.root/dev/pts rw - devpts none rw\n";
+        assert_eq!(mount_below(mounts, Path::new("/home/.root")), Some("/home/.root/dev/pts"));
+        assert_eq!(mount_below(mounts, Path::new("/home/.roo")), None);
     }
 
     #[test]

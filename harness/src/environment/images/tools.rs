@@ -118,7 +118,8 @@ pub(super) fn toolchain(home: &Home, progress: &Progress, versions: &Versions) -
     }
     progress.line(&format!("{why}: Debian {GO_RELEASE}'s is unpacked into the cache and used from there"));
     let dir = go_recipe().make(home, progress, |dir, step| {
-        Command::new("mmdebstrap")
+        Command::new("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "mmdebstrap"])
             .args(["--variant=extract", "--include=golang-go", GO_RELEASE])
             .arg(dir.join("root").to_string_lossy())
             .deadline(Duration::from_secs(1200))
