@@ -75,9 +75,9 @@ impl Suite {
     pub fn build(&self, log: &Path) -> Result<SuiteBinary> {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         // `cargo run` has set these for us; build scripts that look at them would run again and again.
-        let inherited = std::env::vars().map(|(name, _)| name).filter(|name| {
-            ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
-        });
+        let inherited = std::env::vars()
+            .map(|(name, _)| name)
+            .filter(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix)));
         let output = inherited
             .fold(Command::new(cargo), Command::env_remove)
             .args(["test", "--no-run", "--message-format=json-render-diagnostics", "--package"])

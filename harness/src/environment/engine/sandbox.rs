@@ -88,7 +88,7 @@ impl Sandbox {
                 "bash",
             ])
             .args([&script, &root, home.root(), &state])
-            .arg(cgroup(home))
+            .arg(Self::control_group(home))
             .env_remove("DOCKER_HOST")
             .stdin(std::process::Stdio::null())
             .stdout(log_file)
@@ -183,6 +183,18 @@ impl Sandbox {
         path.strip_prefix(self.home.root()).map_or_else(|_| path.to_owned(), |below| Path::new(INSIDE).join(below))
     }
 
+    /// The control group of the engine of `home`, in every hierarchy: one per home, so that two homes' engines do not mix.
+    ///
+    /// ```
+    /// use reachmap::{environment::engine::Sandbox, home::Home};
+    /// assert!(Sandbox::control_group(&Home::at("/var/cache/reachmap")).starts_with("/reachmap-"));
+    /// ```
+    pub fn control_group(home: &Home) -> String {
+        use sha2::Digest as _;
+        let hash = sha2::Sha256::digest(home.root().as_os_str().as_encoded_bytes());
+        format!("/reachmap-{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
+    }
+
     /// As [`Self::answers`], with time for one that was started a moment ago, by a run that was killed since.
     fn answers_soon(&self) -> Result<()> {
         command::poll("see the private engine answer", Duration::from_secs(30), || {
@@ -217,7 +229,7 @@ impl Sandbox {
     /// Takes away what an engine that has ended leaves: its control groups, its record, the limits that it raised.
     fn sweep(home: &Home) -> Result<()> {
         let state = home.engine();
-        remove_cgroups(&cgroup(home));
+        remove_cgroups(&Self::control_group(home));
         restore_limits(&state)?;
         for name in ["init", "boot"] {
             match fs::remove_file(state.join(name)) {
@@ -233,13 +245,6 @@ impl Sandbox {
         }
         Ok(())
     }
-}
-
-/// The engine's control group: one per home, so that two homes' engines do not mix.
-fn cgroup(home: &Home) -> String {
-    use sha2::Digest as _;
-    let hash = sha2::Sha256::digest(home.root().as_os_str().as_encoded_bytes());
-    format!("/reachmap-{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
 }
 
 fn remove_cgroups(cgroup: &str) {
