@@ -24,6 +24,8 @@ use crate::{
 const LIFE: &str = "engine-life";
 /// Where the home is seen inside the engine.
 const INSIDE: &str = "/reachmap";
+/// Where Debian has its programs.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const START: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/engine/start.sh"));
 
 /// Several kubelets on one kernel need more than its default of 128 (kind's known issues, "too many open files").
@@ -89,7 +91,10 @@ impl Sandbox {
             ])
             .args([&script, &root, home.root(), &state])
             .arg(Self::control_group(home))
-            .env_remove("DOCKER_HOST")
+            // What the user's environment says (TMPDIR, proxies, DOCKER_HOST) is not so in there.
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()))
+            .env("HOME", "/root")
             .stdin(std::process::Stdio::null())
             .stdout(log_file)
             .stderr(errors)
@@ -147,7 +152,7 @@ impl Sandbox {
                 "--ipc",
                 "--uts",
                 "--root",
-                "--wd=/",
+                "--wd",
                 "--",
                 "env",
             ]
@@ -158,7 +163,7 @@ impl Sandbox {
         };
         // The host's environment means nothing in there.
         inside.args.extend(["-i", "HOME=/root", "LANG=C.UTF-8"].map(ToOwned::to_owned));
-        inside.args.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+        inside.args.push(format!("PATH={PATH}"));
         if let Ok(term) = std::env::var("TERM") {
             inside.args.push(format!("TERM={term}"));
         }
