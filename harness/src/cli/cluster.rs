@@ -181,6 +181,7 @@ pub(super) async fn down(arguments: &ChosenCluster) -> Result<u8> {
 pub(super) async fn gc(arguments: &GcArguments) -> Result<u8> {
     let home = Home::chosen(arguments.home.cache_dir.as_deref())?;
     let progress = Progress::new(show(), home.root().join("logs"));
+    crate::process::record_in(&home);
     for command in crate::process::end_orphans(&home)? {
         say(format!("ended what a killed run left running: {command}"));
     }

@@ -24,6 +24,8 @@ use crate::{
 const LIFE: &str = "engine-life";
 /// Where the home is seen inside the engine.
 const INSIDE: &str = "/reachmap";
+/// Where Debian has its programs.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const START: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/engine/start.sh"));
 
 /// Several kubelets on one kernel need more than its default of 128 (kind's known issues, "too many open files").
@@ -88,8 +90,11 @@ impl Sandbox {
                 "bash",
             ])
             .args([&script, &root, home.root(), &state])
-            .arg(cgroup(home))
-            .env_remove("DOCKER_HOST")
+            .arg(Self::control_group(home))
+            // What the user's environment says (TMPDIR, proxies, DOCKER_HOST) is not so in there.
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()))
+            .env("HOME", "/root")
             .stdin(std::process::Stdio::null())
             .stdout(log_file)
             .stderr(errors)
@@ -147,7 +152,7 @@ impl Sandbox {
                 "--ipc",
                 "--uts",
                 "--root",
-                "--wd=/",
+                "--wd",
                 "--",
                 "env",
             ]
@@ -158,7 +163,7 @@ impl Sandbox {
         };
         // The host's environment means nothing in there.
         inside.args.extend(["-i", "HOME=/root", "LANG=C.UTF-8"].map(ToOwned::to_owned));
-        inside.args.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+        inside.args.push(format!("PATH={PATH}"));
         if let Ok(term) = std::env::var("TERM") {
             inside.args.push(format!("TERM={term}"));
         }
@@ -181,6 +186,18 @@ impl Sandbox {
     /// A path below the home, as it is seen in the engine.
     pub fn inside(&self, path: &Path) -> PathBuf {
         path.strip_prefix(self.home.root()).map_or_else(|_| path.to_owned(), |below| Path::new(INSIDE).join(below))
+    }
+
+    /// The control group of the engine of `home`, in every hierarchy: one per home, so that two homes' engines do not mix.
+    ///
+    /// ```
+    /// use reachmap::{environment::engine::Sandbox, home::Home};
+    /// assert!(Sandbox::control_group(&Home::at("/var/cache/reachmap")).starts_with("/reachmap-"));
+    /// ```
+    pub fn control_group(home: &Home) -> String {
+        use sha2::Digest as _;
+        let hash = sha2::Sha256::digest(home.root().as_os_str().as_encoded_bytes());
+        format!("/reachmap-{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
     }
 
     /// As [`Self::answers`], with time for one that was started a moment ago, by a run that was killed since.
@@ -217,7 +234,7 @@ impl Sandbox {
     /// Takes away what an engine that has ended leaves: its control groups, its record, the limits that it raised.
     fn sweep(home: &Home) -> Result<()> {
         let state = home.engine();
-        remove_cgroups(&cgroup(home));
+        remove_cgroups(&Self::control_group(home));
         restore_limits(&state)?;
         for name in ["init", "boot"] {
             match fs::remove_file(state.join(name)) {
@@ -233,13 +250,6 @@ impl Sandbox {
         }
         Ok(())
     }
-}
-
-/// The engine's control group: one per home, so that two homes' engines do not mix.
-fn cgroup(home: &Home) -> String {
-    use sha2::Digest as _;
-    let hash = sha2::Sha256::digest(home.root().as_os_str().as_encoded_bytes());
-    format!("/reachmap-{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
 }
 
 fn remove_cgroups(cgroup: &str) {

@@ -78,10 +78,15 @@ impl Program {
     pub(super) fn make(&self, home: &Home, progress: &Progress, toolchain: &Toolchain) -> Result<PathBuf> {
         self.recipe.make(home, progress, |dir, step| {
             let source = write_module(&self.module, dir)?;
+            // What a compiler that is killed leaves behind goes with the source, and is no part of it: see `go help packages`.
+            let temporary = source.join("_tmp");
+            fs::create_dir(&temporary).tried(ErrorKind::Storage, || format!("create {}", temporary.display()))?;
             let output = dir.join(self.output);
             let link = format!("-s -w {}", self.link);
             toolchain
                 .go(&source)
+                .env("GOTMPDIR", temporary.to_string_lossy())
+                .env("TMPDIR", temporary.to_string_lossy())
                 .env("CGO_ENABLED", if self.cgo { "1" } else { "0" })
                 .args(["build", "-trimpath", "-buildvcs=false", "-tags", self.tags, "-ldflags", link.trim_end(), "-o"])
                 .args([&output.to_string_lossy(), self.package])

@@ -1,0 +1,187 @@
+//! Kills runs at random moments: the next run is green each time, and nothing stays behind.
+//!
+//! It needs root (it uses the private engine), and about two minutes for each kill once everything is built:
+//!
+//! ```console
+//! $ REACHMAP_KILLS=10 cargo test -p xtask --test killed -- --ignored --nocapture
+//! ```
+//!
+//! - `REACHMAP_KILLS`: how many kills, 10 unless it is set.
+//! - `REACHMAP_SEED`: the seed that an earlier test printed, for the same steps and the same delays.
+//! - `REACHMAP_KILL_HOME`: the cache directory of the runs. Without it they use a temporary one and build
+//!   everything, which takes half an hour more, and is killed in the middle too.
+//!
+//! No other run may be using the private engine of another home when this starts or ends: the kernel's limits,
+//! which are compared, are one for the whole machine.
+
+use std::{
+    collections::VecDeque,
+    env, fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+#[path = "killed/leftovers.rs"]
+mod leftovers;
+#[path = "killed/run.rs"]
+mod run;
+
+use run::{Heard, Run, Workplace};
+
+/// A step of the run, by what its progress says when it starts.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    phrase: &'static str,
+    /// How long the step usually takes, for one that does not say so.
+    usual: Duration,
+    /// Whether it comes only as long as what it makes is not in the cache.
+    once: bool,
+}
+
+const fn step(phrase: &'static str, seconds: u64) -> Moment {
+    Moment { phrase, usual: Duration::from_secs(seconds), once: false }
+}
+
+const fn build(phrase: &'static str, seconds: u64) -> Moment {
+    Moment { once: true, ..step(phrase, seconds) }
+}
+
+/// From the first build to the clean-up, in the order in which they come.
+const MOMENTS: [Moment; 12] = [
+    build("Compile etcd", 60),
+    build("Build the node image", 90),
+    step("Compile the suites", 10),
+    step("Start the private engine", 3),
+    step("cluster reachmap-", 40),
+    step("Deploy the workloads", 10),
+    step("Install MetalLB", 15),
+    step("Edit the Corefile", 8),
+    step("Enter the stage load-balancer-pending", 3),
+    step("in load-balancer-pending", 6),
+    step("Enter the stage load-balancer-ready", 3),
+    // What follows its end is the clean-up.
+    step("in load-balancer-ready done", 5),
+];
+
+/// Steele, Lea and Flood's `SplitMix64`: small, and the same on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn up_to(&mut self, limit: Duration) -> Duration {
+        let limit = u64::try_from(limit.as_millis()).unwrap();
+        Duration::from_millis(self.next() % (limit + 1))
+    }
+
+    /// Every moment that comes in each run, in a random order; before them, in a home in which nothing has run
+    /// yet, those of the builds: they never come again.
+    fn shuffled(&mut self, is_new: bool) -> VecDeque<Moment> {
+        let (mut moments, mut rest): (Vec<_>, Vec<_>) = MOMENTS.into_iter().partition(|moment| moment.once);
+        moments.retain(|_| is_new);
+        while !rest.is_empty() {
+            let index = self.next() % rest.len() as u64;
+            moments.push(rest.swap_remove(usize::try_from(index).unwrap()));
+        }
+        moments.into()
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+#[test]
+#[ignore = "needs root, and boots a cluster for each kill: about two minutes each"]
+fn a_killed_run_leaves_nothing_that_the_next_one_does_not_clean_up() {
+    let kills = number("REACHMAP_KILLS").unwrap_or(10);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = number("REACHMAP_SEED").unwrap_or_else(|| u64::from(now.subsec_nanos()));
+    println!("REACHMAP_SEED={seed}");
+    let temporary = tempfile::tempdir().unwrap();
+    let home = env::var_os("REACHMAP_KILL_HOME").map_or_else(|| temporary.path().join("home"), PathBuf::from);
+    fs::create_dir_all(&home).unwrap();
+    let place = Workplace::new(&home.canonicalize().unwrap(), temporary.path());
+
+    let is_new = !place.home.join("engine").exists();
+    place.collect_garbage();
+    assert_eq!(leftovers::of(&place), Vec::<String>::new(), "something was left before the first kill");
+    let limits = leftovers::limits();
+
+    let mut random = Random(seed);
+    let mut moments = random.shuffled(is_new);
+    let mut killed = 0;
+    while killed < kills {
+        let moment = moments.pop_front().unwrap_or_else(|| {
+            moments = random.shuffled(false);
+            moments.pop_front().unwrap()
+        });
+        if !kill_at(moment, &mut random, &place, killed) {
+            continue;
+        }
+        killed += 1;
+        for left in leftovers::of(&place) {
+            println!("  left: {left}");
+        }
+        // A green run builds everything: the other builds are killed before it.
+        if killed < kills && moments.front().is_some_and(|next| next.once) {
+            continue;
+        }
+        Run::start(&place, &format!("{killed:02}-next")).finish();
+    }
+
+    place.collect_garbage();
+    assert_eq!(leftovers::of(&place), Vec::<String>::new(), "something is left after {kills} kills");
+    assert_eq!(leftovers::limits(), limits, "the kernel's limits are not what they were");
+}
+
+/// Starts a run and kills it at `moment`; says whether it could: a run that ends before is green instead.
+fn kill_at(moment: Moment, random: &mut Random, place: &Workplace, killed: u64) -> bool {
+    let mut run = Run::start(place, &format!("{:02}-killed", killed + 1));
+    let Heard::Line(line) = run.until_it_says(moment.phrase) else {
+        println!("never said `{}`: nothing to kill there", moment.phrase);
+        run.finish();
+        assert!(moment.once, "a run ended without saying `{}`", moment.phrase);
+        return false;
+    };
+    let delay = random.up_to(usual(&line).unwrap_or(moment.usual));
+    let Heard::Line(last) = run.until_it_has_gone_on_for(delay) else {
+        println!("ended within {delay:?} of `{line}`: it was not killed");
+        run.finish();
+        return false;
+    };
+    run.kill();
+    println!("kill {}: {delay:?} after `{line}`, when `{last}` was the last thing it had said", killed + 1);
+    true
+}
+
+/// How long a step says that it usually takes.
+fn usual(line: &str) -> Option<Duration> {
+    let (_, rest) = line.split_once("(usually ")?;
+    rest.split_once("s)")?.0.parse().ok().map(Duration::from_secs)
+}
+
+#[test]
+fn a_step_says_how_long_it_usually_takes() {
+    assert_eq!(usual("[    0.4s] Deploy the workloads … (usually 10s)"), Some(Duration::from_secs(10)));
+    assert_eq!(usual("[    0.4s] cluster a …"), None);
+}
+
+#[test]
+fn one_seed_gives_the_same_moments_each_time() {
+    let phrases = |seed| Random(seed).shuffled(true).iter().map(|moment| moment.phrase).collect::<Vec<_>>();
+    assert_eq!(phrases(7), phrases(7));
+    assert_ne!(phrases(7), phrases(8));
+    assert_eq!(phrases(7).len(), MOMENTS.len());
+}
+
+/// The workspace's root, where cargo builds the suites.
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
