@@ -15,6 +15,7 @@
 //! which are compared, are one for the whole machine.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that calls them")]
+#![expect(clippy::print_stdout, reason = "a test of half an hour says where it is")]
 
 use std::{
     collections::VecDeque,
