@@ -14,6 +14,8 @@
 //! No other run may be using the private engine of another home when this starts or ends: the kernel's limits,
 //! which are compared, are one for the whole machine.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is a test, and says what it does")]
+
 use std::{
     collections::VecDeque,
     env, fs,

@@ -53,7 +53,15 @@ fn records(home: &Home) -> Vec<String> {
     records
         .chain(engine.into_iter().filter(|path| path.exists()))
         .map(|path| format!("record {}", path.display()))
+        .chain(containers(home))
         .collect()
+}
+
+/// The containers and volumes that the private engine knows, also while it does not run. Its images are what was built.
+fn containers(home: &Home) -> impl Iterator<Item = String> + use<> {
+    let data = home.engine().join("docker");
+    let volumes = entries(&data.join("volumes")).filter(|path| path.is_dir());
+    entries(&data.join("containers")).chain(volumes).map(|path| format!("container or volume {}", path.display()))
 }
 
 fn control_groups(name: &str) -> impl Iterator<Item = PathBuf> {
