@@ -1,7 +1,7 @@
 //! What is left of the runs of one home, wherever the kernel shows it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
     os::unix::ffi::OsStrExt as _,
@@ -35,6 +35,16 @@ pub(crate) fn of(place: &Workplace) -> Vec<String> {
     }
     left.extend(mounts.into_iter().map(|mount| format!("mount {mount}")));
     left
+}
+
+/// How many there are of each kind.
+pub(crate) fn counted(left: &[String]) -> String {
+    let mut kinds = BTreeMap::<&str, usize>::new();
+    for kind in left.iter().filter_map(|line| line.split(' ').next()) {
+        *kinds.entry(kind).or_default() += 1;
+    }
+    let counts: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+    counts.join(", ")
 }
 
 /// The limits that the private engine raises.
