@@ -132,7 +132,20 @@ pub fn end_orphans(home: &crate::home::Home) -> Result<Vec<String>> {
         }
         let _ = fs::remove_file(&file);
     }
+    remove_half_written(&home.root().join("processes"));
     Ok(ended)
+}
+
+/// Removes the records that a run was killed while it wrote: a run that lives takes milliseconds.
+fn remove_half_written(directory: &Path) {
+    const LONG: Duration = Duration::from_secs(10);
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_none()) {
+        let modified = fs::metadata(&path).and_then(|meta| meta.modified());
+        if modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LONG)) {
+            let _ = fs::remove_file(&path);
+        }
+    }
 }
 
 fn records(directory: &Path) -> Vec<PathBuf> {
@@ -199,6 +212,20 @@ mod tests {
         assert_eq!(end_orphans(&home).unwrap(), ["sleep 600"]);
         assert!(!waiter.join().unwrap().success());
         assert_eq!(records(&dir.path().join("processes")).len(), 0);
+    }
+
+    #[test]
+    fn a_record_that_nobody_finished_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let directory = dir.path().join("processes");
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join(".tmpnew"), "").unwrap();
+        let old = fs::File::create(directory.join(".tmpold")).unwrap();
+        old.set_modified(std::time::SystemTime::now() - Duration::from_secs(60)).unwrap();
+        end_orphans(&home).unwrap();
+        let left: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [".tmpnew"]);
     }
 
     #[test]

@@ -14,8 +14,7 @@
 //! No other run may be using the private engine of another home when this starts or ends: the kernel's limits,
 //! which are compared, are one for the whole machine.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that calls them")]
-#![expect(clippy::print_stdout, reason = "a test of half an hour says where it is")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is a test, and says what it does")]
 
 use std::{
     collections::VecDeque,
@@ -129,9 +128,7 @@ fn a_killed_run_leaves_nothing_that_the_next_one_does_not_clean_up() {
             continue;
         }
         killed += 1;
-        for left in leftovers::of(&place) {
-            println!("  left: {left}");
-        }
+        println!("  it left {}", leftovers::counted(&leftovers::of(&place)));
         // A green run builds everything: the other builds are killed before it.
         if killed < kills && moments.front().is_some_and(|next| next.once) {
             continue;

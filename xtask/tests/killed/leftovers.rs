@@ -1,7 +1,7 @@
 //! What is left of the runs of one home, wherever the kernel shows it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
     os::unix::ffi::OsStrExt as _,
@@ -37,6 +37,16 @@ pub(crate) fn of(place: &Workplace) -> Vec<String> {
     left
 }
 
+/// How many there are of each kind.
+pub(crate) fn counted(left: &[String]) -> String {
+    let mut kinds = BTreeMap::<&str, usize>::new();
+    for kind in left.iter().filter_map(|line| line.split(' ').next()) {
+        *kinds.entry(kind).or_default() += 1;
+    }
+    let counts: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+    counts.join(", ")
+}
+
 /// The limits that the private engine raises.
 pub(crate) fn limits() -> Vec<(PathBuf, String)> {
     let mut limits: Vec<_> = entries(Path::new("/proc/sys/fs/inotify"))
@@ -53,7 +63,15 @@ fn records(home: &Home) -> Vec<String> {
     records
         .chain(engine.into_iter().filter(|path| path.exists()))
         .map(|path| format!("record {}", path.display()))
+        .chain(containers(home))
         .collect()
+}
+
+/// The containers and volumes that the private engine knows, also while it does not run. Its images are what was built.
+fn containers(home: &Home) -> impl Iterator<Item = String> + use<> {
+    let data = home.engine().join("docker");
+    let volumes = entries(&data.join("volumes")).filter(|path| path.is_dir());
+    entries(&data.join("containers")).chain(volumes).map(|path| format!("container or volume {}", path.display()))
 }
 
 fn control_groups(name: &str) -> impl Iterator<Item = PathBuf> {
