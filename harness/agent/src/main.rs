@@ -88,6 +88,7 @@ async fn answer(request: Request, slots: Arc<Semaphore>, replies: mpsc::Unbounde
                 .await
                 .map_or_else(Outcome::Error, |observation| Outcome::Observation(Box::new(observation)))
         }
+        Action::Record(_) => Outcome::Error("this agent has no recorder".to_owned()),
         Action::Resolve(lookup) => {
             let _slot = slots.acquire().await;
             Outcome::Resolve(dns::resolve(&lookup.name, lookup.server, Instant::now() + LOOKUP_LIMIT).await)

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     command::Command,
-    wire::{Action, Hello, Lookup, Observation, Outcome, PROTOCOL, Probe, Request, Resolve},
+    wire::{Action, Hello, Lookup, Observation, Outcome, PROTOCOL, Probe, Recorded, Recording, Request, Resolve},
 };
 
 /// How many requests are with an agent at once, over all handles; more wait for their turn.
@@ -174,6 +174,20 @@ impl Agent {
         }
     }
 
+    /// Lets another resolver look a name up, and returns what it asked and how it ended.
+    ///
+    /// The agent makes one such lookup at a time: the others wait, within the time that each allows.
+    ///
+    /// # Errors
+    /// If the agent is lost, or cannot listen where the vantage's `resolv.conf` sends questions to.
+    pub async fn record(&self, recording: Recording) -> Result<Recorded> {
+        let limit = Duration::from_millis(recording.timeout_ms).saturating_add(ANSWER_LIMIT);
+        match self.call(Action::Record(recording), limit).await? {
+            Outcome::Recorded(recorded) => Ok(recorded),
+            other => Err(self.unexpected("record a lookup", &other)),
+        }
+    }
+
     /// One request and its reply.
     async fn call(&self, action: Action, limit: Duration) -> Result<Outcome> {
         let shared = &*self.shared;
@@ -183,6 +197,7 @@ impl Agent {
                 Action::Ping => "ping it".to_owned(),
                 Action::Probe(probe) => format!("probe {}:{}", probe.host, probe.port),
                 Action::Resolve(lookup) => format!("resolve {}", lookup.name),
+                Action::Record(recording) => format!("record {:?}", recording.asker),
             };
             format!("have the agent in {} answer ({what})", shared.label)
         };

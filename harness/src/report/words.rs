@@ -3,8 +3,7 @@
 use std::{collections::BTreeSet, fmt::Display};
 
 use reachmap_wire::{
-    Connect, DnsFailure, Failure, FailureClass, Observation, Question, RecordData, Resolve, Respond, Route,
-    RouteOutcome, Step,
+    Connect, DnsFailure, Failure, FailureClass, Observation, Question, Resolve, Respond, Route, RouteOutcome, Step,
 };
 
 use crate::model::Fact;
@@ -194,18 +193,8 @@ fn resolve(seen: &Resolve) -> Vec<String> {
 }
 
 fn question(asked: &Question) -> String {
-    let kind = match asked.kind {
-        reachmap_wire::QuestionKind::A => "A",
-        reachmap_wire::QuestionKind::Aaaa => "AAAA",
-    };
-    let answers = list(
-        asked.answers.iter().map(|record| match &record.data {
-            RecordData::Address(address) => address.to_string(),
-            RecordData::Cname(alias) => format!("CNAME {}", plain(alias)),
-            RecordData::Other(data) => plain(data),
-        }),
-        ", ",
-    );
+    let kind = asked.kind;
+    let answers = list(asked.answers.iter().map(|record| plain(&record.data.to_string())), ", ");
     let answer = match (&asked.rcode, asked.failure) {
         (_, Some(failure)) if answers.is_empty() => dns(failure).to_owned(),
         (_, Some(failure)) => format!("{} ({answers})", dns(failure)),

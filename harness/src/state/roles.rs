@@ -203,15 +203,14 @@ impl Roles {
         for record in &question.answers {
             match &record.data {
                 RecordData::Address(address) => addresses.push(self.chosen(*address)),
-                RecordData::Cname(name) => others.push(format!("CNAME {name}")),
-                RecordData::Other(data) => others.push(data.clone()),
+                data => others.push(data.to_string()),
             }
         }
         addresses.sort();
         // Aliases come in the order of the chain; addresses are shuffled by the server.
         others.extend(addresses);
         let mut value =
-            json!({ "ask": format!("{} {}", question.name, kind(question)), "server": server, "answer": answer });
+            json!({ "ask": format!("{} {}", question.name, question.kind), "server": server, "answer": answer });
         if !others.is_empty() {
             value["records"] = json!(others);
         }
@@ -267,13 +266,6 @@ impl Roles {
             value.insert("failure".to_owned(), json!(failure_word(failure)));
         }
         Value::Object(value)
-    }
-}
-
-fn kind(question: &Question) -> &'static str {
-    match question.kind {
-        reachmap_wire::QuestionKind::A => "A",
-        reachmap_wire::QuestionKind::Aaaa => "AAAA",
     }
 }
 

@@ -9,14 +9,16 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 mod observation;
+mod recording;
 
 pub use observation::{
     Connect, DnsFailure, Failure, FailureClass, Observation, Question, QuestionKind, Record, RecordData, Resolve,
     Respond, Route, RouteOutcome, Step,
 };
+pub use recording::{Asker, End, Recorded, RecordedQuestion, Recording, Transport};
 
 /// The version of this protocol; harness and agent must agree on it.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// An agent that has heard nothing for this many seconds ends: its harness is gone.
 pub const IDLE_LIMIT_SECONDS: u64 = 30;
@@ -42,6 +44,8 @@ pub enum Action {
     Probe(Probe),
     /// Only resolve a name, as the first step of a probe does.
     Resolve(Lookup),
+    /// Let another resolver look a name up, and record what it asks.
+    Record(Recording),
 }
 
 /// A name to resolve.
@@ -91,6 +95,8 @@ pub enum Outcome {
     Observation(Box<Observation>),
     /// To [`Action::Resolve`].
     Resolve(Resolve),
+    /// To [`Action::Record`].
+    Recorded(Recorded),
     /// The request could not be understood or carried out; says why.
     Error(String),
 }

@@ -96,7 +96,7 @@ pub struct Question {
     pub elapsed_us: u64,
 }
 
-/// The record types that an agent asks for.
+/// The record types that are asked for and told apart (RFC 1035 section 3.2.2, RFC 3596, RFC 2782).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
@@ -105,6 +105,40 @@ pub enum QuestionKind {
     A,
     /// An IPv6 address.
     Aaaa,
+    /// An alias.
+    Cname,
+    /// The name behind an address.
+    Ptr,
+    /// Where a service is: priority, weight, port and target.
+    Srv,
+    /// Text.
+    Txt,
+    /// The servers of a zone.
+    Ns,
+    /// The start of a zone.
+    Soa,
+    /// Whatever there is.
+    Any,
+    /// Any other type, by its number.
+    Other(u16),
+}
+
+impl std::fmt::Display for QuestionKind {
+    /// The type's mnemonic, or `TYPE…` (RFC 3597 section 5).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Cname => "CNAME",
+            Self::Ptr => "PTR",
+            Self::Srv => "SRV",
+            Self::Txt => "TXT",
+            Self::Ns => "NS",
+            Self::Soa => "SOA",
+            Self::Any => "ANY",
+            Self::Other(number) => return write!(f, "TYPE{number}"),
+        })
+    }
 }
 
 /// One record of an answer.
@@ -128,8 +162,34 @@ pub enum RecordData {
     Address(IpAddr),
     /// An alias (CNAME), absolute.
     Cname(String),
+    /// The name behind an address (PTR), absolute.
+    Ptr(String),
+    /// Where a service is (SRV).
+    Srv {
+        /// Lower ones are to be tried first.
+        priority: u16,
+        /// The share among those of one priority.
+        weight: u16,
+        /// The port.
+        port: u16,
+        /// The host, absolute.
+        target: String,
+    },
     /// Any other type, in presentation format.
     Other(String),
+}
+
+impl std::fmt::Display for RecordData {
+    /// In presentation format, with the type before it where the data does not tell.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Cname(name) => write!(f, "CNAME {name}"),
+            Self::Ptr(name) => write!(f, "PTR {name}"),
+            Self::Srv { priority, weight, port, target } => write!(f, "SRV {priority} {weight} {port} {target}"),
+            Self::Other(data) => f.write_str(data),
+        }
+    }
 }
 
 /// The route that the kernel would take to an address.

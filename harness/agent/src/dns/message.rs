@@ -50,11 +50,7 @@ pub(crate) enum Received {
 impl Asked {
     /// A question with a random id; `None` if `name` cannot stand in a message (RFC 1035 section 2.3.4).
     pub(crate) fn new(name: &str, kind: QuestionKind, edns: bool) -> Option<Self> {
-        let kind = match kind {
-            QuestionKind::A => RecordType::A,
-            QuestionKind::Aaaa => RecordType::AAAA,
-        };
-        let query = Query::query(Name::from_ascii(name).ok()?, kind);
+        let query = Query::query(Name::from_ascii(name).ok()?, record_type(kind));
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
         message.add_query(query.clone());
@@ -121,9 +117,31 @@ fn record(record: &hickory_proto::rr::Record) -> Record {
         RData::A(address) => RecordData::Address(IpAddr::V4(address.0)),
         RData::AAAA(address) => RecordData::Address(IpAddr::V6(address.0)),
         RData::CNAME(target) => RecordData::Cname(target.0.to_ascii()),
+        RData::PTR(name) => RecordData::Ptr(name.0.to_ascii()),
+        RData::SRV(service) => RecordData::Srv {
+            priority: service.priority,
+            weight: service.weight,
+            port: service.port,
+            target: service.target.to_ascii(),
+        },
         other => RecordData::Other(format!("{} {other}", record.record_type())),
     };
     Record { name: record.name.to_ascii(), ttl: record.ttl, data }
+}
+
+fn record_type(kind: QuestionKind) -> RecordType {
+    match kind {
+        QuestionKind::A => RecordType::A,
+        QuestionKind::Aaaa => RecordType::AAAA,
+        QuestionKind::Cname => RecordType::CNAME,
+        QuestionKind::Ptr => RecordType::PTR,
+        QuestionKind::Srv => RecordType::SRV,
+        QuestionKind::Txt => RecordType::TXT,
+        QuestionKind::Ns => RecordType::NS,
+        QuestionKind::Soa => RecordType::SOA,
+        QuestionKind::Any => RecordType::ANY,
+        QuestionKind::Other(number) => RecordType::from(number),
+    }
 }
 
 /// The mnemonics of the IANA registry "DNS RCODEs".

@@ -185,5 +185,6 @@ pub(super) fn is_of(address: IpAddr, kind: QuestionKind) -> bool {
     match kind {
         QuestionKind::A => address.is_ipv4(),
         QuestionKind::Aaaa => address.is_ipv6(),
+        _ => false,
     }
 }

@@ -1,0 +1,109 @@
+//! What a resolver really asked: one lookup by a program that is not ours, recorded on its way to the DNS server.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{QuestionKind, Record};
+
+/// One lookup to make behind the agent's recorder.
+///
+/// The recorder listens on port 53 of the vantage's loopback address, which the vantage's `resolv.conf` must
+/// name as its only server; it passes every message on as it is, and writes down what it was. One lookup is made
+/// at a time, so that whatever is asked meanwhile belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recording {
+    /// Who asks.
+    pub asker: Asker,
+    /// Where the recorder passes the questions on to: UDP and TCP.
+    pub server: SocketAddr,
+    /// How long the lookup may take, in milliseconds; then the program is ended.
+    pub timeout_ms: u64,
+}
+
+/// Who makes a recorded lookup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asker {
+    /// A program that is started for this one lookup.
+    Program {
+        /// The program and its arguments.
+        argv: Vec<String>,
+    },
+    /// The Rust resolver hickory, which is built into the agent, with the vantage's own `resolv.conf`.
+    Hickory {
+        /// The name, with or without trailing dot.
+        name: String,
+    },
+}
+
+/// What a recorded lookup asked, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Recorded {
+    /// Every question in the order in which the recorder got it, repetitions included.
+    pub questions: Vec<RecordedQuestion>,
+    /// How the asker ended.
+    pub end: End,
+    /// From the start of the asker to its end, in microseconds.
+    pub elapsed_us: u64,
+}
+
+/// One question as it went over the wire, and what came back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RecordedQuestion {
+    /// When it came, in microseconds from the start of the asker.
+    pub at_us: u64,
+    /// The message's id.
+    pub id: u16,
+    /// How it was sent.
+    pub transport: Transport,
+    /// The name asked, absolute, with the trailing dot, in the case in which it was asked.
+    pub name: String,
+    /// The record type asked for.
+    pub kind: QuestionKind,
+    /// The answer's code, such as `NOERROR`; absent if no answer came before the asker ended.
+    pub rcode: Option<String>,
+    /// Whether the answer said that it was cut short (RFC 1035 section 4.1.1, TC).
+    pub truncated: bool,
+    /// The answer section, in order.
+    pub answers: Vec<Record>,
+    /// From the question to its answer, in microseconds; absent without one.
+    pub elapsed_us: Option<u64>,
+}
+
+/// How a DNS message travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// As a datagram.
+    Udp,
+    /// Over a connection (RFC 7766).
+    Tcp,
+}
+
+/// How an asker ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// A program ended by itself, or by a signal.
+    Exited {
+        /// Its exit code; absent if a signal ended it.
+        code: Option<i32>,
+        /// What it wrote to its standard output, at most 64 KiB, as text.
+        stdout: String,
+        /// What it wrote to its standard error, at most 64 KiB, as text.
+        stderr: String,
+    },
+    /// The built-in resolver found addresses, in its order.
+    Addresses(Vec<std::net::IpAddr>),
+    /// The built-in resolver failed, in its own words.
+    Failed(String),
+    /// It was ended because its time was up.
+    TimedOut,
+    /// The program is not there.
+    NoSuchProgram,
+}
