@@ -6,12 +6,14 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     Context as _, Error, ErrorKind, Result,
+    environment::addons::coredns::Way,
     plan::EnvironmentOptions,
     process,
     session::{run, suite::Suite},
 };
 
 mod cluster;
+mod dns;
 mod machine;
 
 /// The command line, with the suites that `e2e` can run.
@@ -183,6 +185,20 @@ enum BenchCommand {
     Probes(ProbesArguments),
     /// The boot's time line, step by step, in a new cluster.
     Boot(EnvironmentArguments),
+    /// How long an edit of the Corefile takes until every replica of CoreDNS serves it.
+    Corefile(CorefileArguments),
+}
+
+#[derive(Debug, Args)]
+struct CorefileArguments {
+    #[command(flatten)]
+    environment: EnvironmentOptions,
+    /// How many edits.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    edits: u32,
+    /// How CoreDNS is brought to read them.
+    #[arg(long, value_enum, default_value_t = Way::Reload)]
+    way: Way,
 }
 
 #[derive(Debug, Args)]
@@ -244,6 +260,7 @@ impl Cli {
                 Command::Bench(arguments) => match arguments.command {
                     BenchCommand::Probes(arguments) => Box::pin(machine::bench_probes(arguments)).await,
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,
+                    BenchCommand::Corefile(arguments) => Box::pin(dns::bench_corefile(arguments)).await,
                 },
             }
         });

@@ -15,7 +15,7 @@ use crate::{
     probe::{Agent, AgentBinary},
     process,
     progress::Progress,
-    report::Retry,
+    report::{CorefileEdit, Retry},
     session::{
         directory::RunDirectory,
         handover::{Handover, Site, Start},
@@ -35,7 +35,10 @@ mod release;
 pub mod tutorial;
 pub mod workloads;
 
-use addons::{coredns, metallb};
+use addons::{
+    coredns::{self, Change, Way},
+    metallb,
+};
 pub use check::check;
 use cluster::{
     EngineAccess, EngineKind,
@@ -48,10 +51,14 @@ use images::Images;
 use journal::Journal;
 pub use release::release;
 pub(crate) use release::running;
+use tutorial::Names;
 use workloads::{NAMESPACE, NODES_NAMESPACE, OTHER_NAMESPACE, WorkloadImages, Workloads};
 
 /// How long workloads and add-ons may take to become ready: five times what they usually take.
 const READY: Duration = Duration::from_secs(180);
+
+/// The filter of the cells that need an edited Corefile of their own.
+const COREFILE_EDITS: &str = "corefile-*/*/*";
 
 /// An environment that is ready for probes.
 pub struct Environment {
@@ -67,6 +74,11 @@ pub struct Environment {
     unsupported: BTreeMap<String, String>,
     description: BTreeMap<String, String>,
     retries: Vec<Retry>,
+    /// The names that the live Corefile has, once we have edited it.
+    names: Option<Names>,
+    /// Whether the load balancer has a pool, once we have decided that.
+    load_balancer: Option<bool>,
+    edits: Vec<CorefileEdit>,
 }
 
 impl fmt::Debug for Environment {
@@ -203,6 +215,9 @@ impl Environment {
             unsupported: missing_workers(options.workers),
             description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             retries: Vec::new(),
+            names: None,
+            load_balancer: None,
+            edits: Vec::new(),
             held: Held::Leased { cluster: Box::new(cluster), engine, _engine_use: engine_use },
         })
     }
@@ -242,8 +257,8 @@ impl Environment {
         }
         if !allowed.cluster_edits {
             let reason = "the Corefile may not be edited: allow it with --allow-cluster-edits";
-            for method in ["external-domain*", "externalname-*"] {
-                unsupported.insert(method.to_owned(), reason.to_owned());
+            for filter in ["external-domain*", "externalname-*", COREFILE_EDITS, "changing/*/*"] {
+                unsupported.insert(filter.to_owned(), reason.to_owned());
             }
         }
         unsupported.insert("laptop".to_owned(), "the laptop is known only beside a cluster that we made".to_owned());
@@ -268,6 +283,9 @@ impl Environment {
             unsupported,
             description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             retries: Vec::new(),
+            names: None,
+            load_balancer: None,
+            edits: Vec::new(),
             held: Held::Existing { _cluster: Box::new(cluster), _lock: lock },
         })
     }
@@ -286,45 +304,72 @@ impl Environment {
         Ok(())
     }
 
-    /// Edits the Corefile as the tutorial does, and returns when every replica answers from the new one,
-    /// and every node sends questions to those replicas alone.
+    /// Makes the Corefile that `stage` has live, and returns when every replica answers from it, and every node sends
+    /// questions to those replicas alone. Nothing is done if it is live already.
     ///
     /// # Errors
     /// [`ErrorKind::Deadline`] with CoreDNS's last words if it does not become live; it is put back then.
-    pub async fn publish_names(&mut self, progress: &Progress) -> Result<()> {
-        if self.unsupported.contains_key("external-domain*") {
+    pub async fn publish_names(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
+        let names = stage.corefile();
+        if self.unsupported.contains_key(COREFILE_EDITS) || self.names == Some(names) {
             return Ok(());
         }
-        let step = progress.step("Edit the Corefile and see it live in every replica", Some(Duration::from_secs(8)));
-        let address = self.workloads.cluster_ip().await?;
-        let asker = self.agent("testpod")?;
-        let ask = |replica, name: String| async move {
-            let lookup = Lookup { name: format!("{name}."), server: Some(replica) };
-            Ok(asker.resolve(lookup).await?.addresses.first().copied())
-        };
-        let edit = |original: &str| tutorial::corefile(original, address, tutorial::Hosts::WithFallthrough);
-        let change = coredns::change(&self.client, &self.journal, edit, ask, READY).await?;
-        let server = self.workloads.dns_server().await?;
-        let inside: Vec<_> = self.agents.iter().filter(|(vantage, _)| vantage != "laptop").cloned().collect();
-        let unseen = barrier::until_known(&inside, server, &change.sentinel).await;
-        self.note_unseen("the edit of the Corefile, asked through the Service kube-dns", &unseen);
+        let step = progress.step(format!("Make the Corefile of {stage} live"), Some(Duration::from_secs(5)));
+        // The tutorial restarts CoreDNS; once an edit of ours is live, a replica sees the next one by itself, and sooner.
+        let way = if self.names.is_some() { Way::Reload } else { Way::Restart };
+        let change = self.edit_corefile(names, way).await?;
+        if let Some(sentinel) = &change.sentinel {
+            let server = self.workloads.dns_server().await?;
+            let inside: Vec<_> = self.agents.iter().filter(|(vantage, _)| vantage != "laptop").cloned().collect();
+            let unseen = barrier::until_known(&inside, server, sentinel, true).await;
+            self.note_unseen("the edit of the Corefile, asked through the Service kube-dns", &unseen);
+        }
+        self.edits.push(CorefileEdit::of(stage, &change));
         step.done();
         Ok(())
     }
 
-    /// Brings the Services into the state `stage`, and returns when every vantage has seen it.
+    /// Makes one of the tutorial's Corefiles live in every replica of CoreDNS.
     ///
     /// # Errors
-    /// [`ErrorKind::Deadline`] with the Service's last status.
+    /// As [`coredns::change`].
+    pub async fn edit_corefile(&mut self, names: Names, way: Way) -> Result<Change> {
+        let address = match names {
+            // The tutorial's first two Corefiles name the node that its only pod runs on.
+            Names::Name | Names::NameAndAlias => self.workloads.first_worker_address().await?,
+            Names::Original | Names::WithFallthrough => self.workloads.cluster_ip().await?,
+        };
+        let asker = self.agent("testpod")?;
+        let ask = |replica, name: String| async move {
+            asker.resolve(Lookup { name: format!("{name}."), server: Some(replica) }).await
+        };
+        let edit = |original: &str| tutorial::corefile(original, address, names);
+        let change = coredns::change(&self.client, &self.journal, edit, ask, way, READY).await?;
+        self.names = Some(names);
+        Ok(change)
+    }
+
+    /// Brings the cluster into the state `stage`, and returns when every vantage has seen it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadline`] with the last status of what did not change.
     pub async fn enter(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
+        self.publish_names(stage, progress).await?;
+        if self.unsupported.contains_key("load-balancer-ready/*/*") && stage != Stage::LoadBalancerPending {
+            return Ok(());
+        }
+        let wanted = stage != Stage::LoadBalancerPending;
+        if self.load_balancer == Some(wanted) {
+            return Ok(());
+        }
         let step = progress.step(format!("Enter the stage {stage}"), Some(Duration::from_secs(3)));
-        let address = match (stage, &self.pool) {
-            (Stage::LoadBalancerPending, pool) => {
+        let address = match (wanted, &self.pool) {
+            (false, pool) => {
                 metallb::remove_pool(&self.client).await?;
                 self.workloads.until_no_load_balancer_address(READY).await?;
                 pool.as_ref().and_then(|pool| pool.split('-').next()?.parse().ok())
             }
-            (Stage::LoadBalancerReady, Some(pool)) => {
+            (true, Some(pool)) => {
                 let applied = metallb::apply_pool(&self.client, pool, &self.run, READY).await?;
                 if applied.attempts > 1 {
                     self.retries.push(Retry {
@@ -335,13 +380,14 @@ impl Environment {
                 }
                 Some(self.workloads.until_load_balancer_address(READY).await?)
             }
-            (Stage::LoadBalancerReady, None) => return Err(no_pool()),
+            (true, None) => return Err(no_pool()),
         };
         if let Some(address) = address {
             let target = Target { host: address.to_string(), port: 80 };
-            let unseen = barrier::until_reached(&self.agents, &target, stage == Stage::LoadBalancerReady).await;
+            let unseen = barrier::until_reached(&self.agents, &target, wanted).await;
             self.note_unseen(&format!("the stage {stage} at {target}"), &unseen);
         }
+        self.load_balancer = Some(wanted);
         step.done();
         Ok(())
     }
@@ -400,6 +446,11 @@ impl Environment {
     /// What had to be tried more than once so far.
     pub fn retries(&self) -> &[Retry] {
         &self.retries
+    }
+
+    /// The edits of the Corefile so far, and how long each took to become live.
+    pub fn edits(&self) -> &[CorefileEdit] {
+        &self.edits
     }
 
     /// A client for the cluster's API server.

@@ -10,9 +10,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use tutorial::{RowOutcome, TutorialRow};
 
-use crate::model::{Method, Vantage};
+use crate::{
+    environment::tutorial::Names,
+    model::{Method, Vantage},
+};
 
-/// A state of the Services in which requests are sent.
+/// A state of the cluster in which requests are sent and names are looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
@@ -20,17 +23,57 @@ pub enum Stage {
     LoadBalancerPending,
     /// The pool is applied, and the address is announced.
     LoadBalancerReady,
+    /// The tutorial's last Corefile: name, alias and `fallthrough`. The two stages before have it, too.
+    CorefileFallthrough,
+    /// The tutorial's second Corefile: name and alias.
+    CorefileAlias,
+    /// The tutorial's first Corefile: the name alone.
+    CorefileName,
+    /// The Corefile as the cluster came with it.
+    CorefileOriginal,
+    /// The same, while tests change one thing after the other.
+    Changing,
 }
 
 impl Stage {
-    /// Both, in the order in which a run passes through them.
-    pub const ALL: [Self; 2] = [Self::LoadBalancerPending, Self::LoadBalancerReady];
+    /// All, in the order in which a run passes through them.
+    pub const ALL: [Self; 7] = [
+        Self::LoadBalancerPending,
+        Self::LoadBalancerReady,
+        Self::CorefileFallthrough,
+        Self::CorefileAlias,
+        Self::CorefileName,
+        Self::CorefileOriginal,
+        Self::Changing,
+    ];
+
+    /// Those that differ in the Services, where requests are sent.
+    pub const OF_SERVICES: [Self; 2] = [Self::LoadBalancerPending, Self::LoadBalancerReady];
+
+    /// Those that differ in the Corefile, where names are looked up.
+    pub const OF_COREFILES: [Self; 4] =
+        [Self::CorefileFallthrough, Self::CorefileAlias, Self::CorefileName, Self::CorefileOriginal];
 
     /// Its name in reports and filters.
     pub const fn id(self) -> &'static str {
         match self {
             Self::LoadBalancerPending => "load-balancer-pending",
             Self::LoadBalancerReady => "load-balancer-ready",
+            Self::CorefileFallthrough => "corefile-fallthrough",
+            Self::CorefileAlias => "corefile-alias",
+            Self::CorefileName => "corefile-name",
+            Self::CorefileOriginal => "corefile-original",
+            Self::Changing => "changing",
+        }
+    }
+
+    /// The Corefile that is live in it.
+    pub const fn corefile(self) -> Names {
+        match self {
+            Self::LoadBalancerPending | Self::LoadBalancerReady | Self::CorefileFallthrough => Names::WithFallthrough,
+            Self::CorefileAlias => Names::NameAndAlias,
+            Self::CorefileName => Names::Name,
+            Self::CorefileOriginal | Self::Changing => Names::Original,
         }
     }
 }
@@ -109,7 +152,7 @@ impl Matrix {
         let vantages = Self::vantages(workers);
         let methods = Method::all(workers);
         let mut cells = Vec::new();
-        for stage in Stage::ALL {
+        for stage in Stage::OF_SERVICES {
             for vantage in &vantages {
                 for Method { id, .. } in &methods {
                     let again = CORE.contains(&id.as_str()) || CHANGING.iter().any(|prefix| id.starts_with(prefix));
@@ -183,7 +226,7 @@ mod tests {
         for cell in Matrix::tutorial(3) {
             let state = match cell.stage {
                 Stage::LoadBalancerPending => State::example_pending(),
-                Stage::LoadBalancerReady => State::example(),
+                _ => State::example(),
             };
             let expectation = expect(&state, &cell.vantage_in(&state).unwrap(), &cell.method_with(3).unwrap())
                 .unwrap_or_else(|error| panic!("{cell}: {error:?}"));

@@ -12,12 +12,7 @@
 //! # }
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{IpAddr, SocketAddr},
-    sync::OnceLock,
-};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::OnceLock};
 
 use futures::future::try_join_all;
 
@@ -30,7 +25,7 @@ use crate::{
     probe::{Agent, AgentBinary, Timeouts, probe_target},
     state::{self, NodeRole, Roles, State},
     verdict::{Verdict, judge},
-    wire::{Hello, Lookup, Observation},
+    wire::{Hello, Lookup, Observation, Resolve},
 };
 
 pub mod directory;
@@ -204,13 +199,13 @@ impl Session {
         })
     }
 
-    /// Asks the DNS server at `server` for a name's address, from the pod in the Services' namespace.
+    /// Resolves an absolute name at the DNS server at `server`, from the pod in the Services' namespace.
     ///
     /// # Errors
     /// If the agent there is gone.
-    pub async fn ask(&self, server: SocketAddr, name: String) -> Result<Option<IpAddr>> {
+    pub async fn ask(&self, server: SocketAddr, name: String) -> Result<Resolve> {
         let lookup = Lookup { name: format!("{}.", name.trim_end_matches('.')), server: Some(server) };
-        Ok(self.agent("testpod")?.resolve(lookup).await?.addresses.first().copied())
+        self.agent("testpod")?.resolve(lookup).await
     }
 
     /// The journal of cluster-wide edits: what is edited through it is put back when the run ends, however it ends.

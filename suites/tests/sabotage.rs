@@ -13,8 +13,11 @@ use futures::future::try_join_all;
 use reachmap::{
     Context as _, Error, ErrorKind, Result,
     environment::{
-        addons::{coredns, metallb},
-        tutorial::{self, Hosts},
+        addons::{
+            coredns::{self, Way},
+            metallb,
+        },
+        tutorial::{self, Names},
         workloads::NAMESPACE,
     },
     k8s_openapi::api::{
@@ -60,8 +63,8 @@ mod load_balancer_ready {
     async fn no_fallthrough_breaks_every_service_name() -> Result<()> {
         let session = Session::current()?;
         sabotage(
-            || edit_corefile(session, None, Hosts::WithoutFallthrough),
-            || edit_corefile(session, None, Hosts::WithFallthrough),
+            || edit_corefile(session, None, Names::NameAndAlias),
+            || edit_corefile(session, None, Names::WithFallthrough),
             // A name that did not resolve before still does not, and ends in the same way: outside knows it as little.
             |_, cell| (cell.reachable && cell.is_pod && cell.is_service_name()).then_some(Step::Resolve),
         )
@@ -138,8 +141,8 @@ mod load_balancer_ready {
     async fn a_name_that_points_elsewhere_is_not_the_service() -> Result<()> {
         let session = Session::current()?;
         sabotage(
-            || edit_corefile(session, Some("nginx-single"), Hosts::WithFallthrough),
-            || edit_corefile(session, None, Hosts::WithFallthrough),
+            || edit_corefile(session, Some("nginx-single"), Names::WithFallthrough),
+            || edit_corefile(session, None, Names::WithFallthrough),
             |_, cell| {
                 let led = cell.method.starts_with("externalname") || cell.method.starts_with("external-domain");
                 (cell.reachable && led).then_some(Step::Resolve)
@@ -286,7 +289,7 @@ async fn scale(session: &Session, replicas: u32) -> Result<()> {
 }
 
 /// Writes the tutorial's `hosts` block, pointing to the first pod of `workload`, or to the cluster IP.
-async fn edit_corefile(session: &Session, workload: Option<&str>, hosts: Hosts) -> Result<()> {
+async fn edit_corefile(session: &Session, workload: Option<&str>, names: Names) -> Result<()> {
     let state = session.snapshot().await?;
     let address = match workload {
         Some(workload) => {
@@ -298,10 +301,17 @@ async fn edit_corefile(session: &Session, workload: Option<&str>, hosts: Hosts) 
     };
     let address = address.ok_or_else(|| Error::new(ErrorKind::Environment, "find an address for the name", "none"))?;
     let journal = session.journal();
-    let edit = |original: &str| tutorial::corefile(original, address, hosts);
-    coredns::change(session.client(), &journal, edit, |replica, name| session.ask(replica, name), CONVERGENCE)
-        .await
-        .map(drop)
+    let edit = |original: &str| tutorial::corefile(original, address, names);
+    coredns::change(
+        session.client(),
+        &journal,
+        edit,
+        |replica, name| session.ask(replica, name),
+        Way::Reload,
+        CONVERGENCE,
+    )
+    .await
+    .map(drop)
 }
 
 /// Makes worker-1's kernel pass by kube-proxy's rules (`-I`), or not any more (`-D`).

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     model::Target,
     probe::{Agent, Timeouts, probe_target},
-    wire::Lookup,
+    wire::{DnsFailure, Lookup},
 };
 
 /// A change reaches every node within a second or two; after this it is not on its way.
@@ -19,6 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often in a row the new answer must come: more than there are replicas that could answer by chance.
 const IN_A_ROW: usize = 6;
+
+/// The same for names: a replica of CoreDNS that is ending still answers as before, and where a node's rules still
+/// have it, this many questions all pass it by once in a million times.
+const QUESTIONS_IN_A_ROW: usize = 20;
 
 /// A probe that a data plane answers at all is answered well within this.
 const QUICK: Timeouts = Timeouts { connect: Duration::from_millis(400), total: Duration::from_secs(1) };
@@ -35,14 +39,23 @@ pub(super) async fn until_reached(agents: &[(String, Agent)], target: &Target, a
     .await
 }
 
-/// Waits until the DNS server at `server` knows `name` from everywhere.
+/// Waits until the DNS server at `server` knows `name` (or, `known: false`, denies it) from everywhere.
 ///
 /// Returns the vantages that had not seen it when the time was up, each with how often it was asked.
-pub(super) async fn until_known(agents: &[(String, Agent)], server: SocketAddr, name: &str) -> Vec<(String, u32)> {
+pub(super) async fn until_known(
+    agents: &[(String, Agent)],
+    server: SocketAddr,
+    name: &str,
+    known: bool,
+) -> Vec<(String, u32)> {
     let name = format!("{}.", name.trim_end_matches('.'));
     let lookup = &Lookup { name, server: Some(server) };
-    everywhere(agents, IN_A_ROW, |agent| async move {
-        agent.resolve(lookup.clone()).await.is_ok_and(|seen| !seen.addresses.is_empty())
+    everywhere(agents, QUESTIONS_IN_A_ROW, |agent| async move {
+        let silent = [Some(DnsFailure::Timeout), Some(DnsFailure::NoServer)];
+        agent
+            .resolve(lookup.clone())
+            .await
+            .is_ok_and(|seen| seen.addresses.is_empty() != known && !silent.contains(&seen.failure))
     })
     .await
 }

@@ -232,6 +232,14 @@ impl Journal {
         Ok(restored)
     }
 
+    /// The text as it is now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] if there is no such text.
+    pub async fn live_text(&self, target: &Target) -> Result<String> {
+        Ok(self.live(target).await?.1)
+    }
+
     fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), namespace)
     }

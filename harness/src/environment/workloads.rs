@@ -232,20 +232,32 @@ impl Workloads {
     }
 
     /// The worker that `nginx-single` is pinned to: the first by name, or the only node.
+    /// The address of the node that `nginx-single` is pinned to, in the nodes' network.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] if the node has none.
+    pub async fn first_worker_address(&self) -> Result<IpAddr> {
+        let node = self.first_worker_node().await?;
+        let addresses = node.status.as_ref().and_then(|status| status.addresses.as_ref()).into_iter().flatten();
+        let mut internal = addresses.filter(|address| address.type_ == "InternalIP");
+        internal.find_map(|address| address.address.parse().ok()).ok_or_else(|| {
+            let tried = format!("find the address of the node {}", node.name_any());
+            Error::new(ErrorKind::Environment, tried, "it has no InternalIP")
+        })
+    }
+
     async fn first_worker(&self) -> Result<String> {
+        let node = self.first_worker_node().await?;
+        Ok(host_name(&node))
+    }
+
+    async fn first_worker_node(&self) -> Result<Node> {
         let tried = || "choose the worker for nginx-single";
         let api: Api<Node> = Api::all(self.client.clone());
-        let nodes = api.list(&ListParams::default()).await.tried(ErrorKind::Environment, tried)?;
-        let mut names: Vec<(bool, String)> = nodes
-            .iter()
-            .map(|node| {
-                let control_plane = node.labels().contains_key("node-role.kubernetes.io/control-plane");
-                let host = node.labels().get("kubernetes.io/hostname").cloned();
-                (control_plane, host.unwrap_or_else(|| node.name_any()))
-            })
-            .collect();
-        names.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| natural(&a.1).cmp(&natural(&b.1))));
-        let first = names.into_iter().next().map(|(_, name)| name);
+        let mut nodes = api.list(&ListParams::default()).await.tried(ErrorKind::Environment, tried)?.items;
+        let is_control_plane = |node: &Node| node.labels().contains_key("node-role.kubernetes.io/control-plane");
+        nodes.sort_by_key(|node| (is_control_plane(node), natural(&host_name(node))));
+        let first = nodes.into_iter().next();
         first.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "the cluster has no nodes"))
     }
 
@@ -316,6 +328,11 @@ pub async fn node_places(client: &Client) -> Result<Vec<(Vantage, String)>> {
         }
     }
     Ok(places)
+}
+
+/// What a node calls itself in the label that nodeSelectors name.
+fn host_name(node: &Node) -> String {
+    node.labels().get("kubernetes.io/hostname").cloned().unwrap_or_else(|| node.name_any())
 }
 
 /// A key that sorts names as people count: `worker`, `worker2`, …, `worker10`.

@@ -96,7 +96,7 @@ impl BenchResult {
 }
 
 /// The nearest-rank percentile of sorted values: the smallest that is no less than `percent` of them.
-fn percentile(sorted: &[u64], percent: usize) -> u64 {
+pub(crate) fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or(0)
 }

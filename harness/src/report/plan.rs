@@ -47,16 +47,19 @@ fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
             vantages.push(&cell.vantage);
         }
     }
+    let stages: Vec<Stage> =
+        Stage::ALL.into_iter().filter(|stage| cells.iter().any(|cell| cell.stage == *stage)).collect();
     let mut table = plain(look);
-    table.set_header(["vantage"].into_iter().chain(Stage::ALL.map(Stage::id)));
+    table.set_header(["vantage"].into_iter().chain(stages.iter().map(|stage| stage.id())));
     let count = |vantage: Option<&str>, stage| {
         let chosen = |cell: &&Cell| cell.stage == stage && vantage.is_none_or(|vantage| vantage == cell.vantage);
         cells.iter().filter(chosen).count().to_string()
     };
     for vantage in vantages {
-        table.add_row([words::visible(vantage)].into_iter().chain(Stage::ALL.map(|stage| count(Some(vantage), stage))));
+        let counts = stages.iter().map(|stage| count(Some(vantage), *stage));
+        table.add_row([words::visible(vantage)].into_iter().chain(counts));
     }
-    table.add_row(["in all".to_owned()].into_iter().chain(Stage::ALL.map(|stage| count(None, stage))));
+    table.add_row(["in all".to_owned()].into_iter().chain(stages.iter().map(|stage| count(None, *stage))));
     parts.push(format!("{}\n\n{} would be probed.", table.trim_fmt(), words::count(cells.len(), "cell")));
     parts.join("\n\n")
 }

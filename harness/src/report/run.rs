@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::grid;
+use super::{grid, lookups::CorefileEdit};
 use crate::{
     Error,
     claims::{ClaimVerdict, judge_claims},
@@ -56,6 +56,9 @@ pub struct Run {
     pub failed_tests: Vec<FailedTest>,
     /// Whatever was tried more than once.
     pub retries: Vec<Retry>,
+    /// How the Corefile was edited, and how long each edit took to become live.
+    #[serde(default)]
+    pub corefile_edits: Vec<CorefileEdit>,
     /// What was done, and how long it took.
     pub timeline: Vec<StepTime>,
     /// The Service states that the run went through.
@@ -178,6 +181,7 @@ impl Run {
             verdicts: Vec::new(),
             failed_tests: Vec::new(),
             retries: Vec::new(),
+            corefile_edits: Vec::new(),
             timeline: Vec::new(),
             stages: Vec::new(),
         }

@@ -140,7 +140,6 @@ async fn run_suites(
     let ((binaries, agent), mut environment) = futures::future::try_join(compiled, up).await?;
     describe(&mut record.environment, environment.description());
     environment.stand_everywhere(&agent).await?;
-    environment.publish_names(progress).await?;
     for stage in Stage::ALL {
         let needed: Vec<_> = suites
             .iter()
@@ -177,6 +176,7 @@ async fn run_suites(
         }
     }
     record.retries.extend_from_slice(environment.retries());
+    record.corefile_edits.extend_from_slice(environment.edits());
     Ok(())
 }
 

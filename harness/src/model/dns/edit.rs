@@ -1,6 +1,6 @@
 //! Edits of a Corefile that leave every other byte as it is.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use super::{
     absolute,
@@ -79,6 +79,37 @@ impl Corefile {
             text.push('\n');
         }
         text.parse()
+    }
+
+    /// The same file with the `reload` plugin of each block that has it looking for changes every `interval`.
+    ///
+    /// Its jitter, by which the looks are spread, must not be over half of that
+    /// (<https://coredns.io/plugins/reload/>).
+    ///
+    /// ```
+    /// use reachmap::model::dns::Corefile;
+    /// let corefile: Corefile = ".:53 {\n    reload\n}\n".parse()?;
+    /// let quick = corefile.with_reload(std::time::Duration::from_secs(2))?;
+    /// assert_eq!(quick.to_string(), ".:53 {\n    reload 2s 1s\n}\n");
+    /// # Ok::<(), reachmap::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if `interval` is less than the two seconds that the plugin takes.
+    pub fn with_reload(&self, interval: Duration) -> Result<Self> {
+        if interval < Duration::from_secs(2) {
+            let cause = format!("the `reload` plugin takes no less than 2 s, not {interval:?}");
+            return Err(Error::new(ErrorKind::Usage, "edit the Corefile", cause));
+        }
+        let seconds = interval.as_secs();
+        let mut edited = self.text.clone();
+        let plugins = self.blocks().filter_map(|block| block.plugin("reload"));
+        let spans: Vec<_> = plugins.map(|plugin| plugin.span.clone()).collect();
+        // From the end, so that the spans before stay where they are.
+        for span in spans.into_iter().rev() {
+            edited.replace_range(span, &format!("reload {seconds}s {}s", seconds / 2));
+        }
+        edited.parse()
     }
 
     /// The white space before `at` on its line.
