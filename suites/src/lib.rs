@@ -1,10 +1,19 @@
 //! The conformance suites of Reachmap. Nothing here that another repository could not write.
 //!
 //! The suites are the test targets of this package: `access` (every way to a Service, from every
-//! vantage, with its reason) and `sabotage` (each fault reddens what it breaks, and nothing else).
+//! vantage, with its reason), `dns` (every resolver's walk under each Corefile) and `sabotage` (each fault reddens
+//! what it breaks, and nothing else).
 //! `cargo xtask e2e` starts them with a session; without one they fail.
 
-use reachmap::{Result, session::Session, state::Cni, verdict::Verdict};
+use std::time::Duration;
+
+use reachmap::{
+    Context as _, ErrorKind, Result, command::Output, environment::workloads::NAMESPACE, probe::exec, session::Session,
+    state::Cni, verdict::Verdict,
+};
+
+/// How long a command in a pod may take: a resolver that is not answered gives up within half a minute.
+const EXEC: Duration = Duration::from_secs(60);
 
 /// Probes one cell of the matrix in the session that this process was started with.
 ///
@@ -12,6 +21,21 @@ use reachmap::{Result, session::Session, state::Cni, verdict::Verdict};
 /// If there is no session, or the probe could not be carried out.
 pub async fn check(from: &str, by: &str) -> Result<Verdict> {
     Session::current()?.check(from, by).await
+}
+
+/// Runs a program in the test pod of the Services' namespace, as a person would by `kubectl exec`.
+///
+/// # Errors
+/// If there is no session, or the program cannot be started there. Its exit code is no error.
+pub async fn in_testpod(argv: &[&str]) -> Result<Output> {
+    let session = Session::current()?;
+    // On the session's own runtime, which the client belongs to.
+    let (client, argv) = (session.client().clone(), argv.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    let run = async move {
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        exec::output(&client, NAMESPACE, "testpod", None, &argv, b"", EXEC).await
+    };
+    session.runtime().spawn(run).await.tried(ErrorKind::Internal, || "join a task")?
 }
 
 /// Whether the snapshots speak of this cluster: they were accepted on the tutorial's, IPv4 with Flannel's vxlan and

@@ -7,6 +7,7 @@ use reachmap::{cli::Cli, session::suite::Suite};
 fn main() -> ExitCode {
     Cli::new()
         .suite(Suite::new("access", "reachmap-suites"))
+        .suite(Suite::new("dns", "reachmap-suites"))
         .suite(Suite::new("sabotage", "reachmap-suites").on_demand())
         .main()
 }

@@ -21,7 +21,10 @@ use crate::{
 };
 
 /// The Corefiles that the benchmark goes through, over and over: each differs from the one before.
-const ROUND: [Names; 4] = [Names::Name, Names::NameAndAlias, Names::WithFallthrough, Names::Original];
+///
+/// The original is not among them: it leaves the `reload` plugin at its own 30 seconds, give or take 15, and so says
+/// nothing of how soon the next edit is seen.
+const ROUND: [Names; 3] = [Names::Name, Names::NameAndAlias, Names::WithFallthrough];
 
 pub(super) async fn bench_corefile(arguments: CorefileArguments) -> Result<u8> {
     let home = open_home(arguments.environment.cache_dir.as_deref())?;

@@ -16,7 +16,7 @@ pub struct StageTests<'a> {
 
 /// Chooses among the tests of `stage`: those whose cell `only` matches and `unsupported` does not.
 ///
-/// Tests that are about no single cell run when nothing narrows the run down.
+/// Tests that are about no single cell run when their stage as a whole is chosen, and can be had.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Usage`] if a key of `unsupported` is no filter.
@@ -31,7 +31,8 @@ pub fn of_stage<'a>(
     let mut chosen = StageTests { tests: BTreeSet::new(), unsupported: Vec::new() };
     for (test, cell) in binary.of_stage(stage) {
         let Some((vantage, method)) = cell else {
-            if only.is_none() && unsupported.is_empty() {
+            let whole_stage = |filter: &Filter| filter.matches(stage, "", "");
+            if only.is_none_or(whole_stage) && !missing.iter().any(|(filter, _)| whole_stage(filter)) {
                 chosen.tests.insert(test);
             }
             continue;
@@ -67,6 +68,8 @@ mod tests {
         let laptop = Filter::parse("laptop").unwrap();
         let chosen = of_stage(&binary, "one", Some(&laptop), &BTreeMap::new()).unwrap();
         assert_eq!(chosen.tests, ["one::reaches::from_1_LAPTOP::by_1_POD_IP"].into());
+        let stage = Filter::parse("one").unwrap();
+        assert_eq!(of_stage(&binary, "one", Some(&stage), &BTreeMap::new()).unwrap().tests.len(), 3);
     }
 
     #[test]
@@ -74,7 +77,9 @@ mod tests {
         let missing = BTreeMap::from([("*/laptop/*".to_owned(), "no laptop here".to_owned())]);
         let binary = binary();
         let chosen = of_stage(&binary, "one", None, &missing).unwrap();
-        assert_eq!(chosen.tests, ["one::reaches::from_2_TESTPOD::by_1_POD_IP"].into());
+        assert_eq!(chosen.tests, ["one::reaches::from_2_TESTPOD::by_1_POD_IP", "one::table"].into());
         assert_eq!(chosen.unsupported, [("laptop".into(), "pod-ip".into(), "no laptop here".into())]);
+        let stage = BTreeMap::from([("one/*/*".to_owned(), "not this stage".to_owned())]);
+        assert!(of_stage(&binary, "one", None, &stage).unwrap().tests.is_empty());
     }
 }

@@ -1,0 +1,134 @@
+//! DNS as the tutorial has it, and as it is: every command of the tutorial with its exact outcome under each of its
+//! Corefiles.
+
+mod tutorial;
+
+/// The tutorial's last Corefile: the cluster IP, the alias, and `fallthrough`.
+mod corefile_fallthrough {
+    use reachmap::Result;
+
+    use super::tutorial;
+
+    #[tokio::test]
+    async fn the_address_has_both_names() -> Result<()> {
+        let address = tutorial::cluster_ip()?;
+        tutorial::nslookup_of_address(address, &[tutorial::NAME, &tutorial::alias()]).await
+    }
+
+    #[tokio::test]
+    async fn the_name_is_answered_by_its_alias() -> Result<()> {
+        tutorial::nslookup(tutorial::NAME, Ok((&tutorial::alias(), tutorial::cluster_ip()?))).await
+    }
+
+    #[tokio::test]
+    async fn the_absolute_name_is_answered_as_it_is() -> Result<()> {
+        tutorial::nslookup(&format!("{}.", tutorial::NAME), Ok((tutorial::NAME, tutorial::cluster_ip()?))).await
+    }
+
+    #[tokio::test]
+    async fn the_service_is_answered_behind_the_hosts_block() -> Result<()> {
+        tutorial::nslookup(tutorial::SERVICE, Ok((&tutorial::service_fqdn(), tutorial::cluster_ip()?))).await
+    }
+
+    #[tokio::test]
+    async fn curl_reaches_the_service_by_each_of_its_names() -> Result<()> {
+        for name in [tutorial::SERVICE, tutorial::EXTERNAL_SERVICE, tutorial::NAME] {
+            tutorial::curl(name, Ok("200")).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The tutorial's second Corefile: a node's address, the name and the alias, without `fallthrough`.
+mod corefile_alias {
+    use reachmap::Result;
+
+    use super::tutorial;
+
+    #[tokio::test]
+    async fn the_address_has_both_names() -> Result<()> {
+        let address = tutorial::node_address()?;
+        tutorial::nslookup_of_address(address, &[tutorial::NAME, &tutorial::alias()]).await
+    }
+
+    /// "Now both `my-nginx.external.local` and `my-nginx.external.local.` work!"
+    #[tokio::test]
+    async fn both_names_work_now() -> Result<()> {
+        let address = tutorial::node_address()?;
+        tutorial::nslookup(tutorial::NAME, Ok((&tutorial::alias(), address))).await?;
+        tutorial::nslookup(&format!("{}.", tutorial::NAME), Ok((tutorial::NAME, address))).await
+    }
+
+    #[tokio::test]
+    async fn every_service_name_of_the_cluster_is_servfail() -> Result<()> {
+        tutorial::every_service_name_is_servfail().await
+    }
+
+    #[tokio::test]
+    async fn curl_finds_no_service() -> Result<()> {
+        tutorial::curl(tutorial::SERVICE, Err(tutorial::COULD_NOT_RESOLVE)).await
+    }
+}
+
+/// The tutorial's first Corefile: a node's address and the name alone, without `fallthrough`.
+mod corefile_name {
+    use reachmap::Result;
+
+    use super::tutorial;
+
+    #[tokio::test]
+    async fn the_address_has_one_name() -> Result<()> {
+        tutorial::nslookup_of_address(tutorial::node_address()?, &[tutorial::NAME]).await
+    }
+
+    #[tokio::test]
+    async fn the_absolute_name_is_answered() -> Result<()> {
+        tutorial::nslookup(&format!("{}.", tutorial::NAME), Ok((tutorial::NAME, tutorial::node_address()?))).await
+    }
+
+    /// The tutorial's error line, word for word.
+    #[tokio::test]
+    async fn without_the_dot_nslookup_gives_up_at_the_first_servfail() -> Result<()> {
+        tutorial::nslookup(tutorial::NAME, Err((&tutorial::alias(), "SERVFAIL"))).await
+    }
+
+    /// "It's a must for current configuration": of nslookup, and not of programs that ask as glibc does.
+    #[tokio::test]
+    async fn without_the_dot_glibc_goes_on_and_finds_it() -> Result<()> {
+        tutorial::getent(tutorial::NAME, tutorial::node_address()?).await
+    }
+
+    #[tokio::test]
+    async fn the_service_is_not_found_by_nslookup() -> Result<()> {
+        let first = format!("{}.service-type-test.svc.cluster.local", tutorial::SERVICE);
+        tutorial::nslookup(tutorial::SERVICE, Err((&first, "SERVFAIL"))).await
+    }
+
+    #[tokio::test]
+    async fn every_service_name_of_the_cluster_is_servfail() -> Result<()> {
+        tutorial::every_service_name_is_servfail().await
+    }
+
+    #[tokio::test]
+    async fn curl_finds_no_service() -> Result<()> {
+        tutorial::curl(tutorial::SERVICE, Err(tutorial::COULD_NOT_RESOLVE)).await
+    }
+}
+
+/// The Corefile as the cluster came with it.
+mod corefile_original {
+    use reachmap::Result;
+
+    use super::tutorial;
+
+    #[tokio::test]
+    async fn the_service_is_answered() -> Result<()> {
+        tutorial::nslookup(tutorial::SERVICE, Ok((&tutorial::service_fqdn(), tutorial::cluster_ip()?))).await
+    }
+
+    #[tokio::test]
+    async fn curl_reaches_the_service_and_not_the_made_up_name() -> Result<()> {
+        tutorial::curl(tutorial::SERVICE, Ok("200")).await?;
+        tutorial::curl(tutorial::NAME, Err(tutorial::COULD_NOT_RESOLVE)).await
+    }
+}
