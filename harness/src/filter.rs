@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Error, ErrorKind, Result, matrix::Cell};
+use crate::{
+    Error, ErrorKind, Result,
+    matrix::{Cell, Stage},
+};
 
 /// How many near misses an error names.
 const NEAR_MISSES: usize = 5;
@@ -51,22 +54,29 @@ impl Filter {
         (only.is_empty() || any(&only)) && !any(&not)
     }
 
-    /// The cells that the filter chooses, in their order.
+    /// Whether the filter chooses the stage as a whole, with what is in it and about no single cell.
+    pub fn matches_stage(&self, stage: &str) -> bool {
+        self.matches(stage, "", "")
+    }
+
+    /// The cells that the filter chooses, in their order. Each of `stages` can be chosen as a whole, too: there are
+    /// tests in it that are about no single cell.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] if one of its patterns matches no cell at all, which is a slip of the pen, or if
-    /// they choose none together. The hint names what is near.
-    pub fn choose(&self, cells: &[Cell]) -> Result<Vec<Cell>> {
+    /// [`ErrorKind::Usage`] if one of its patterns matches nothing at all, which is a slip of the pen, or if
+    /// they choose nothing together. The hint names what is near.
+    pub fn choose(&self, cells: &[Cell], stages: &[Stage]) -> Result<Vec<Cell>> {
         let tried = || format!("choose cells by `{self}`");
         for pattern in &self.patterns {
-            if !cells.iter().any(|cell| pattern.matches(segments(cell))) {
+            let whole_stage = stages.iter().any(|stage| pattern.matches([stage.id(), "", ""]));
+            if !whole_stage && !cells.iter().any(|cell| pattern.matches(segments(cell))) {
                 let cause = format!("`{}` matches none of the {} cells", pattern.text(), cells.len());
                 return Err(Error::new(ErrorKind::Usage, tried(), cause).hint(pattern.near_misses(cells)));
             }
         }
         let chosen: Vec<Cell> =
             cells.iter().filter(|cell| self.matches(cell.stage.id(), &cell.vantage, &cell.method)).cloned().collect();
-        if chosen.is_empty() {
+        if chosen.is_empty() && !stages.iter().any(|stage| self.matches_stage(stage.id())) {
             return Err(Error::new(ErrorKind::Usage, tried(), "its patterns leave no cell").hint(
                 "What a pattern with `!` matches is left out, whatever the others choose. `--list` shows every cell.",
             ));
@@ -200,7 +210,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::matrix::{Matrix, Stage};
+    use crate::matrix::Matrix;
 
     #[rstest]
     #[case("laptop", true)]
@@ -237,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_matches_nothing_names_what_is_near() {
-        let error = Filter::parse("laptop/clusterip-fdqn").unwrap().choose(&Matrix::tutorial(3)).unwrap_err();
+        let error = Filter::parse("laptop/clusterip-fdqn").unwrap().choose(&Matrix::tutorial(3), &[]).unwrap_err();
         insta::assert_snapshot!(format!("{error:?}"), @"
         failed to choose cells by `laptop/clusterip-fdqn`: `laptop/clusterip-fdqn` matches none of the 238 cells [Usage]
           hint: Near are: clusterip-fqdn, clusterip-svc, clusterip-short, clusterip-address, clusterip-absolute. `--list` shows every cell.
@@ -248,7 +258,7 @@ mod tests {
     fn a_pattern_that_matches_nothing_is_not_covered_by_one_that_does() {
         let cells = Matrix::tutorial(3);
         for text in ["laptop, worker-9", "laptop, !worker-9"] {
-            let error = Filter::parse(text).unwrap().choose(&cells).unwrap_err();
+            let error = Filter::parse(text).unwrap().choose(&cells, &[]).unwrap_err();
             assert!(error.to_string().contains("`worker-9` matches none"), "{error}");
             assert!(error.hint_text().unwrap().contains("worker-1"), "{error:?}");
         }
@@ -256,9 +266,9 @@ mod tests {
 
     #[test]
     fn known_segments_that_no_cell_has_together_are_told_apart_from_unknown_ones() {
-        let error = Filter::parse("pod-ip/laptop").unwrap().choose(&Matrix::tutorial(3)).unwrap_err();
+        let error = Filter::parse("pod-ip/laptop").unwrap().choose(&Matrix::tutorial(3), &[]).unwrap_err();
         assert!(error.hint_text().unwrap().starts_with("Each of its segments is known"), "{error:?}");
-        let error = Filter::parse("laptop, !laptop").unwrap().choose(&Matrix::tutorial(3)).unwrap_err();
+        let error = Filter::parse("laptop, !laptop").unwrap().choose(&Matrix::tutorial(3), &[]).unwrap_err();
         assert!(error.to_string().ends_with("its patterns leave no cell"), "{error}");
     }
 
@@ -267,7 +277,7 @@ mod tests {
         fn a_cells_id_chooses_that_cell_and_no_other(index in 0..100_usize) {
             let cells = Matrix::tutorial(3);
             let cell = &cells[index % cells.len()];
-            prop_assert_eq!(Filter::parse(&cell.id()).unwrap().choose(&cells).unwrap(), vec![cell.clone()]);
+            prop_assert_eq!(Filter::parse(&cell.id()).unwrap().choose(&cells, &[]).unwrap(), vec![cell.clone()]);
         }
 
         #[test]
@@ -301,7 +311,10 @@ mod tests {
 
     #[test]
     fn stages_are_told_apart() {
-        let chosen = Filter::parse("load-balancer-ready").unwrap().choose(&Matrix::tutorial(3)).unwrap();
+        let chosen = Filter::parse("load-balancer-ready").unwrap().choose(&Matrix::tutorial(3), &[]).unwrap();
         assert!(chosen.iter().all(|cell| cell.stage == Stage::LoadBalancerReady));
+        let changing = Filter::parse("changing").unwrap();
+        assert!(changing.choose(&Matrix::tutorial(3), &[]).is_err());
+        assert_eq!(changing.choose(&Matrix::tutorial(3), &[Stage::Changing]).unwrap(), []);
     }
 }

@@ -137,6 +137,22 @@ const CHANGING: [&str; 2] = ["loadbalancer-", "nodeport-"];
 /// The access methods that are tried again when the load balancer is ready, to see that nothing else changed.
 const CORE: [&str; 5] = ["clusterip-short", "clusterip-fqdn", "clusterip-address", "externalname-namespace", "pod-ip"];
 
+/// The DNS configurations in which names are looked up: how many dots a name must have, and where it is searched.
+const CONFIGURATIONS: [&str; 9] = [
+    "ndots1-cluster",
+    "ndots1-own",
+    "ndots1-six",
+    "ndots2-cluster",
+    "ndots2-own",
+    "ndots2-six",
+    "ndots5-cluster",
+    "ndots5-own",
+    "ndots5-six",
+];
+
+/// The resolvers that look names up.
+const RESOLVERS: [&str; 7] = ["glibc", "musl", "go", "hickory", "nslookup", "dig", "dig-search"];
+
 /// The tutorial's matrix.
 ///
 /// ```
@@ -159,6 +175,23 @@ impl Matrix {
                     if stage == Stage::LoadBalancerPending || again {
                         cells.push(Cell::new(stage, vantage, id));
                     }
+                }
+            }
+        }
+        cells
+    }
+
+    /// Every resolver in every DNS configuration under every Corefile: each of these cells is many lookups.
+    ///
+    /// ```
+    /// assert_eq!(reachmap::matrix::Matrix::lookups().len(), 4 * 9 * 7);
+    /// ```
+    pub fn lookups() -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for stage in Stage::OF_COREFILES {
+            for configuration in CONFIGURATIONS {
+                for resolver in RESOLVERS {
+                    cells.push(Cell::new(stage, configuration, resolver));
                 }
             }
         }

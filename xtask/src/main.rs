@@ -2,12 +2,15 @@
 
 use std::process::ExitCode;
 
-use reachmap::{cli::Cli, session::suite::Suite};
+use reachmap::{
+    cli::Cli,
+    session::suite::{About, Suite},
+};
 
 fn main() -> ExitCode {
     Cli::new()
         .suite(Suite::new("access", "reachmap-suites"))
-        .suite(Suite::new("dns", "reachmap-suites"))
-        .suite(Suite::new("sabotage", "reachmap-suites").on_demand())
+        .suite(Suite::new("dns", "reachmap-suites").about(About::Lookups))
+        .suite(Suite::new("sabotage", "reachmap-suites").about(About::Stages).on_demand())
         .main()
 }

@@ -15,7 +15,7 @@ use crate::{
     environment::{self, Environment},
     filter::Filter,
     home::Home,
-    matrix::{Cell, Matrix, Stage},
+    matrix::{Cell, Stage},
     model::{Method, Vantage, VantageKind},
     plan::EnvironmentOptions,
     probe::AgentBinary,
@@ -36,7 +36,7 @@ const SUITE_DEADLINE: Duration = Duration::from_secs(600);
 pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     let suites = suite::choose(all, &arguments.suite)?;
     let only = arguments.only.as_deref().map(Filter::parse).transpose()?;
-    let cells = chosen_cells(arguments.environment.workers, only.as_ref())?;
+    let cells = chosen_cells(&suites, arguments.environment.workers, only.as_ref())?;
     if arguments.list {
         say(report::plan::list(&cells));
         return Ok(0);
@@ -119,10 +119,11 @@ fn check_stages(cells: &[Cell], options: &EnvironmentOptions) -> Result<()> {
     Ok(())
 }
 
-fn chosen_cells(workers: u8, only: Option<&Filter>) -> Result<Vec<Cell>> {
-    let all = Matrix::tutorial(workers);
+fn chosen_cells(suites: &[&Suite], workers: u8, only: Option<&Filter>) -> Result<Vec<Cell>> {
+    let all: Vec<Cell> = suites.iter().flat_map(|suite| suite.cells(workers)).collect();
+    let stages: Vec<Stage> = suites.iter().flat_map(|suite| suite.stages().iter().copied()).collect();
     let Some(only) = only else { return Ok(all) };
-    only.choose(&all)
+    only.choose(&all, &stages)
 }
 
 async fn run_suites(

@@ -31,7 +31,7 @@ pub fn of_stage<'a>(
     let mut chosen = StageTests { tests: BTreeSet::new(), unsupported: Vec::new() };
     for (test, cell) in binary.of_stage(stage) {
         let Some((vantage, method)) = cell else {
-            let whole_stage = |filter: &Filter| filter.matches(stage, "", "");
+            let whole_stage = |filter: &Filter| filter.matches_stage(stage);
             if only.is_none_or(whole_stage) && !missing.iter().any(|(filter, _)| whole_stage(filter)) {
                 chosen.tests.insert(test);
             }

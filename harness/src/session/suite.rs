@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::{
     Context as _, Error, ErrorKind, Result,
     command::{Command, Output},
+    matrix::{Cell, Matrix, Stage},
     session::handover::SESSION_VARIABLE,
 };
 
@@ -28,6 +29,19 @@ pub struct Suite {
     pub target: String,
     /// Whether it runs when no suite is named.
     pub default: bool,
+    /// What its tests are about.
+    pub about: About,
+}
+
+/// What a suite's tests are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// Cells of the access matrix.
+    Access,
+    /// Cells of the matrix of lookups, and the tutorial's commands.
+    Lookups,
+    /// Stages as a whole.
+    Stages,
 }
 
 /// A suite's test binary.
@@ -58,7 +72,7 @@ impl Suite {
     /// The suite in `package`'s test target called `name`.
     pub fn new(name: impl Into<String>, package: impl Into<String>) -> Self {
         let name = name.into();
-        Self { target: name.clone(), name, package: package.into(), default: true }
+        Self { target: name.clone(), name, package: package.into(), default: true, about: About::Access }
     }
 
     /// Runs only when it is named.
@@ -66,6 +80,31 @@ impl Suite {
     pub fn on_demand(mut self) -> Self {
         self.default = false;
         self
+    }
+
+    /// Says what its tests are about, if it is not the access matrix.
+    #[must_use]
+    pub fn about(mut self, about: About) -> Self {
+        self.about = about;
+        self
+    }
+
+    /// The cells that it can probe in a cluster with so many workers.
+    pub fn cells(&self, workers: u8) -> Vec<Cell> {
+        match self.about {
+            About::Access => Matrix::tutorial(workers),
+            About::Lookups => Matrix::lookups(),
+            About::Stages => Vec::new(),
+        }
+    }
+
+    /// The stages in which it has tests that are about no single cell.
+    pub fn stages(&self) -> &'static [Stage] {
+        match self.about {
+            About::Access => &[],
+            About::Lookups => &Stage::ALL[2..],
+            About::Stages => &Stage::ALL,
+        }
     }
 
     /// Builds the test binary and lists its tests.

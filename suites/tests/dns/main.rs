@@ -1,6 +1,7 @@
 //! DNS as the tutorial has it, and as it is: every command of the tutorial with its exact outcome under each of its
-//! Corefiles.
+//! Corefiles, and what names resolve to while things change.
 
+mod changing;
 mod tutorial;
 
 /// The tutorial's last Corefile: the cluster IP, the alias, and `fallthrough`.
