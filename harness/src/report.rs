@@ -26,7 +26,7 @@ pub use explain::explain;
 pub use html::html;
 pub use json::{json, schema};
 pub use junit::junit;
-pub use lookups::{CorefileEdit, ReplicaTime};
+pub use lookups::{CorefileEdit, Cost, LookupGroup, Mismatch, ReplicaTime, Timeline};
 pub use markdown::markdown;
 pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRecord, VERSION};
 pub use terminal::terminal;

@@ -1,6 +1,6 @@
 //! The report as GitHub Actions shows it: the step summary, and annotations.
 
-use super::{Run, explain, grid::Grid, markdown, terminal::headline, words};
+use super::{Run, explain, grid::Grid, lookups, markdown, terminal::headline, words};
 use crate::verdict::Verdict;
 
 /// GitHub refuses a step summary of more than 1 MiB: this leaves room for what others write to it.
@@ -26,6 +26,10 @@ fn parts(run: &Run) -> Vec<String> {
             format!("Suite {}, stage {}: {}", grid.suite, grid.stage, words::count(grid.verdicts.len(), "cell"));
         parts.push(folded(&title, &markdown::matrix(&grid)));
         parts.push(folded(&format!("{}: every cell", grid.stage), &markdown::cells(&grid)));
+    }
+    let names = lookups::markdown::parts(run, 3);
+    if !names.is_empty() {
+        parts.push(folded("Names: every resolver's walk, and the edits of the Corefile", &names.join("\n\n")));
     }
     parts.extend(markdown::not_supported(run, 3));
     parts.extend(markdown::retries(run, 3).map(|retries| folded("Tried more than once", &retries)));
@@ -69,6 +73,12 @@ pub fn annotations(run: &Run) -> String {
         verdict.is_not_as_expected() || matches!(verdict.outcome, crate::verdict::Judgement::NotProbed { .. })
     };
     all.extend(run.verdicts.iter().filter(bad).map(|verdict| (words::visible(&verdict.cell()), explain(verdict))));
+    for group in &run.lookups {
+        all.extend(group.mismatches.iter().map(|mismatch| {
+            let title = format!("{}: {}", group.cell(), words::visible(&mismatch.name));
+            (title, words::plain_lines(&mismatch.explanation, 20))
+        }));
+    }
     all.extend(
         run.failed_tests.iter().map(|failed| (words::visible(&failed.test), words::plain_lines(&failed.output, 20))),
     );

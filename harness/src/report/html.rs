@@ -5,6 +5,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use super::{
     Row, Run, explain,
     grid::{Grid, Mark},
+    lookups,
     markdown::{can_access, unsupported},
     terminal::headline,
     words,
@@ -41,6 +42,13 @@ pub fn html(run: &Run) -> String {
             grids => Grid::all(&run.verdicts).iter().map(grid).collect::<Vec<_>>(),
             any_open => run.verdicts.iter().any(is_open),
             legend,
+            lookups => lookups::html::values(run),
+            edits => run.corefile_edits.iter().map(|edit| context! {
+                stage => edit.stage.as_str(),
+                way => format!("{:?}", edit.way).to_lowercase(),
+                took => words::seconds(edit.seconds),
+                replicas => edit.replicas.iter().map(|replica| pair(&replica.pod, &words::seconds(replica.seconds))).collect::<Vec<_>>(),
+            }).collect::<Vec<_>>(),
             tutorial => tutorial(run),
             unsupported => unsupported(run).into_iter().map(|(reason, verdicts)| {
                 context! { reason => words::visible(reason), cells => verdicts.iter().map(|verdict| words::visible(&verdict.cell())).collect::<Vec<_>>() }

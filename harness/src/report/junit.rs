@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Run, explain, explain::headline, grid::Grid, words};
+use super::{LookupGroup, Run, explain, explain::headline, grid::Grid, lookups::LookupGrid, words};
 use crate::verdict::{Judgement, Verdict};
 
 /// The run as `JUnit` XML: a suite for each suite and stage, a test case for each cell.
@@ -22,6 +22,12 @@ pub fn junit(run: &Run) -> String {
         suite.add_test_cases(grid.verdicts.iter().map(|verdict| case(&name, verdict)));
         report.add_test_suite(suite);
     }
+    for grid in LookupGrid::all(&run.lookups) {
+        let name = format!("dns.{}", grid.stage);
+        let mut suite = TestSuite::new(&*name);
+        suite.add_test_cases(grid.groups().map(|group| lookup_case(&name, group)));
+        report.add_test_suite(suite);
+    }
     add_other(&mut report, run);
     // quick-junit fails only where a writer fails, and a string does not.
     report.to_string().unwrap_or_default()
@@ -33,6 +39,35 @@ fn case(class: &str, verdict: &Verdict) -> TestCase {
     if let Some(observation) = &verdict.observation {
         case.set_time(Duration::from_micros(observation.elapsed_us));
     }
+    case
+}
+
+/// One case for all lookups of a resolver in a configuration.
+fn lookup_case(class: &str, group: &LookupGroup) -> TestCase {
+    let status = match (&group.not_supported, group.is_as_predicted()) {
+        (Some(reason), _) => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(words::visible(reason));
+            status
+        }
+        (None, true) => TestCaseStatus::success(),
+        (None, false) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            let explained = group.mismatches.iter().map(|mismatch| {
+                format!("{}\n{}", words::visible(&mismatch.name), words::plain_lines(&mismatch.explanation, 60))
+            });
+            status
+                .set_message(format!(
+                    "{} of {} as predicted",
+                    group.as_predicted,
+                    words::count(group.lookups, "lookup")
+                ))
+                .set_description(explained.collect::<Vec<_>>().join("\n\n"));
+            status
+        }
+    };
+    let mut case = TestCase::new(format!("{}/{}", group.configuration, group.resolver), status);
+    case.set_classname(class);
     case
 }
 

@@ -1,5 +1,12 @@
 //! What a run has to say of DNS: how the Corefile was changed, and how names were looked up.
 
+pub(super) mod html;
+pub(super) mod markdown;
+pub(super) mod terminal;
+
+use std::collections::BTreeMap;
+
+use reachmap_wire::RecordedQuestion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +14,214 @@ use crate::{
     environment::addons::coredns::{Change, Way},
     matrix::Stage,
 };
+
+/// The lookups of one resolver in one DNS configuration under one Corefile: a cell of the matrix of lookups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LookupGroup {
+    /// The stage: which Corefile was live.
+    pub stage: String,
+    /// The DNS configuration's id, such as `ndots5-cluster`.
+    pub configuration: String,
+    /// The resolver's id, such as `musl`.
+    pub resolver: String,
+    /// How many names were looked up.
+    pub lookups: usize,
+    /// How many of them went as predicted: every question in its place, and what the application sees of it.
+    pub as_predicted: usize,
+    /// How often each outcome was seen: `found`, `NXDOMAIN`, `NODATA`, `SERVFAIL` and so on.
+    pub outcomes: BTreeMap<String, usize>,
+    /// Those that did not go as predicted, each with both sequences.
+    pub mismatches: Vec<Mismatch>,
+    /// Those that the model says it does not cover, by name, with what it does not know.
+    pub not_covered: BTreeMap<String, String>,
+    /// Why there are none, if this resolver cannot be had here.
+    pub not_supported: Option<String>,
+    /// Some lookups in full: who asked what, when, and what came back.
+    pub timelines: Vec<Timeline>,
+    /// How many questions each form of a name cost.
+    pub costs: Vec<Cost>,
+}
+
+/// A lookup that did not go as predicted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Mismatch {
+    /// The name, with or without trailing dot.
+    pub name: String,
+    /// Both sequences side by side, and where they part.
+    pub explanation: String,
+}
+
+/// One lookup, question by question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Timeline {
+    /// The name, with or without trailing dot.
+    pub name: String,
+    /// Every question in the order in which it went over the wire.
+    pub questions: Vec<RecordedQuestion>,
+    /// What the application saw.
+    pub seen: String,
+    /// From start to end, in microseconds.
+    pub elapsed_us: u64,
+}
+
+/// What looking up one form of a name cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cost {
+    /// The name, with or without trailing dot.
+    pub name: String,
+    /// How many questions went over the wire.
+    pub questions: usize,
+}
+
+impl LookupGroup {
+    /// A group without any lookup yet.
+    pub fn of(stage: impl Into<String>, configuration: impl Into<String>, resolver: impl Into<String>) -> Self {
+        Self {
+            stage: stage.into(),
+            configuration: configuration.into(),
+            resolver: resolver.into(),
+            lookups: 0,
+            as_predicted: 0,
+            outcomes: BTreeMap::new(),
+            mismatches: Vec::new(),
+            not_covered: BTreeMap::new(),
+            not_supported: None,
+            timelines: Vec::new(),
+            costs: Vec::new(),
+        }
+    }
+
+    /// Its cell in the matrix of lookups: `stage/configuration/resolver`.
+    pub fn cell(&self) -> String {
+        format!("{}/{}/{}", self.stage, self.configuration, self.resolver)
+    }
+
+    /// Whether every lookup went as predicted.
+    pub fn is_as_predicted(&self) -> bool {
+        self.mismatches.is_empty() && self.as_predicted + self.not_covered.len() == self.lookups
+    }
+}
+
+/// All lookups of a run, summed up.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Sum {
+    pub(super) lookups: usize,
+    pub(super) as_predicted: usize,
+    pub(super) not_covered: usize,
+    pub(super) outcomes: BTreeMap<String, usize>,
+}
+
+impl Sum {
+    pub(super) fn of(groups: &[LookupGroup]) -> Self {
+        let mut sum = Self::default();
+        for group in groups {
+            sum.lookups += group.lookups;
+            sum.as_predicted += group.as_predicted;
+            sum.not_covered += group.not_covered.len();
+            for (outcome, number) in &group.outcomes {
+                *sum.outcomes.entry(outcome.clone()).or_default() += number;
+            }
+        }
+        sum
+    }
+
+    /// `8064 of 8064 lookups as predicted (found 5000, NXDOMAIN 2000 …)`.
+    pub(super) fn sentence(&self) -> String {
+        let outcomes: Vec<String> =
+            self.outcomes.iter().map(|(outcome, number)| format!("{outcome} {number}")).collect();
+        let covered = match self.not_covered {
+            0 => String::new(),
+            number => format!(", {number} of them not covered by the model"),
+        };
+        format!(
+            "{} of {} lookups as predicted{covered}; their outcomes: {}",
+            self.as_predicted,
+            self.lookups,
+            outcomes.join(", ")
+        )
+    }
+}
+
+/// The groups of one stage as a table: a row for each resolver, a column for each configuration.
+pub(super) struct LookupGrid<'a> {
+    pub(super) stage: &'a str,
+    pub(super) configurations: Vec<&'a str>,
+    pub(super) resolvers: Vec<&'a str>,
+    groups: Vec<&'a LookupGroup>,
+}
+
+impl<'a> LookupGrid<'a> {
+    pub(super) fn all(groups: &'a [LookupGroup]) -> Vec<Self> {
+        let mut grids: Vec<Self> = Vec::new();
+        for stage in Stage::ALL {
+            let groups: Vec<&LookupGroup> = groups.iter().filter(|group| group.stage == stage.id()).collect();
+            if groups.is_empty() {
+                continue;
+            }
+            let (mut configurations, mut resolvers) = (Vec::new(), Vec::new());
+            for group in &groups {
+                push_new(&mut configurations, group.configuration.as_str());
+                push_new(&mut resolvers, group.resolver.as_str());
+            }
+            configurations.sort_unstable();
+            resolvers.sort_unstable();
+            grids.push(Self { stage: stage.id(), configurations, resolvers, groups });
+        }
+        grids
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = &'a LookupGroup> {
+        self.groups.iter().copied()
+    }
+
+    pub(super) fn group(&self, configuration: &str, resolver: &str) -> Option<&'a LookupGroup> {
+        self.groups.iter().find(|group| group.configuration == configuration && group.resolver == resolver).copied()
+    }
+
+    /// What stands in a field: `32` if all of 32 went as predicted, `31/32` with a mark if one did not.
+    pub(super) fn field(group: &LookupGroup) -> String {
+        match (&group.not_supported, group.is_as_predicted()) {
+            (Some(_), _) => "n/a".to_owned(),
+            (None, true) => format!("✓ {}", group.lookups),
+            (None, false) => format!("! {}/{}", group.as_predicted, group.lookups),
+        }
+    }
+}
+
+fn push_new<'a>(list: &mut Vec<&'a str>, item: &'a str) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}
+
+/// One row of the table of costs: a name, and what it cost each resolver at each number of dots.
+pub(super) struct CostRow<'a> {
+    pub(super) name: &'a str,
+    /// By resolver, then by configuration.
+    pub(super) questions: BTreeMap<(&'a str, &'a str), usize>,
+}
+
+/// The costs under the untouched Corefile (else under the first there is), in the configurations with the cluster's own
+/// search path: what an application pays for how it writes a name.
+pub(super) fn costs(groups: &[LookupGroup]) -> Vec<CostRow<'_>> {
+    let stage = [Stage::CorefileOriginal, Stage::CorefileFallthrough]
+        .into_iter()
+        .find(|stage| groups.iter().any(|group| group.stage == stage.id()));
+    let Some(stage) = stage else { return Vec::new() };
+    let mut rows: Vec<CostRow<'_>> = Vec::new();
+    for group in groups.iter().filter(|group| group.stage == stage.id() && group.configuration.ends_with("-cluster")) {
+        for cost in &group.costs {
+            let key = (group.resolver.as_str(), group.configuration.as_str());
+            match rows.iter_mut().find(|row| row.name == cost.name) {
+                Some(row) => drop(row.questions.insert(key, cost.questions)),
+                None => {
+                    rows.push(CostRow { name: &cost.name, questions: BTreeMap::from([(key, cost.questions)]) });
+                }
+            }
+        }
+    }
+    rows
+}
 
 /// An edit of the Corefile, and how long it took to become live.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -3,6 +3,7 @@
 use super::{
     Row, Run, explain,
     grid::{Grid, Mark},
+    lookups,
     terminal::headline,
     words,
 };
@@ -25,6 +26,7 @@ pub fn markdown(run: &Run) -> String {
         parts.push(matrix(&grid));
         parts.push(cells(&grid));
     }
+    parts.extend(lookups::markdown::parts(run, 2));
     parts.extend(not_supported(run, 2));
     parts.extend(retries(run, 2));
     parts.extend(timeline(run, 2));
@@ -60,6 +62,7 @@ pub(super) fn failures(run: &Run, level: usize) -> Vec<String> {
             parts.push(format!("{}\n\n{}", heading(level + 1, &code(&verdict.cell())), fence(&explain(verdict))));
         }
     }
+    parts.extend(lookups::markdown::failures(run, level));
     if !run.failed_tests.is_empty() {
         parts.push(heading(level, "Tests that failed for another reason"));
     }
@@ -283,11 +286,11 @@ fn each(verdicts: &[&Verdict], said: impl Fn(&Verdict) -> Option<String>) -> Str
     all.join("<br>")
 }
 
-fn heading(level: usize, text: &str) -> String {
+pub(super) fn heading(level: usize, text: &str) -> String {
     format!("{} {text}", "#".repeat(level))
 }
 
-fn line(fields: impl IntoIterator<Item = String>) -> String {
+pub(super) fn line(fields: impl IntoIterator<Item = String>) -> String {
     let fields: Vec<String> = fields.into_iter().collect();
     format!("| {} |\n", fields.join(" | "))
 }

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{grid, lookups::CorefileEdit};
+use super::{
+    grid,
+    lookups::{CorefileEdit, LookupGroup},
+};
 use crate::{
     Error,
     claims::{ClaimVerdict, judge_claims},
@@ -56,6 +59,9 @@ pub struct Run {
     pub failed_tests: Vec<FailedTest>,
     /// Whatever was tried more than once.
     pub retries: Vec<Retry>,
+    /// How names were looked up, by Corefile, DNS configuration and resolver; empty if the run looked none up.
+    #[serde(default)]
+    pub lookups: Vec<LookupGroup>,
     /// How the Corefile was edited, and how long each edit took to become live.
     #[serde(default)]
     pub corefile_edits: Vec<CorefileEdit>,
@@ -181,6 +187,7 @@ impl Run {
             verdicts: Vec::new(),
             failed_tests: Vec::new(),
             retries: Vec::new(),
+            lookups: Vec::new(),
             corefile_edits: Vec::new(),
             timeline: Vec::new(),
             stages: Vec::new(),
@@ -205,6 +212,8 @@ impl Run {
     pub(super) fn derive(&mut self) {
         self.sort_out_failed_tests();
         grid::sort(&mut self.verdicts);
+        self.lookups
+            .sort_by(|a, b| (&a.stage, &a.configuration, &a.resolver).cmp(&(&b.stage, &b.configuration, &b.resolver)));
         if let Some(state) = self.stages.iter().rev().find_map(|stage| stage.state.as_ref()) {
             self.environment.complete(state);
         }
@@ -221,6 +230,7 @@ impl Run {
         match &self.failure {
             Some(failure) => failure.exit_code,
             None if counts.not_as_expected > 0 || !self.failed_tests.is_empty() => 1,
+            None if self.lookups.iter().any(|group| !group.is_as_predicted()) => 1,
             None if counts.not_probed > 0 || (judged == 0 && !self.verdicts.is_empty()) => 3,
             None => 0,
         }
@@ -247,6 +257,10 @@ impl Run {
                 continue;
             };
             let cell = format!("{}/{vantage}/{method}", failed.stage);
+            // The mismatches of these lookups are shown already.
+            if self.lookups.iter().any(|group| group.cell() == cell && !group.mismatches.is_empty()) {
+                continue;
+            }
             let verdict = self.verdicts.iter().find(|verdict| verdict.suite == failed.suite && verdict.cell() == cell);
             match (verdict.map(Verdict::is_not_as_expected), Method::find(&method, u8::MAX)) {
                 (Some(true), _) => {}

@@ -1,5 +1,7 @@
 //! A run with a cell of every kind, and with everything hostile that a network can send.
 
+mod lookups;
+
 use std::net::{IpAddr, SocketAddr};
 
 use reachmap_wire::{
@@ -339,6 +341,8 @@ pub(super) fn run() -> Run {
             times: 4,
             why: "the webhook refused the connection".to_owned(),
         }],
+        lookups: lookups::groups(),
+        corefile_edits: lookups::edits(),
         timeline: vec![
             step("Create the cluster", 2.1, 33.0, StepEnd::Done),
             step("Start the engine", 0.0, 2.1, StepEnd::Cached),

@@ -10,7 +10,7 @@ use comfy_table::{
 use super::{
     Run, explain, github,
     grid::{Grid, Mark},
-    words,
+    lookups, words,
 };
 use crate::{matrix::RowOutcome, verdict::Verdict};
 
@@ -66,6 +66,7 @@ pub fn render(run: &Run, look: Look) -> String {
         let output = words::plain_lines(&failed.output, 40).replace('\n', "\n  ");
         paint_first_line(&format!("{head}\n  {output}"), look)
     }));
+    parts.extend(lookups::terminal::parts(run, look));
     parts.extend(tutorial(run));
     parts.extend(retries(run));
     parts.extend(unsupported(run));
@@ -125,7 +126,7 @@ fn legend(run: &Run) -> String {
     used.collect::<Vec<_>>().join("   ")
 }
 
-fn paint_first_line(text: &str, look: Look) -> String {
+pub(super) fn paint_first_line(text: &str, look: Look) -> String {
     match text.split_once('\n') {
         Some((first, rest)) if look.color => format!("\u{1b}[1;31m{first}\u{1b}[0m\n{rest}"),
         _ => text.to_owned(),
@@ -177,6 +178,7 @@ fn summary(run: &Run, look: Look) -> String {
 pub(super) fn headline(run: &Run) -> String {
     let counts = run.counts;
     let mut parts = vec![match counts.total() {
+        0 if !run.lookups.is_empty() => lookups_in_short(run),
         0 => "no cell probed".to_owned(),
         total => format!("{} of {} as expected", counts.as_expected, words::count(total, "cell")),
     }];
@@ -186,6 +188,9 @@ pub(super) fn headline(run: &Run) -> String {
         (counts.not_probed, "not probed"),
     ];
     parts.extend(others.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")));
+    if counts.total() > 0 && !run.lookups.is_empty() {
+        parts.push(lookups_in_short(run));
+    }
     if !run.failed_tests.is_empty() {
         parts.push(format!("{} failed", words::count(run.failed_tests.len(), "other test")));
     }
@@ -194,4 +199,9 @@ pub(super) fn headline(run: &Run) -> String {
     }
     let took = run.seconds().map_or_else(String::new, |seconds| format!(" in {}", words::seconds(seconds)));
     format!("{}{took}", parts.join(", "))
+}
+
+fn lookups_in_short(run: &Run) -> String {
+    let sum = lookups::Sum::of(&run.lookups);
+    format!("{} of {} as predicted", sum.as_predicted, words::count(sum.lookups, "lookup"))
 }

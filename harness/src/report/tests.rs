@@ -4,7 +4,7 @@ use reachmap_wire::Step;
 use serde_json::Value;
 
 use super::{
-    Counts, Run, explain, github, html, json, junit, markdown,
+    Counts, LookupGroup, Run, explain, github, html, json, junit, markdown,
     sample::{self, HOSTILE},
     schema,
     terminal::{Look, render},
@@ -95,9 +95,12 @@ fn junit_counts_agree_with_the_run() {
     let run = sample::run();
     let text = junit(&run);
     let Counts { as_expected, not_as_expected, not_supported, not_probed } = run.counts;
-    assert_eq!(text.matches("<testcase ").count(), run.counts.total() + run.failed_tests.len());
-    assert_eq!(text.matches("<failure ").count(), not_as_expected + run.failed_tests.len());
-    assert_eq!(text.matches("<skipped ").count(), not_supported);
+    let lookups = |wanted: fn(&LookupGroup) -> bool| run.lookups.iter().filter(|group| wanted(group)).count();
+    let (missing, wrong) = (lookups(|group| group.not_supported.is_some()), lookups(|group| !group.is_as_predicted()));
+    let cases = run.counts.total() + run.lookups.len() + run.failed_tests.len();
+    assert_eq!(text.matches("<testcase ").count(), cases);
+    assert_eq!(text.matches("<failure ").count(), not_as_expected + wrong + run.failed_tests.len());
+    assert_eq!(text.matches("<skipped ").count(), not_supported + missing);
     assert_eq!(text.matches("<error ").count(), not_probed);
     assert_eq!(as_expected, 3);
 }

@@ -7,7 +7,7 @@ use super::{
     handover::Handover,
     interrupt::guarded,
     selection,
-    suite::{self, Suite, SuiteBinary, read_all},
+    suite::{self, About, Suite, SuiteBinary, read_all},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -100,6 +100,7 @@ fn collect(record: &mut report::Run, directory: &Path) -> Result<()> {
             record.stages.push(report::StageRecord { id: stage.id().to_owned(), state });
         }
         record.verdicts.extend(verdicts);
+        record.lookups.extend(read_all::<report::LookupGroup>(&directory.join("lookups").join(stage.id()))?);
     }
     Ok(())
 }
@@ -156,7 +157,10 @@ async fn run_suites(
         environment.enter(stage, progress).await?;
         for (suite, binary, chosen) in needed {
             for (vantage, method, reason) in chosen.unsupported {
-                record.verdicts.push(not_supported(&suite.name, stage, vantage, &method, reason)?);
+                match suite.about {
+                    About::Lookups => record.lookups.push(no_lookups(stage, vantage, method, reason)),
+                    _ => record.verdicts.push(not_supported(&suite.name, stage, vantage, &method, reason)?),
+                }
             }
             if chosen.tests.is_empty() {
                 continue;
@@ -215,6 +219,10 @@ fn not_supported(suite: &str, stage: Stage, vantage: String, method: &str, reaso
         outcome: Judgement::NotSupported { reason },
         reproduce: String::new(),
     })
+}
+
+fn no_lookups(stage: Stage, configuration: String, resolver: String, reason: String) -> report::LookupGroup {
+    report::LookupGroup { not_supported: Some(reason), ..report::LookupGroup::of(stage.id(), configuration, resolver) }
 }
 
 /// Runs what blocks on a thread of its own.
