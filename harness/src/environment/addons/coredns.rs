@@ -30,7 +30,7 @@ use crate::{
         sha256,
     },
     kubernetes::{FIELD_MANAGER, apply, logs},
-    model::dns::Corefile,
+    model::dns::{Corefile, corefile::ServerBlock},
     wire::Resolve,
 };
 
@@ -47,7 +47,7 @@ const PODS: &str = "k8s-app=kube-dns";
 /// The zone that the sentinels' zones are in: `internal` is kept for private use, and never delegated.
 const SENTINELS: &str = "reachmap.internal";
 
-/// The annotation that makes the kubelet look at a pod, and with it at the pod's ConfigMaps, at once.
+/// The annotation that makes the kubelet look at a pod, and with it at the files that it mounts, at once.
 const LOOK_NOW: &str = "reachmap.dev/corefile";
 
 /// What a sentinel's name resolves to: an address for documentation, which nobody has (RFC 5737).
@@ -215,7 +215,7 @@ fn with_sentinel(corefile: &str, salt: &str) -> Result<(String, String)> {
 /// The name of the sentinel that a text carries.
 fn sentinel_in(corefile: &str) -> Option<String> {
     let corefile: Corefile = corefile.parse().ok()?;
-    let zones: Vec<String> = corefile.blocks().flat_map(|block| block.zones()).collect();
+    let zones: Vec<String> = corefile.blocks().flat_map(ServerBlock::zones).collect();
     let zone = zones.into_iter().find(|zone| zone.ends_with(&format!(".{SENTINELS}.")))?;
     Some(format!("live.{}", zone.trim_end_matches('.')))
 }

@@ -51,13 +51,11 @@ fn class(group: &LookupGroup) -> &'static str {
 }
 
 fn outcomes(group: &LookupGroup) -> String {
-    match &group.not_supported {
-        Some(reason) => format!("not supported here: {}", words::visible(reason)),
-        None => {
-            let outcomes = group.outcomes.iter().map(|(outcome, number)| format!("{outcome} {number}"));
-            outcomes.collect::<Vec<_>>().join(", ")
-        }
+    if let Some(reason) = &group.not_supported {
+        return format!("not supported here: {}", words::visible(reason));
     }
+    let outcomes = group.outcomes.iter().map(|(outcome, number)| format!("{outcome} {number}"));
+    outcomes.collect::<Vec<_>>().join(", ")
 }
 
 fn mismatches(group: &LookupGroup) -> impl Iterator<Item = Value> {
