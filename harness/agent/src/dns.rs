@@ -8,7 +8,7 @@
 //! - `/etc/hosts` is not read: the observation is of DNS.
 
 mod exchange;
-mod message;
+pub(crate) mod message;
 mod resolv_conf;
 mod walk;
 
@@ -29,9 +29,13 @@ pub(crate) fn configuration_path() -> PathBuf {
     std::env::var_os("REACHMAP_RESOLV_CONF").map_or_else(|| PathBuf::from("/etc/resolv.conf"), PathBuf::from)
 }
 
+/// The port on which the vantage's servers are asked: only tests, which cannot have port 53, name another.
+pub(crate) fn port() -> u16 {
+    std::env::var("REACHMAP_DNS_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(53)
+}
+
 fn configuration(server: Option<SocketAddr>) -> ResolvConf {
-    // Only tests, which cannot have port 53, name another.
-    let port = std::env::var("REACHMAP_DNS_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(53);
+    let port = port();
     let text = std::fs::read_to_string(configuration_path()).unwrap_or_default();
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let mut configuration = ResolvConf::parse(&text, hostname.trim_end(), port);

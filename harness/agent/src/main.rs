@@ -1,7 +1,7 @@
 //! The probe agent: runs where a request starts, speaks [`reachmap_wire`] over its standard input
 //! and output, one JSON line a message, and reports every step of every probe.
 //!
-//! It opens no port and needs no privilege. It ends when its standard input ends (what is under way
+//! It opens no port, but for the recorder's when it is asked to record, and needs no privilege. It ends when its standard input ends (what is under way
 //! is finished first, for at most [`DRAIN_LIMIT`]), when its standard output is closed, or when it
 //! has heard nothing for [`IDLE_LIMIT_SECONDS`]: its harness was killed and the connection in
 //! between has not noticed.
@@ -14,6 +14,7 @@ mod http;
 mod lines;
 mod place;
 mod probe;
+mod recorder;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -23,6 +24,8 @@ use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
 };
+
+use recorder::Recorder;
 
 /// How many probes and lookups are under way at once; more wait their turn.
 const IN_FLIGHT: usize = 512;
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
 /// Answers requests until there are no more.
 async fn serve(mut requests: mpsc::Receiver<Request>, replies: mpsc::UnboundedSender<Reply>) {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT));
+    let recorder = Arc::new(Recorder::default());
     let mut tasks = JoinSet::new();
     loop {
         let request = tokio::select! {
@@ -62,7 +66,7 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: mpsc::UnboundedSe
         };
         match request {
             Ok(Some(request)) => {
-                tasks.spawn(answer(request, Arc::clone(&slots), replies.clone()));
+                tasks.spawn(answer(request, Arc::clone(&slots), Arc::clone(&recorder), replies.clone()));
             }
             Ok(None) => break,
             Err(_idle) => {
@@ -78,7 +82,12 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: mpsc::UnboundedSe
     }
 }
 
-async fn answer(request: Request, slots: Arc<Semaphore>, replies: mpsc::UnboundedSender<Reply>) {
+async fn answer(
+    request: Request,
+    slots: Arc<Semaphore>,
+    recorder: Arc<Recorder>,
+    replies: mpsc::UnboundedSender<Reply>,
+) {
     let outcome = match request.action {
         Action::Ping => Outcome::Pong,
         Action::Hello => place::hello().map_or_else(Outcome::Error, Outcome::Hello),
@@ -88,7 +97,8 @@ async fn answer(request: Request, slots: Arc<Semaphore>, replies: mpsc::Unbounde
                 .await
                 .map_or_else(Outcome::Error, |observation| Outcome::Observation(Box::new(observation)))
         }
-        Action::Record(_) => Outcome::Error("this agent has no recorder".to_owned()),
+        // It has a queue of its own.
+        Action::Record(recording) => recorder.record(recording).await.map_or_else(Outcome::Error, Outcome::Recorded),
         Action::Resolve(lookup) => {
             let _slot = slots.acquire().await;
             Outcome::Resolve(dns::resolve(&lookup.name, lookup.server, Instant::now() + LOOKUP_LIMIT).await)

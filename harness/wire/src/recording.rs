@@ -43,6 +43,8 @@ pub enum Asker {
 pub struct Recorded {
     /// Every question in the order in which the recorder got it, repetitions included.
     pub questions: Vec<RecordedQuestion>,
+    /// How many messages came that ask nothing that can be read; they were passed on, too.
+    pub unreadable: u32,
     /// How the asker ended.
     pub end: End,
     /// From the start of the asker to its end, in microseconds.
@@ -63,13 +65,13 @@ pub struct RecordedQuestion {
     pub name: String,
     /// The record type asked for.
     pub kind: QuestionKind,
-    /// The answer's code, such as `NOERROR`; absent if no answer came before the asker ended.
+    /// The first answer's code, such as `NOERROR`; absent if none that can be read came before the asker ended.
     pub rcode: Option<String>,
     /// Whether the answer said that it was cut short (RFC 1035 section 4.1.1, TC).
     pub truncated: bool,
     /// The answer section, in order.
     pub answers: Vec<Record>,
-    /// From the question to its answer, in microseconds; absent without one.
+    /// From the question to its first answer, in microseconds; absent without one.
     pub elapsed_us: Option<u64>,
 }
 
@@ -104,6 +106,6 @@ pub enum End {
     Failed(String),
     /// It was ended because its time was up.
     TimedOut,
-    /// The program is not there.
+    /// The program is not there, or what loads it is not (`execve(2)`, ENOENT).
     NoSuchProgram,
 }

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use hickory_proto::{
-    op::{Edns, Message, MessageType, Query, ResponseCode},
+    op::{Edns, Header, Message, MessageType, Query, ResponseCode},
     rr::{Name, RData, RecordType},
+    serialize::binary::{BinDecodable as _, BinDecoder},
 };
 use reachmap_wire::{DnsFailure, QuestionKind, Record, RecordData};
 
@@ -87,6 +88,58 @@ impl Asked {
     }
 }
 
+/// What somebody else's message asks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// The message's id.
+    pub(crate) id: u16,
+    /// The name, absolute, in the case in which it is asked.
+    pub(crate) name: String,
+    /// The record type.
+    pub(crate) kind: QuestionKind,
+}
+
+impl Question {
+    /// Reads the header and the first question of `bytes`, whatever follows; `None` if they hold none.
+    ///
+    /// No server answers a second one, and nobody asks it (RFC 9619).
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut decoder = BinDecoder::new(bytes);
+        let header = Header::read(&mut decoder).ok()?;
+        if header.counts.queries == 0 || header.metadata.message_type != MessageType::Query {
+            return None;
+        }
+        let query = Query::read(&mut decoder).ok()?;
+        Some(Self { id: header.metadata.id, name: query.name().to_ascii(), kind: kind(query.query_type()) })
+    }
+}
+
+/// What a server said to somebody else.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// The message's id.
+    pub(crate) id: u16,
+    /// Its code by name: `NOERROR`.
+    pub(crate) rcode: String,
+    /// It did not fit.
+    pub(crate) truncated: bool,
+    /// The answer section.
+    pub(crate) records: Vec<Record>,
+}
+
+impl Said {
+    /// Reads a whole answer; `None` if `bytes` are none.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let message = Message::from_vec(bytes).ok()?;
+        (message.metadata.message_type == MessageType::Response).then(|| Self {
+            id: message.metadata.id,
+            rcode: rcode(message.metadata.response_code),
+            truncated: message.metadata.truncation,
+            records: message.answers.iter().map(record).collect(),
+        })
+    }
+}
+
 /// The addresses that `records` give for `name`, along its CNAMEs, in the order of the answer.
 ///
 /// An address of a name that is not on the chain is not `name`'s.
@@ -141,6 +194,21 @@ fn record_type(kind: QuestionKind) -> RecordType {
         QuestionKind::Soa => RecordType::SOA,
         QuestionKind::Any => RecordType::ANY,
         QuestionKind::Other(number) => RecordType::from(number),
+    }
+}
+
+fn kind(record_type: RecordType) -> QuestionKind {
+    match record_type {
+        RecordType::A => QuestionKind::A,
+        RecordType::AAAA => QuestionKind::Aaaa,
+        RecordType::CNAME => QuestionKind::Cname,
+        RecordType::PTR => QuestionKind::Ptr,
+        RecordType::SRV => QuestionKind::Srv,
+        RecordType::TXT => QuestionKind::Txt,
+        RecordType::NS => QuestionKind::Ns,
+        RecordType::SOA => QuestionKind::Soa,
+        RecordType::ANY => QuestionKind::Any,
+        other => QuestionKind::Other(u16::from(other)),
     }
 }
 
@@ -204,6 +272,31 @@ mod tests {
     fn a_name_that_fits_no_message_cannot_be_asked() {
         assert!(Asked::new(&format!("{}.", "a".repeat(64)), QuestionKind::A, false).is_none());
         assert!(Asked::new("a..b.", QuestionKind::A, false).is_none());
+    }
+
+    #[test]
+    fn anybodys_question_can_be_read_whatever_follows_it() {
+        for kind in [QuestionKind::A, QuestionKind::Aaaa, QuestionKind::Ptr, QuestionKind::Other(65)] {
+            let asked = Asked::new("Web.shop.", kind, true).unwrap();
+            let wanted = Question { id: asked.id, name: "Web.shop.".to_owned(), kind };
+            assert_eq!(Question::read(&asked.bytes), Some(wanted));
+            // Without all of its additional section.
+            let cut = &asked.bytes[..asked.bytes.len() - 3];
+            assert!(Message::from_vec(cut).is_err() && Question::read(cut).is_some());
+            assert!(Said::read(&asked.bytes).is_none(), "a question is no answer");
+        }
+        assert_eq!(Question::read(b"hello"), None);
+    }
+
+    #[test]
+    fn anybodys_answer_can_be_read() {
+        let asked = Asked::new("web.shop.", QuestionKind::A, false).unwrap();
+        let mut reply = Message::from_vec(&asked.bytes).unwrap().into_response();
+        reply.metadata.response_code = ResponseCode::ServFail;
+        reply.metadata.truncation = true;
+        let said = Said::read(&reply.to_vec().unwrap()).unwrap();
+        assert_eq!((said.id, said.rcode.as_str(), said.truncated), (asked.id, "SERVFAIL", true));
+        assert_eq!(Question::read(&reply.to_vec().unwrap()), None, "an answer is no question");
     }
 
     #[test]

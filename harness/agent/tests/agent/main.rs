@@ -8,6 +8,7 @@ mod dns_server;
 mod exec;
 mod http;
 mod life;
+mod recorder;
 
 use reachmap::{
     command::Command,

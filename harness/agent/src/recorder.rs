@@ -1,0 +1,101 @@
+//! The recorder: stands between another resolver and its DNS server, and writes down what passes.
+//!
+//! It listens where the vantage's `resolv.conf` sends questions to, port 53 of the loopback address by UDP
+//! and TCP, from the first recording on. Every message is passed on byte for byte by the transport by which
+//! it came, and so is every answer: what the resolver sees is the server's own word. Two things it cannot
+//! pass on: that nobody listens at the server's port (an ICMP message, which a connected UDP socket
+//! would be told of; here the asker hears nothing), and addresses (to the server, the agent asks).
+//!
+//! One recording is made at a time. It has a [`Session`] of its own: what still comes for an earlier one is
+//! written down there, where nobody looks any more, and is not passed on.
+
+mod hickory;
+mod program;
+mod session;
+mod tcp;
+mod udp;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+use reachmap_wire::{Asker, Recorded, Recording};
+use tokio::{net::TcpListener, sync::Mutex, time::Instant};
+
+use self::session::{Current, Session};
+use crate::{dns, probe::micros};
+
+/// No lookup may take longer, whatever it asks for.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The one recorder of this agent.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    /// Locked for one recording: the others wait their turn, first come, first served.
+    listening: Mutex<Option<Listening>>,
+}
+
+/// The recorder once it listens.
+#[derive(Debug)]
+struct Listening {
+    /// The very socket that the questions come to.
+    datagrams: Arc<UdpSocket>,
+    current: Current,
+}
+
+impl Recorder {
+    /// Makes one recording; an error if there can be none, not if the lookup fails.
+    pub(crate) async fn record(&self, recording: Recording) -> Result<Recorded, String> {
+        let mut listening = self.listening.lock().await;
+        let listening = match &mut *listening {
+            Some(listening) => listening,
+            none => none.insert(Listening::start().await?),
+        };
+        listening.record(recording).await
+    }
+}
+
+impl Listening {
+    async fn start() -> Result<Self, String> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, dns::port()));
+        let bound = async {
+            let listener = TcpListener::bind(address).await?;
+            let datagrams = UdpSocket::bind(address)?;
+            datagrams.set_nonblocking(true)?;
+            let asynchronous = tokio::net::UdpSocket::from_std(datagrams.try_clone()?)?;
+            Ok::<_, io::Error>((listener, datagrams, asynchronous))
+        };
+        let (listener, datagrams, asynchronous) = bound.await.map_err(|error| {
+            format!(
+                "cannot listen on {address}: {error}; the pod needs the sysctl net.ipv4.ip_unprivileged_port_start=0 \
+                 and no other server there"
+            )
+        })?;
+        let (datagrams, current) = (Arc::new(datagrams), Current::default());
+        tokio::spawn(udp::listen(asynchronous, Arc::clone(&datagrams), current.clone()));
+        tokio::spawn(tcp::listen(listener, current.clone()));
+        Ok(Self { datagrams, current })
+    }
+
+    async fn record(&self, recording: Recording) -> Result<Recorded, String> {
+        // What an earlier asker sent and nobody has read yet is none of this recording's.
+        udp::drain(&self.datagrams, &self.current);
+        let session = Arc::new(Session::new(recording.server));
+        let open = self.current.open(Arc::clone(&session));
+        let timeout = Duration::from_millis(recording.timeout_ms).min(LIMIT);
+        let deadline = Instant::now() + timeout;
+        let end = match recording.asker {
+            Asker::Program { argv } => program::run(&argv, deadline).await,
+            Asker::Hickory { name } => hickory::run(name, deadline).await,
+        };
+        let elapsed_us = micros(session.started.elapsed());
+        // What it asked last may not have been read yet: it counts, also if nobody waits for the answer.
+        udp::drain(&self.datagrams, &self.current);
+        drop(open);
+        let (questions, unreadable) = session.close();
+        Ok(Recorded { questions, unreadable, end: end?, elapsed_us })
+    }
+}

@@ -1,0 +1,142 @@
+//! What is written down during one recording.
+
+use std::{
+    mem,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use reachmap_wire::{RecordedQuestion, Transport};
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    dns::message::{Question, Said},
+    probe::micros,
+};
+
+/// How many questions one recording holds: a resolver that asks more is in a loop.
+const LIMIT: usize = 4096;
+
+/// One recording under way, or one that is over and that nobody reads any more.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Where its questions go.
+    pub(super) server: SocketAddr,
+    /// When its asker was started.
+    pub(super) started: Instant,
+    log: Mutex<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    questions: Vec<RecordedQuestion>,
+    unreadable: u32,
+    /// What passes its messages on; ended with it.
+    passing: JoinSet<()>,
+    is_over: bool,
+}
+
+/// The place of a question in its session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Index(usize);
+
+impl Session {
+    /// A recording that starts now.
+    pub(super) fn new(server: SocketAddr) -> Self {
+        Self { server, started: Instant::now(), log: Mutex::default() }
+    }
+
+    /// Writes down what `message` asks; its index, and its id, if that can be read.
+    pub(super) fn asked(&self, message: &[u8], transport: Transport) -> Option<(Index, u16)> {
+        let at_us = micros(self.started.elapsed());
+        let question = Question::read(message);
+        let mut log = self.log();
+        match question {
+            Some(Question { id, name, kind }) if log.questions.len() < LIMIT => {
+                log.questions.push(RecordedQuestion {
+                    at_us,
+                    id,
+                    transport,
+                    name,
+                    kind,
+                    rcode: None,
+                    truncated: false,
+                    answers: Vec::new(),
+                    elapsed_us: None,
+                });
+                Some((Index(log.questions.len() - 1), id))
+            }
+            _ => {
+                log.unreadable = log.unreadable.saturating_add(1);
+                None
+            }
+        }
+    }
+
+    /// Writes down what came back to a question, unless something did before.
+    pub(super) fn answered(&self, index: Index, message: &[u8]) {
+        let now_us = micros(self.started.elapsed());
+        let said = Said::read(message);
+        let mut log = self.log();
+        if let Some(question) = log.questions.get_mut(index.0)
+            && question.elapsed_us.is_none()
+        {
+            question.elapsed_us = Some(now_us.saturating_sub(question.at_us));
+            if let Some(Said { rcode, truncated, records, .. }) = said {
+                (question.rcode, question.truncated, question.answers) = (Some(rcode), truncated, records);
+            }
+        }
+    }
+
+    /// Passes messages on by `passing`, as long as the recording lasts.
+    pub(super) fn pass(&self, passing: impl Future<Output = ()> + Send + 'static) {
+        let mut log = self.log();
+        if !log.is_over {
+            log.passing.spawn(passing);
+        }
+    }
+
+    /// Ends it: nothing more is passed on. Returns what was written down.
+    pub(super) fn close(&self) -> (Vec<RecordedQuestion>, u32) {
+        let mut log = self.log();
+        log.is_over = true;
+        log.passing.abort_all();
+        (mem::take(&mut log.questions), log.unreadable)
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        // No code panics while it holds this; and if it did, what it wrote is still what happened.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which session messages belong to that come now, if there is one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Current(Arc<Mutex<Option<Arc<Session>>>>);
+
+impl Current {
+    /// Makes `session` the current one until the guard is dropped.
+    pub(super) fn open(&self, session: Arc<Session>) -> Open<'_> {
+        self.set(Some(session));
+        Open(self)
+    }
+
+    /// The session under way.
+    pub(super) fn get(&self) -> Option<Arc<Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, session: Option<Arc<Session>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = session;
+    }
+}
+
+/// While this lives, its session is the current one: also when the recording is given up.
+#[derive(Debug)]
+pub(super) struct Open<'a>(&'a Current);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
+}
