@@ -1,6 +1,7 @@
 //! A kind cluster that we made, or one named by a kubeconfig.
 
 pub mod connect;
+mod containers;
 pub mod existing;
 pub mod kind;
 mod laptop;

@@ -196,6 +196,9 @@ mod tests {
         let run = std::fs::read_to_string(&log).unwrap();
         let mut commands = run.lines();
         assert_eq!(commands.next(), Some("docker rm --force --volumes gone-laptop"));
+        // Its name is free again when a container can be made with it.
+        assert!(commands.next().unwrap().starts_with("docker create --pull never --name gone-laptop "), "{run}");
+        assert_eq!(commands.next(), Some("docker rm --force --volumes gone-laptop"));
         assert!(commands.next().unwrap().starts_with("kind delete cluster --name gone --kubeconfig "), "{run}");
         let left: Vec<String> = status(&home).unwrap().iter().map(|status| status.record.name.clone()).collect();
         assert_eq!(left, ["held", "kept"]);

@@ -188,6 +188,14 @@ impl Kind<'_> {
         Command::new(self.program).args(["export", "logs", "--name", self.name]).arg(directory.display().to_string())
     }
 
+    /// The containers that kind makes the nodes in: its names for one control plane and `workers` workers.
+    pub fn node_names(self, workers: u8) -> Vec<String> {
+        let worker = |number: u8| if number == 1 { String::new() } else { number.to_string() };
+        std::iter::once(format!("{}-control-plane", self.name))
+            .chain((1..=workers).map(|number| format!("{}-worker{}", self.name, worker(number))))
+            .collect()
+    }
+
     /// Deletes the cluster, or what there is of it.
     pub fn delete(self, kubeconfig: &Path) -> Command {
         Command::new(self.program)
@@ -327,6 +335,12 @@ pub(crate) mod tests {
         /opt/kind delete cluster --name reachmap-0123abcd --kubeconfig /home/kubeconfig
         flock --exclusive /home/locks/kind.lock /opt/kind delete cluster --name reachmap-0123abcd --kubeconfig /home/kubeconfig
         ");
+    }
+
+    #[test]
+    fn the_nodes_have_kind_s_names() {
+        let kind = Kind { program: "kind", name: "t" };
+        assert_eq!(kind.node_names(3), ["t-control-plane", "t-worker", "t-worker2", "t-worker3"]);
     }
 
     /// A run that is killed in the middle must not free the lock while kind works on.

@@ -1,6 +1,6 @@
 //! The laptop: a container on the nodes' network that is no member of the cluster.
 
-use super::{EngineAccess, record::Record};
+use super::{EngineAccess, containers, record::Record};
 use crate::{
     Result,
     command::Command,
@@ -22,7 +22,7 @@ pub(super) async fn ensure(access: &EngineAccess, record: &Record, image: &str) 
         if seen.text() == format!("true {image}") {
             return Ok(());
         }
-        access.command(remove(&name)).run_async().await?;
+        access.command(containers::remove_command(&name)).run_async().await?;
     }
     access.command(run(record, image)).run_async().await?;
     Ok(())
@@ -38,24 +38,16 @@ fn run(record: &Record, image: &str) -> Command {
         .args(["--tmpfs", "/agent:exec,mode=1777", image, "sleep", "infinity"])
 }
 
-/// Removes a container with its volumes; one that is not there is no error.
-pub(super) fn remove(name: &str) -> Command {
-    Command::new("docker").args(["rm", "--force", "--volumes", name])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::environment::cluster::record::tests::record;
 
     #[test]
-    fn the_laptop_s_commands_are_exactly_these() {
+    fn the_laptop_s_command_is_exactly_this() {
         let record = record("reachmap-0123abcd");
-        let commands = [run(&record, "laptop:1"), remove(&name(&record.name))];
-        let shown: Vec<String> = commands.iter().map(Command::display).collect();
-        insta::assert_snapshot!(shown.join("\n"), @r"
+        insta::assert_snapshot!(run(&record, "laptop:1").display(), @r"
         docker run --detach --name reachmap-0123abcd-laptop --hostname laptop --network reachmap --label app.kubernetes.io/managed-by=reachmap --label reachmap.dev/cluster=reachmap-0123abcd --tmpfs /agent:exec,mode=1777 laptop:1 sleep infinity
-        docker rm --force --volumes reachmap-0123abcd-laptop
         ");
     }
 }

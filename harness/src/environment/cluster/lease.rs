@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, api::ListParams};
 
 use super::{
-    EngineAccess, connect,
+    EngineAccess, connect, containers,
     kind::{ClusterConfig, Kind, holding},
     laptop, logs,
     network::{self, Pool},
@@ -279,14 +279,21 @@ pub async fn remove(home: &Home, access: &EngineAccess, name: &str) -> Result<bo
 
 /// Deletes all that is recorded of a cluster; the record goes last.
 pub(crate) async fn destroy(home: &Home, access: &EngineAccess, mut record: Record) -> Result<()> {
+    let was_made = record.phase == Phase::Ready;
     record.phase = Phase::Deleting;
     record.write(home)?;
     if let Some(laptop) = &record.laptop {
-        access.command(laptop::remove(laptop)).run_async().await?;
+        containers::remove(access, laptop, &record.config.node_image).await?;
     }
     let kind = Kind { program: &access.kind_program, name: &record.name };
     let kubeconfig = scratch(home, access, &record.name);
     run_kind(home, access, kind.delete(&kubeconfig), None).await?;
+    if !was_made {
+        // kind deletes the nodes that it sees; those that are still being made, it does not.
+        for node in kind.node_names(record.config.workers) {
+            containers::remove(access, &node, &record.config.node_image).await?;
+        }
+    }
     if let Some(root) = &access.root {
         // kind takes its cluster out of the file and leaves the file; where it is gone already, all is well.
         let _ = std::fs::remove_file(root.join(kubeconfig.strip_prefix("/").unwrap_or(&kubeconfig)));
