@@ -52,7 +52,7 @@ const fn build(phrase: &'static str, seconds: u64) -> Moment {
 }
 
 /// From the first build to the clean-up, in the order in which they come.
-const MOMENTS: [Moment; 12] = [
+const MOMENTS: [Moment; 13] = [
     build("Compile etcd", 60),
     build("Build the node image", 90),
     step("Compile the suites", 10),
@@ -60,12 +60,13 @@ const MOMENTS: [Moment; 12] = [
     step("cluster reachmap-", 40),
     step("Deploy the workloads", 10),
     step("Install MetalLB", 15),
-    step("Edit the Corefile", 8),
+    step("Make the Corefile of load-balancer-pending live", 8),
     step("Enter the stage load-balancer-pending", 3),
     step("in load-balancer-pending", 6),
     step("Enter the stage load-balancer-ready", 3),
+    step("Make the Corefile of corefile-name live", 3),
     // What follows its end is the clean-up.
-    step("in load-balancer-ready done", 5),
+    step("in changing done", 5),
 ];
 
 /// While kind has the engine make the nodes' containers: the first seconds of its work.
@@ -172,6 +173,49 @@ fn kill_at(moment: Moment, random: &mut Random, place: &Workplace, killed: u64) 
     run.kill();
     println!("kill {}: {delay:?} after `{line}`, when `{last}` was the last thing it had said", killed + 1);
     true
+}
+
+/// Between an edit and its restoration: each of the edits of the suite `dns`, and what follows it.
+const EDITED: [Moment; 5] = [
+    step("Make the Corefile of corefile-fallthrough live", 8),
+    step("Make the Corefile of corefile-alias live", 2),
+    step("tests of dns in corefile-alias", 2),
+    step("Make the Corefile of corefile-name live", 2),
+    step("tests of dns in changing", 20),
+];
+
+#[test]
+#[ignore = "needs root, and boots a cluster: about three minutes"]
+fn an_edited_corefile_is_put_back_byte_for_byte_by_the_next_command() {
+    const COREFILE: [&str; 7] = ["get", "configmap", "coredns", "-n", "kube-system", "-o", "jsonpath={.data.Corefile}"];
+    let temporary = tempfile::tempdir().unwrap();
+    let home = env::var_os("REACHMAP_KILL_HOME").map_or_else(|| temporary.path().join("home"), PathBuf::from);
+    fs::create_dir_all(&home).unwrap();
+    let place = Workplace::new(&home.canonicalize().unwrap(), temporary.path());
+    place.run(&["up", "--engine", "sandbox", "--name", "edited"]);
+    let corefile = || place.run(&[&["kubectl", "--name", "edited", "--"], &COREFILE[..]].concat());
+    let original = corefile();
+    assert!(original.contains("kubernetes cluster.local"), "{original}");
+    let seed = number("REACHMAP_SEED").unwrap_or(1);
+    let mut random = Random(seed);
+    for (index, moment) in EDITED.into_iter().enumerate() {
+        let arguments = ["e2e", "--engine", "sandbox", "--name", "edited", "--keep", "--suite", "dns"];
+        let mut run = Run::start_as(&place, &format!("edit-{index}"), &arguments);
+        assert!(matches!(run.until_it_says(moment.phrase), Heard::Line(_)), "it never said `{}`", moment.phrase);
+        let delay = random.up_to(moment.usual);
+        assert!(matches!(run.until_it_has_gone_on_for(delay), Heard::Line(_)), "it ended within {delay:?}");
+        run.kill();
+        let was_edited = corefile() != original;
+        place.run(&["gc"]);
+        println!(
+            "kill {}: {delay:?} after `{}`, the Corefile was {}",
+            index + 1,
+            moment.phrase,
+            if was_edited { "edited" } else { "the original" }
+        );
+        assert_eq!(corefile(), original, "after a kill at `{}`", moment.phrase);
+    }
+    place.run(&["down", "--name", "edited"]);
 }
 
 /// How long a step says that it usually takes.

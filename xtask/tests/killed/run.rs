@@ -47,11 +47,16 @@ impl Workplace {
         command
     }
 
+    /// Runs a command of `xtask` that must succeed, and returns what it printed.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let output = self.xtask(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Removes everything that no live run owns.
     pub(crate) fn collect_garbage(&self) {
-        let output = self.xtask(&["gc", "--all"]).output().unwrap();
-        assert!(output.status.success(), "gc: {output:?}");
-        println!("gc: {}", String::from_utf8_lossy(&output.stdout).trim_end().replace('\n', "; "));
+        println!("gc: {}", self.run(&["gc", "--all"]).trim_end().replace('\n', "; "));
     }
 }
 
@@ -87,10 +92,15 @@ pub(crate) enum Heard {
 impl Run {
     /// Starts a run in a process group of its own, so that a kill of the group reaches nobody else.
     pub(crate) fn start(place: &Workplace, name: &str) -> Self {
+        Self::start_as(place, name, &["e2e", "--engine", "sandbox"])
+    }
+
+    /// The same with other arguments.
+    pub(crate) fn start_as(place: &Workplace, name: &str, arguments: &[&str]) -> Self {
         let log = place.logs.join(format!("{name}.log"));
         let mut file = File::create(&log).unwrap();
         let mut child = place
-            .xtask(&["e2e", "--engine", "sandbox"])
+            .xtask(arguments)
             .process_group(0)
             .stdout(file.try_clone().unwrap())
             .stderr(Stdio::piped())
