@@ -181,7 +181,7 @@ const EDITED: [Moment; 5] = [
     step("Make the Corefile of corefile-alias live", 2),
     step("tests of dns in corefile-alias", 2),
     step("Make the Corefile of corefile-name live", 2),
-    step("tests of dns in changing", 20),
+    step("tests of dns in corefile-name", 2),
 ];
 
 #[test]
