@@ -31,6 +31,7 @@ pub mod engine;
 pub mod gc;
 pub mod images;
 pub mod journal;
+pub mod panel;
 mod release;
 pub mod tutorial;
 pub mod workloads;

@@ -23,6 +23,7 @@ mod binary;
 pub mod exec;
 mod install;
 mod link;
+mod program;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -35,6 +36,7 @@ use std::{
 
 pub use agent::Agent;
 pub use binary::AgentBinary;
+pub use program::ProgramFile;
 
 use crate::{Result, model::method::Target, wire};
 

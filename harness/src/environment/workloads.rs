@@ -159,11 +159,7 @@ impl Workloads {
     /// # Errors
     /// [`ErrorKind::Environment`] if the Service is not there.
     pub async fn cluster_ip(&self) -> Result<IpAddr> {
-        let tried = || format!("read the cluster IP of {CLUSTER_IP}");
-        let api: Api<Service> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let service = api.get(CLUSTER_IP).await.tried(ErrorKind::Environment, tried)?;
-        let address = service.spec.and_then(|spec| spec.cluster_ip?.parse().ok());
-        address.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "it has none"))
+        service_address(&self.services(), CLUSTER_IP).await
     }
 
     /// Where the cluster's DNS answers: the cluster IP of `kube-dns`, which every pod has in its `resolv.conf`.
@@ -171,12 +167,8 @@ impl Workloads {
     /// # Errors
     /// [`ErrorKind::Environment`] if there is no such Service.
     pub async fn dns_server(&self) -> Result<SocketAddr> {
-        let tried = || "read the cluster IP of kube-dns";
-        let api: Api<Service> = Api::namespaced(self.client.clone(), "kube-system");
-        let service = api.get("kube-dns").await.tried(ErrorKind::Environment, tried)?;
-        let address: Option<IpAddr> = service.spec.and_then(|spec| spec.cluster_ip?.parse().ok());
-        let address = address.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "it has none"))?;
-        Ok(SocketAddr::new(address, 53))
+        let services = Api::namespaced(self.client.clone(), "kube-system");
+        Ok(SocketAddr::new(service_address(&services, "kube-dns").await?, 53))
     }
 
     /// Waits until the LoadBalancer Service has an address, and returns it.
@@ -275,6 +267,14 @@ impl Workloads {
     }
 }
 
+/// The cluster IP of a Service.
+pub(super) async fn service_address(services: &Api<Service>, name: &str) -> Result<IpAddr> {
+    let tried = || format!("read the cluster IP of {name}");
+    let service = services.get(name).await.tried(ErrorKind::Environment, tried)?;
+    let address = service.spec.and_then(|spec| spec.cluster_ip?.parse().ok());
+    address.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "it has none"))
+}
+
 /// Pods of the namespaces that are not ready, each with the reason; best effort, for error messages.
 pub async fn unready_pods(client: &Client, namespaces: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
@@ -292,7 +292,7 @@ pub async fn unready_pods(client: &Client, namespaces: &[&str]) -> Vec<String> {
     found
 }
 
-fn or_none(items: &[String]) -> String {
+pub(super) fn or_none(items: &[String]) -> String {
     if items.is_empty() { "none".to_owned() } else { items.join("; ") }
 }
 

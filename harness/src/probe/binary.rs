@@ -61,7 +61,7 @@ impl AgentBinary {
     /// [`ErrorKind::Storage`] if it cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).tried(ErrorKind::Storage, || format!("read the agent {}", path.display()))?;
-        let hash = hex(&Sha256::digest(&bytes));
+        let hash = short_hash(&bytes);
         Ok(Self { path: path.to_owned(), hash, bytes: bytes.into() })
     }
 
@@ -79,6 +79,11 @@ impl AgentBinary {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// The hash of a program's content, as 16 hexadecimal digits.
+pub(super) fn short_hash(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 fn hex(digest: &[u8]) -> String {

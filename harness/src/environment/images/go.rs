@@ -24,12 +24,13 @@ macro_rules! module {
     };
 }
 
-const MODULES: [Module; 6] = [
+const MODULES: [Module; 7] = [
     module!("coredns": "go.mod", "go.sum", "main.go"),
     module!("etcd": "go.mod", "go.sum"),
     module!("flannel": "go.mod", "go.sum"),
     module!("kind": "go.mod", "go.sum"),
     module!("kubernetes": "go.mod", "go.sum", "main.go"),
+    module!("lookup": "go.mod", "main.go"),
     module!("metallb": "go.mod", "go.sum"),
 ];
 
@@ -131,6 +132,11 @@ pub(super) fn etcd() -> Program {
 
 pub(super) fn kind() -> Program {
     Program::new("kind", "kind", "sigs.k8s.io/kind", "kind", 10)
+}
+
+/// Go's own resolver, and never the C library's.
+pub(super) fn lookup() -> Program {
+    Program::new("lookup-go", "lookup", ".", "lookup", 8).with("netgo", String::new(), false)
 }
 
 pub(super) fn metallb_controller() -> Program {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Images, debian, go,
+    Images, debian, go, lookups,
     store::{self, Recipe},
     tools,
     versions::{Kubernetes, Packages, Versions},
@@ -34,7 +34,7 @@ pub fn engine_root(home: &Home, progress: &Progress) -> Result<PathBuf> {
     let versions = Versions::embedded()?;
     if !debian::engine_recipe(&versions.debian).path(home).is_dir() {
         require_space(home)?;
-        tools::ensure_programs(progress)?;
+        tools::ensure_programs(progress, &tools::PROGRAMS)?;
     }
     debian::engine(home, progress, &versions.debian)
 }
@@ -103,6 +103,7 @@ pub fn current_recipes() -> Result<Vec<Recipe>> {
         go::metallb_manifest_recipe(),
         tools::go_recipe(),
     ];
+    recipes.extend(lookups::recipes());
     for parts in current_parts()? {
         recipes.extend(parts.programs.into_iter().map(|program| program.recipe));
     }
@@ -128,7 +129,7 @@ pub(super) fn check(versions: &Versions, wanted: Option<&str>, sandbox: bool, ho
     let mut recipes = parts.programs.iter().map(|program| &program.recipe).chain(&engine);
     if !recipes.all(|recipe| recipe.path(home).is_dir()) {
         require_space(home)?;
-        tools::missing_programs()?;
+        tools::missing_programs(&tools::PROGRAMS)?;
     }
     // mmdebstrap is one of the programs: it is there, or will be.
     tools::check_toolchain(versions, true)
@@ -145,7 +146,7 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
     let node = parts.image("node");
     if !is_built(engine, &node)? {
         require_space(home)?;
-        tools::ensure_programs(progress)?;
+        tools::ensure_programs(progress, &tools::PROGRAMS)?;
     }
     let toolchain = tools::toolchain(home, progress, &versions)?;
     // Downloads and unpacking wait for the network and the disk, compilers for the processor: side by side.

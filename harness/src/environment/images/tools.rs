@@ -9,8 +9,11 @@ use super::{go, store::Recipe, versions::Versions};
 use crate::{Context as _, Error, ErrorKind, Result, command::Command, home::Home, progress::Progress};
 
 /// Programs, each with the Debian package that brings it.
-pub(crate) const PROGRAMS: [(&str, &str); 5] =
-    [("mmdebstrap", "mmdebstrap"), ("cc", "gcc"), ("unshare", "util-linux"), ("tar", "tar"), ("ip", "iproute2")];
+pub(crate) const PROGRAMS: [(&str, &str); 6] =
+    [("mmdebstrap", "mmdebstrap"), ("cc", "gcc"), MUSL, ("unshare", "util-linux"), ("tar", "tar"), ("ip", "iproute2")];
+
+/// The compiler of programs whose C library is musl.
+pub(super) const MUSL: (&str, &str) = ("musl-gcc", "musl-tools");
 
 /// The Debian release whose Go is unpacked where the host has none that is new enough.
 pub(crate) const GO_RELEASE: &str = "trixie";
@@ -33,13 +36,12 @@ impl Toolchain {
     }
 }
 
-/// The Debian packages of the programs that building needs and the host lacks, where they can be installed.
+/// The Debian packages of those of `needed` that the host lacks, where they can be installed.
 ///
 /// # Errors
 /// [`ErrorKind::Missing`] with what to install, where they cannot.
-pub(super) fn missing_programs() -> Result<Vec<&'static str>> {
-    let missing: Vec<(&str, &str)> =
-        PROGRAMS.into_iter().filter(|(program, _)| which::which(program).is_err()).collect();
+pub(super) fn missing_programs(needed: &[(&'static str, &'static str)]) -> Result<Vec<&'static str>> {
+    let missing: Vec<_> = needed.iter().filter(|(program, _)| which::which(program).is_err()).collect();
     let programs = missing.iter().map(|(program, _)| *program).collect::<Vec<_>>().join(", ");
     let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     let root = rustix::process::geteuid().is_root();
@@ -51,12 +53,12 @@ pub(super) fn missing_programs() -> Result<Vec<&'static str>> {
     Ok(packages)
 }
 
-/// Installs the programs that building needs and the host lacks, where that can be done.
+/// Installs those of `needed` that the host lacks, where that can be done.
 ///
 /// # Errors
 /// As [`missing_programs`].
-pub(super) fn ensure_programs(progress: &Progress) -> Result<()> {
-    let packages = missing_programs()?;
+pub(super) fn ensure_programs(progress: &Progress, needed: &[(&'static str, &'static str)]) -> Result<()> {
+    let packages = missing_programs(needed)?;
     if packages.is_empty() {
         return Ok(());
     }
