@@ -76,8 +76,10 @@ async fn main() -> Result<()> {
     println!("{:?}", coredns::restore(&client, &journal, DEADLINE).await?);
     clock.lap("restored");
     if std::env::var_os("REMOVE").is_some() {
-        workloads.remove(DEADLINE).await?;
-        clock.lap("workloads removed");
+        for manifest in workloads.outside()? {
+            manifest.delete(&client).await?;
+        }
+        clock.lap("workloads deleted");
     }
     Ok(())
 }
