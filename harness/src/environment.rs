@@ -1,6 +1,11 @@
 //! Everything that must be there before a packet is sent: engine, images, cluster, add-ons, workloads.
 
-use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures::future::try_join_all;
 use kube::Client;
@@ -31,6 +36,7 @@ pub mod engine;
 pub mod gc;
 pub mod images;
 pub mod journal;
+mod on_existing;
 pub mod panel;
 mod release;
 pub mod tutorial;
@@ -43,7 +49,7 @@ use addons::{
 pub use check::check;
 use cluster::{
     EngineAccess, EngineKind,
-    existing::{self, Allowed, ExistingCluster},
+    existing::ExistingCluster,
     kind::{self, ClusterConfig},
     lease::{self, LeasedCluster},
 };
@@ -72,6 +78,7 @@ pub struct Environment {
     sites: Vec<Site>,
     agents: Vec<(String, Agent)>,
     pool: Option<String>,
+    workers: u8,
     unsupported: BTreeMap<String, String>,
     description: BTreeMap<String, String>,
     retries: Vec<Retry>,
@@ -94,7 +101,7 @@ enum Held {
     /// One that we made, and the engine that it runs in: neither is stopped as long as this lives.
     Leased { cluster: Box<LeasedCluster>, engine: Engine, _engine_use: Lock },
     /// One that the user named.
-    Existing { _cluster: Box<ExistingCluster>, _lock: Lock },
+    Existing { cluster: Box<ExistingCluster>, journal_note: PathBuf, _lock: Lock },
 }
 
 /// The home that the user chose, with what a killed run left behind ended.
@@ -142,7 +149,7 @@ impl Environment {
         progress: &Progress,
     ) -> Result<Self> {
         match &options.kubeconfig {
-            Some(kubeconfig) => Self::on_existing(options, kubeconfig, home, run, progress).await,
+            Some(kubeconfig) => Self::on_existing(options, kubeconfig, keep, home, run, progress).await,
             None => Self::on_leased(options, fresh, keep, home, run, progress).await,
         }
     }
@@ -213,6 +220,7 @@ impl Environment {
             sites,
             agents: Vec::new(),
             pool: Some(cluster.record.pool.to_string()),
+            workers: options.workers,
             unsupported: missing_workers(options.workers),
             description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             retries: Vec::new(),
@@ -220,74 +228,6 @@ impl Environment {
             load_balancer: None,
             edits: Vec::new(),
             held: Held::Leased { cluster: Box::new(cluster), engine, _engine_use: engine_use },
-        })
-    }
-
-    async fn on_existing(
-        options: &EnvironmentOptions,
-        kubeconfig: &Path,
-        home: &Home,
-        run: &str,
-        progress: &Progress,
-    ) -> Result<Self> {
-        let allowed = Allowed { cluster_edits: options.allow_cluster_edits, metallb: options.install_metallb };
-        let cluster = existing::connect(kubeconfig, options.context.as_deref(), allowed).await?;
-        let lock = lease::wait_for_lock(home, &lease::lock_name(&cluster.id()), progress).await?;
-        let note = cluster.note(home)?;
-        let client = cluster.client.clone();
-        let journal = Journal::new(client.clone(), run, Some(note));
-        if allowed.cluster_edits {
-            put_back_earlier_edits(&client, &journal, progress).await?;
-        }
-        let versions = images::versions::Versions::embedded()?;
-        let workload_images = WorkloadImages {
-            nginx: versions.nginx.image.clone(),
-            testpod: versions.nginx.image,
-            pull_policy: "IfNotPresent".to_owned(),
-        };
-        let workloads = Workloads::new(client.clone(), workload_images, run);
-        deploy(&workloads, progress).await?;
-        let mut unsupported = BTreeMap::new();
-        if allowed.metallb {
-            let (home, shared) = (home.clone(), progress.clone());
-            let manifest = crate::session::run::blocking(move || images::metallb_manifest(&home, &shared)).await?;
-            install_metallb(&client, &manifest, run, progress).await?;
-        } else {
-            let reason = "no load balancer of ours: allow it with --install-metallb";
-            unsupported.insert("load-balancer-ready/*/*".to_owned(), reason.to_owned());
-        }
-        if !allowed.cluster_edits {
-            let reason = "the Corefile may not be edited: allow it with --allow-cluster-edits";
-            for filter in ["external-domain*", "externalname-*", COREFILE_EDITS, "changing/*/*"] {
-                unsupported.insert(filter.to_owned(), reason.to_owned());
-            }
-        }
-        unsupported.insert("laptop".to_owned(), "the laptop is known only beside a cluster that we made".to_owned());
-        let sites = sites(&client, None).await?;
-        let workers = sites.iter().filter(|site| site.vantage.id.starts_with("worker-")).count();
-        unsupported.extend(missing_workers(u8::try_from(workers).unwrap_or(u8::MAX)));
-        let description = BTreeMap::from([
-            ("engine", "none: an existing cluster".to_owned()),
-            ("cluster", cluster.context.clone()),
-            ("server", cluster.server.clone()),
-            ("kubernetes", cluster.version.clone()),
-        ]);
-        Ok(Self {
-            client,
-            run: run.to_owned(),
-            kubeconfig: cluster.kubeconfig_text()?,
-            workloads,
-            journal,
-            sites,
-            agents: Vec::new(),
-            pool: options.pool.clone(),
-            unsupported,
-            description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            retries: Vec::new(),
-            names: None,
-            load_balancer: None,
-            edits: Vec::new(),
-            held: Held::Existing { _cluster: Box::new(cluster), _lock: lock },
         })
     }
 
@@ -365,6 +305,8 @@ impl Environment {
         }
         let step = progress.step(format!("Enter the stage {stage}"), Some(Duration::from_secs(3)));
         let address = match (wanted, &self.pool) {
+            // The load balancer of a cluster that is not ours, if it has one, is left as it is.
+            (false, _) if !self.owns_load_balancer() => None,
             (false, pool) => {
                 metallb::remove_pool(&self.client).await?;
                 self.workloads.until_no_load_balancer_address(READY).await?;
@@ -415,9 +357,9 @@ impl Environment {
 
     /// What a test process needs to stand at this environment's vantages.
     pub fn handover(&self, directory: &RunDirectory, suite: &str, stage: Stage, agent: &AgentBinary) -> Handover {
-        let (network_namespace, journal) = match &self.held {
-            Held::Leased { cluster, engine, .. } => (engine.network_namespace(), Some(cluster.journal_note())),
-            Held::Existing { .. } => (None, None),
+        let (network_namespace, journal, kubectl) = match &self.held {
+            Held::Leased { cluster, engine, .. } => (engine.network_namespace(), cluster.journal_note(), None),
+            Held::Existing { cluster, journal_note, .. } => (None, journal_note.clone(), Some(cluster.kubectl())),
         };
         Handover {
             run: self.run.clone(),
@@ -430,8 +372,22 @@ impl Environment {
             vantages: self.sites.clone(),
             namespaces: [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE].map(ToOwned::to_owned).to_vec(),
             planned_pool: self.pool.clone(),
-            journal,
+            journal: Some(journal),
+            kubectl,
         }
+    }
+
+    /// Whether the load balancer is one that we may give addresses, and take them away again.
+    fn owns_load_balancer(&self) -> bool {
+        match &self.held {
+            Held::Leased { .. } => true,
+            Held::Existing { cluster, .. } => cluster.allowed.metallb,
+        }
+    }
+
+    /// How many workers the cluster has.
+    pub fn workers(&self) -> u8 {
+        self.workers
     }
 
     /// The cells that cannot be had here, by filter, each with what is missing.

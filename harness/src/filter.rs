@@ -249,7 +249,7 @@ mod tests {
     fn a_filter_that_matches_nothing_names_what_is_near() {
         let error = Filter::parse("laptop/clusterip-fdqn").unwrap().choose(&Matrix::tutorial(3), &[]).unwrap_err();
         insta::assert_snapshot!(format!("{error:?}"), @"
-        failed to choose cells by `laptop/clusterip-fdqn`: `laptop/clusterip-fdqn` matches none of the 238 cells [Usage]
+        failed to choose cells by `laptop/clusterip-fdqn`: `laptop/clusterip-fdqn` matches none of the 210 cells [Usage]
           hint: Near are: clusterip-fqdn, clusterip-svc, clusterip-short, clusterip-address, clusterip-absolute. `--list` shows every cell.
         ");
     }

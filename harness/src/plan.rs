@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// The most workers that a cluster of ours may have.
+pub const MOST_WORKERS: u8 = 8;
+
 /// Which engine runs the containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -85,7 +88,7 @@ pub struct EnvironmentOptions {
     #[arg(long, value_name = "VERSION")]
     pub k8s: Option<String>,
     /// How many workers beside the control plane.
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=8))]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MOST_WORKERS)))]
     pub workers: u8,
     /// How kube-proxy programs Services.
     #[arg(long, value_enum, default_value_t)]

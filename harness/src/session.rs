@@ -34,6 +34,7 @@ pub mod interrupt;
 pub mod run;
 pub mod selection;
 pub mod suite;
+pub(crate) mod workplace;
 
 use handover::Handover;
 

@@ -3,7 +3,7 @@
 //! The model is a pure function of this; nothing here is measured by sending packets.
 
 mod collect;
-mod convert;
+pub(crate) mod convert;
 mod example;
 pub(crate) mod lookup;
 mod roles;

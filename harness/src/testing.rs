@@ -8,7 +8,7 @@ use crate::{
     matrix::{Matrix, Stage},
     model::{Expectation, Fact, expect},
     state::State,
-    verdict::{Verdict, judge, reproduce},
+    verdict::{Verdict, judge},
 };
 
 /// The example without an endpoint of any Service but the DNS's.
@@ -122,7 +122,7 @@ pub(crate) fn verdicts() -> Vec<Verdict> {
             Verdict {
                 suite: "access".to_owned(),
                 stage: cell.stage.to_string(),
-                reproduce: reproduce(&vantage, &expectation.target),
+                reproduce: format!("cargo xtask shell {vantage} -- curl -sS -i -m 5 http://{}/", expectation.target),
                 outcome: judge(&expectation, &observation),
                 vantage,
                 method,

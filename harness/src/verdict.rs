@@ -1,11 +1,9 @@
 //! Expectation against observation: the right answer for the wrong reason is a failure.
 
 mod judge;
-mod reproduce;
 
 pub use judge::judge;
 use reachmap_wire::{Observation, Step};
-pub use reproduce::reproduce;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -38,17 +38,19 @@ pub async fn in_testpod(argv: &[&str]) -> Result<Output> {
     session.runtime().spawn(run).await.tried(ErrorKind::Internal, || "join a task")?
 }
 
-/// Whether the snapshots speak of this cluster: they were accepted on the tutorial's, IPv4 with Flannel's vxlan and
-/// three workers or more. Elsewhere other questions are asked and other addresses are seen; the verdicts,
+/// Whether there is a snapshot of this cell: they were accepted on the tutorial's cluster, IPv4 with Flannel's vxlan and
+/// three or four workers. Elsewhere other questions are asked and other addresses are seen; the verdicts,
 /// which are derived from each cluster's own state, hold everywhere.
 ///
 /// # Errors
 /// If there is no session.
-pub fn is_tutorials_cluster() -> Result<bool> {
+pub fn is_tutorials_cell(from: &str, by: &str) -> Result<bool> {
     let session = Session::current()?;
     let state = session.state();
     let ipv4 = state.service_networks.iter().all(|network| network.addr().is_ipv4());
-    Ok(ipv4 && matches!(state.cni, Cni::Flannel { .. }) && session.workers() >= 3)
+    let is_beyond = |id: &str| (5..=8).any(|number| id.ends_with(&format!("worker-{number}")));
+    let tutorials = ipv4 && matches!(state.cni, Cni::Flannel { .. }) && session.workers() >= 3;
+    Ok(tutorials && !is_beyond(from) && !is_beyond(by))
 }
 
 /// The session's verdict with every address and name replaced by its role, and everything that
@@ -59,4 +61,35 @@ pub fn is_tutorials_cluster() -> Result<bool> {
 pub fn redacted(verdict: &Verdict) -> Result<impl serde::Serialize> {
     let roles = Session::current()?.roles();
     Ok(verdict.observation.as_ref().map(|observation| roles.redact(observation)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use reachmap::matrix::Matrix;
+
+    /// The words in the first `#[values(…)]` of `text`, as ids, and what follows it.
+    fn values(text: &str) -> (Vec<String>, &str) {
+        let (_, rest) = text.split_once("#[values(").unwrap();
+        let (list, rest) = rest.split_once(')').unwrap();
+        let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
+        (words.map(|word| word.to_lowercase().replace('_', "-")).collect(), rest)
+    }
+
+    #[test]
+    fn the_suite_access_has_a_test_for_every_cell_of_the_matrix() {
+        let source = include_str!("../tests/access.rs");
+        let mut tests = BTreeSet::new();
+        for stage in ["load-balancer-pending", "load-balancer-ready"] {
+            let (_, module) = source.split_once(&format!("mod {} {{", stage.replace('-', "_"))).unwrap();
+            let (vantages, rest) = values(module);
+            let (methods, _) = values(rest);
+            for vantage in &vantages {
+                tests.extend(methods.iter().map(|method| format!("{stage}/{vantage}/{method}")));
+            }
+        }
+        let cells: BTreeSet<String> = Matrix::tutorial(8).iter().map(|cell| cell.id()).collect();
+        assert_eq!(tests, cells);
+    }
 }

@@ -8,6 +8,11 @@ const TESTPOD_OTHER: &str = "testpod-other";
 const WORKER_1: &str = "worker-1";
 const WORKER_2: &str = "worker-2";
 const WORKER_3: &str = "worker-3";
+const WORKER_4: &str = "worker-4";
+const WORKER_5: &str = "worker-5";
+const WORKER_6: &str = "worker-6";
+const WORKER_7: &str = "worker-7";
+const WORKER_8: &str = "worker-8";
 const CONTROL_PLANE: &str = "control-plane";
 const LAPTOP: &str = "laptop";
 
@@ -27,6 +32,11 @@ const POD_IP_MULTIPLE: &str = "pod-ip-multiple";
 const NODEPORT_WORKER_1: &str = "nodeport-worker-1";
 const NODEPORT_WORKER_2: &str = "nodeport-worker-2";
 const NODEPORT_WORKER_3: &str = "nodeport-worker-3";
+const NODEPORT_WORKER_4: &str = "nodeport-worker-4";
+const NODEPORT_WORKER_5: &str = "nodeport-worker-5";
+const NODEPORT_WORKER_6: &str = "nodeport-worker-6";
+const NODEPORT_WORKER_7: &str = "nodeport-worker-7";
+const NODEPORT_WORKER_8: &str = "nodeport-worker-8";
 const NODEPORT_CONTROL_PLANE: &str = "nodeport-control-plane";
 const NODEPORT_NAME: &str = "nodeport-name";
 const LOADBALANCER_ADDRESS: &str = "loadbalancer-address";
@@ -38,7 +48,7 @@ const HEADLESS_FQDN: &str = "headless-fqdn";
 async fn check(from: &str, by: &str) -> Result<()> {
     let verdict = reachmap_suites::check(from, by).await?;
     reachmap::assert_as_expected!(verdict);
-    if !reachmap_suites::is_tutorials_cluster()? {
+    if !reachmap_suites::is_tutorials_cell(from, by)? {
         return Ok(());
     }
     let seen = reachmap_suites::redacted(&verdict)?;
@@ -55,7 +65,21 @@ mod load_balancer_pending {
     #[rstest]
     #[tokio::test]
     async fn reaches(
-        #[values(TESTPOD, TESTPOD_OTHER, WORKER_1, WORKER_2, WORKER_3, CONTROL_PLANE, LAPTOP)] from: &str,
+        #[values(
+            TESTPOD,
+            TESTPOD_OTHER,
+            WORKER_1,
+            WORKER_2,
+            WORKER_3,
+            WORKER_4,
+            WORKER_5,
+            WORKER_6,
+            WORKER_7,
+            WORKER_8,
+            CONTROL_PLANE,
+            LAPTOP
+        )]
+        from: &str,
         #[values(
             CLUSTERIP_SHORT,
             CLUSTERIP_NAMESPACE,
@@ -73,6 +97,11 @@ mod load_balancer_pending {
             NODEPORT_WORKER_1,
             NODEPORT_WORKER_2,
             NODEPORT_WORKER_3,
+            NODEPORT_WORKER_4,
+            NODEPORT_WORKER_5,
+            NODEPORT_WORKER_6,
+            NODEPORT_WORKER_7,
+            NODEPORT_WORKER_8,
             NODEPORT_CONTROL_PLANE,
             NODEPORT_NAME,
             LOADBALANCER_ADDRESS,
@@ -93,7 +122,21 @@ mod load_balancer_ready {
     #[rstest]
     #[tokio::test]
     async fn reaches(
-        #[values(TESTPOD, TESTPOD_OTHER, WORKER_1, WORKER_2, WORKER_3, CONTROL_PLANE, LAPTOP)] from: &str,
+        #[values(
+            TESTPOD,
+            TESTPOD_OTHER,
+            WORKER_1,
+            WORKER_2,
+            WORKER_3,
+            WORKER_4,
+            WORKER_5,
+            WORKER_6,
+            WORKER_7,
+            WORKER_8,
+            CONTROL_PLANE,
+            LAPTOP
+        )]
+        from: &str,
         #[values(
             CLUSTERIP_NAMESPACE,
             CLUSTERIP_ADDRESS,

@@ -13,24 +13,22 @@ use crate::{
         self, Environment,
         cluster::{EngineAccess, connect, lease, logs, record::Record},
         engine::Sandbox,
-        gc, images, open_home, release, running, workloads,
+        gc, images, release, running, workloads,
     },
     home::Home,
     probe::AgentBinary,
     progress::Progress,
     session::{
-        directory::{RunDirectory, default_reports},
+        directory::default_reports,
         handover::{Site, Start},
         interrupt::guarded,
         run::{blocking, show},
+        workplace::Workplace,
     },
 };
 
 pub(super) async fn up(arguments: EnvironmentArguments) -> Result<u8> {
-    let home = open_home(arguments.environment.cache_dir.as_deref())?;
-    environment::check(&arguments.environment, &home).await?;
-    let run = RunDirectory::create(None)?;
-    let progress = Progress::new(show(), run.path.join("logs"));
+    let Workplace { home, run, progress } = Workplace::open(&arguments.environment, None).await?;
     let body = async {
         let agent = {
             let (home, progress) = (home.clone(), progress.clone());

@@ -3,19 +3,15 @@
 use super::{CacheCommand, EnvironmentArguments, HomeArguments, ProbesArguments, say};
 use crate::{
     Error, ErrorKind, Result, doctor,
-    environment::{self, Environment, images, open_home, release, workloads::NAMESPACE},
+    environment::{self, Environment, images, release, workloads::NAMESPACE},
     home::Home,
     model::Target,
     probe::{
         AgentBinary,
         bench::{self, BenchResult},
     },
-    progress::{Progress, StepTime},
-    session::{
-        directory::RunDirectory,
-        interrupt::guarded,
-        run::{blocking, show},
-    },
+    progress::StepTime,
+    session::{interrupt::guarded, run::blocking, workplace::Workplace},
 };
 
 /// How many exec'd curls are timed, one after the other: enough for a mean.
@@ -53,10 +49,7 @@ pub(super) async fn cache(command: CacheCommand) -> Result<u8> {
 }
 
 async fn warm(arguments: EnvironmentArguments) -> Result<u8> {
-    let home = open_home(arguments.environment.cache_dir.as_deref())?;
-    environment::check(&arguments.environment, &home).await?;
-    let run = RunDirectory::create(None)?;
-    let progress = Progress::new(show(), run.path.join("logs"));
+    let Workplace { home, progress, .. } = Workplace::open(&arguments.environment, None).await?;
     let made = guarded(async {
         let hold = environment::engine::hold(&home)?;
         let made = environment::prepare(&arguments.environment, &home, &progress).await?;
@@ -72,10 +65,7 @@ async fn warm(arguments: EnvironmentArguments) -> Result<u8> {
 }
 
 pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
-    let home = open_home(arguments.environment.cache_dir.as_deref())?;
-    environment::check(&arguments.environment, &home).await?;
-    let run = RunDirectory::create(None)?;
-    let progress = Progress::new(show(), run.path.join("logs"));
+    let Workplace { home, run, progress } = Workplace::open(&arguments.environment, None).await?;
     let body = async {
         let agent = {
             let (home, progress) = (home.clone(), progress.clone());
@@ -112,10 +102,7 @@ pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
 }
 
 pub(super) async fn bench_boot(arguments: EnvironmentArguments) -> Result<u8> {
-    let home = open_home(arguments.environment.cache_dir.as_deref())?;
-    environment::check(&arguments.environment, &home).await?;
-    let run = RunDirectory::create(None)?;
-    let progress = Progress::new(show(), run.path.join("logs"));
+    let Workplace { home, run, progress } = Workplace::open(&arguments.environment, None).await?;
     let up = guarded(Environment::up(&arguments.environment, true, false, &home, &run.id, &progress)).await;
     let timeline = progress.timeline();
     drop(up?);

@@ -1,20 +1,23 @@
 //! Removes what no live run owns, by what was recorded; and tells what there is.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use jiff::Timestamp;
+use kube::Client;
 
 use super::{
     cluster::{
-        EngineAccess, EngineKind, connect,
-        existing::{self, Allowed, Note},
+        EngineAccess, EngineKind, connect, existing,
         lease::{destroy, lock_name},
         network::{self, Network},
         record::{Phase, Record, directories},
     },
     journal::{Journal, Restored},
 };
-use crate::{Context as _, ErrorKind, Result, command::read_text, home::Home};
+use crate::{Result, command::read_text, home::Home};
+
+/// How long a namespace may take to go, with its pods and all that is in it.
+const GONE: Duration = Duration::from_secs(180);
 
 /// Removes every recorded cluster whose lock is free, unless it is kept (or even then, if `all`), puts back edits
 /// on existing clusters, and removes our networks that nobody stands on. Returns what it did, one line each.
@@ -39,7 +42,9 @@ where
                 .await
                 .unwrap_or_else(|error| Some(format!("could not put back edits on the kept cluster {name}: {error}"))),
             Some(record) => Some(remove(home, engine(record.config.engine).await?, record).await),
-            None => Some(forget(home, &name).await.unwrap_or_else(|error| error.to_string())),
+            None => clean_existing(home, &name, all)
+                .await
+                .unwrap_or_else(|error| Some(format!("could not clean up the existing cluster {name}: {error}"))),
         };
         done.extend(line);
     }
@@ -74,21 +79,49 @@ async fn put_back(home: &Home, access: Option<EngineAccess>, record: &Record) ->
     Ok(Some(format!("{} on the kept cluster {}", describe(&restored), record.name)))
 }
 
-/// A directory without a record: an existing cluster that a run was on, or nothing of a cluster at all.
-async fn forget(home: &Home, name: &str) -> Result<String> {
-    let directory = home.clusters().join(name);
-    let note = directory.join("existing.json");
-    let journal = directory.join("journal");
-    if !note.exists() || !journal.exists() {
-        Record::remove(home, name)?;
-        return Ok(format!("removed the empty record {name}"));
+/// A directory without a lease: an existing cluster that a run was on, or nothing of a cluster at all.
+async fn clean_existing(home: &Home, id: &str, all: bool) -> Result<Option<String>> {
+    let Some(record) = existing::Record::read(home, id)? else {
+        Record::remove(home, id)?;
+        return Ok(Some(format!("removed the empty record {id}")));
+    };
+    if record.kept && !all && !record.journal_note(home).exists() {
+        return Ok(None);
     }
-    let Note { kubeconfig, context } =
-        serde_json::from_str(&read_text(&note)?).tried(ErrorKind::Storage, || format!("read {}", note.display()))?;
-    let cluster = existing::connect(&kubeconfig, Some(&context), Allowed::default()).await?;
-    let restored = Journal::new(cluster.client, "gc", Some(journal)).restore().await?;
-    Record::remove(home, name)?;
-    Ok(format!("{} on the cluster of the context {context}", describe(&restored)))
+    let cluster = existing::connect(&record.kubeconfig, Some(&record.context), existing::Allowed::default()).await?;
+    let cleaned = clean(home, &cluster.client, record, all).await?;
+    Ok(Some(format!("{cleaned} on the cluster of the context `{}`", cluster.context)))
+}
+
+/// Puts back what was edited on an existing cluster and, unless it is kept, removes what was made there.
+pub(crate) async fn clean(home: &Home, client: &Client, record: existing::Record, all: bool) -> Result<String> {
+    let note = record.journal_note(home);
+    let restored = match note.exists() {
+        true => Journal::new(client.clone(), "gc", Some(note)).restore().await?,
+        false => Vec::new(),
+    };
+    if record.kept && !all {
+        return Ok(describe(&restored));
+    }
+    let removed = record.remove_objects(client, GONE).await?;
+    Record::remove(home, &record.id)?;
+    let removed = if removed.is_empty() {
+        "found nothing to remove".to_owned()
+    } else {
+        format!("removed {}", counted(&removed))
+    };
+    Ok(if restored.is_empty() { removed } else { format!("{} and {removed}", describe(&restored)) })
+}
+
+/// The namespaces by name, and how many others.
+fn counted(removed: &[String]) -> String {
+    let (namespaces, others): (Vec<&String>, Vec<&String>) =
+        removed.iter().partition(|name| name.starts_with("Namespace "));
+    let mut parts: Vec<String> = namespaces.into_iter().cloned().collect();
+    if !others.is_empty() {
+        parts.push(format!("{} objects of MetalLB", others.len()));
+    }
+    parts.join(", ")
 }
 
 fn describe(restored: &[Restored]) -> String {

@@ -7,13 +7,10 @@ use std::{
 
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
-    core::v1::{Namespace, Node, Pod, Service},
+    core::v1::{Node, Pod, Service},
     discovery::v1::EndpointSlice,
 };
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{DeleteParams, ListParams},
-};
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
 
 use crate::{
     Context as _, Error, ErrorKind, Result,
@@ -22,7 +19,7 @@ use crate::{
         conditions, wait,
     },
     model::{Vantage, VantageKind},
-    state::NodeRole,
+    state::{self, NodeRole},
 };
 
 /// The namespace of the tutorial's Services.
@@ -103,6 +100,14 @@ impl Workloads {
         futures::future::try_join_all(manifests.iter().chain(&testpods).map(|manifest| manifest.apply(&self.client)))
             .await?;
         Ok(())
+    }
+
+    /// The manifests of everything that lives outside the run's namespaces: those namespaces themselves.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] if a manifest is none.
+    pub fn outside(&self) -> Result<Vec<Manifest>> {
+        self.manifests(&[manifest!("namespaces.yaml"), manifest!("node-agents.yaml")], &[])
     }
 
     /// Waits until everything runs and the Services have their endpoints.
@@ -193,36 +198,6 @@ impl Workloads {
         Api::namespaced(self.client.clone(), NAMESPACE)
     }
 
-    /// Deletes the namespaces of the workloads, if they are ours, and waits until they are gone.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Deadline`] if one is still there in the end.
-    pub async fn remove(&self, deadline: Duration) -> Result<()> {
-        futures::future::try_join_all(
-            [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE].map(|name| self.remove_namespace(name, deadline)),
-        )
-        .await?;
-        Ok(())
-    }
-
-    async fn remove_namespace(&self, name: &str, deadline: Duration) -> Result<()> {
-        use crate::kubernetes::{FIELD_MANAGER, MANAGED_BY};
-        let api: Api<Namespace> = Api::all(self.client.clone());
-        let tried = || format!("delete the namespace {name}");
-        let Some(namespace) = api.get_opt(name).await.tried(ErrorKind::Environment, tried)? else {
-            return Ok(());
-        };
-        if namespace.labels().get(MANAGED_BY).map(String::as_str) != Some(FIELD_MANAGER) {
-            return Ok(());
-        }
-        match api.delete(name, &DeleteParams::background()).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            Err(error) => return Err(Error::from_source(ErrorKind::Environment, tried(), error)),
-        }
-        wait::until(api, name, &tried(), deadline, conditions::is_gone).await
-    }
-
     /// The worker that `nginx-single` is pinned to: the first by name, or the only node.
     /// The address of the node that `nginx-single` is pinned to, in the nodes' network.
     ///
@@ -246,11 +221,13 @@ impl Workloads {
     async fn first_worker_node(&self) -> Result<Node> {
         let tried = || "choose the worker for nginx-single";
         let api: Api<Node> = Api::all(self.client.clone());
-        let mut nodes = api.list(&ListParams::default()).await.tried(ErrorKind::Environment, tried)?.items;
-        let is_control_plane = |node: &Node| node.labels().contains_key("node-role.kubernetes.io/control-plane");
-        nodes.sort_by_key(|node| (is_control_plane(node), natural(&host_name(node))));
-        let first = nodes.into_iter().next();
-        first.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "the cluster has no nodes"))
+        let nodes = api.list(&ListParams::default()).await.tried(ErrorKind::Environment, tried)?;
+        let known: Vec<_> = nodes.iter().map(state::convert::node).collect();
+        let named = state::lookup::named(&known);
+        let first = named.iter().find(|(_, node)| node.role == NodeRole::Worker).or(named.first());
+        let first = first.map(|(_, node)| node.name.clone());
+        let node = nodes.into_iter().find(|node| Some(node.name_any()) == first);
+        node.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "the cluster has no nodes"))
     }
 
     fn manifests(&self, templates: &[(&str, &str)], more: &[(&str, &str)]) -> Result<Vec<Manifest>> {
@@ -306,25 +283,17 @@ pub async fn node_places(client: &Client) -> Result<Vec<(Vantage, String)>> {
     let pods = Api::<Pod>::namespaced(client.clone(), NODES_NAMESPACE);
     let (nodes, pods) = tokio::try_join!(nodes.list(&list), pods.list(&list))
         .tried(ErrorKind::Environment, || "find a place to ask from on every node")?;
-    let is_control_plane = |node: &Node| node.labels().contains_key("node-role.kubernetes.io/control-plane");
-    let mut nodes: Vec<&Node> = nodes.iter().collect();
-    nodes.sort_by_key(|node| (!is_control_plane(node), natural(&node.name_any())));
-    let mut workers = 0;
+    let nodes: Vec<_> = nodes.iter().map(state::convert::node).collect();
     let mut places = Vec::new();
-    for node in nodes {
-        let name = node.name_any();
-        let (id, role) = if is_control_plane(node) {
-            ("control-plane".to_owned(), NodeRole::ControlPlane)
-        } else {
-            workers += 1;
-            (format!("worker-{workers}"), NodeRole::Worker)
-        };
+    for (id, node) in state::lookup::named(&nodes) {
         let stands_here = |pod: &&Pod| {
             let spec = pod.spec.as_ref();
-            pod.metadata.deletion_timestamp.is_none() && spec.and_then(|spec| spec.node_name.as_ref()) == Some(&name)
+            pod.metadata.deletion_timestamp.is_none()
+                && spec.and_then(|spec| spec.node_name.as_ref()) == Some(&node.name)
         };
         if let Some(pod) = pods.iter().find(stands_here) {
-            places.push((Vantage { id, kind: VantageKind::Node { node: name, role } }, pod.name_any()));
+            let kind = VantageKind::Node { node: node.name.clone(), role: node.role };
+            places.push((Vantage { id, kind }, pod.name_any()));
         }
     }
     Ok(places)
@@ -335,24 +304,8 @@ fn host_name(node: &Node) -> String {
     node.labels().get("kubernetes.io/hostname").cloned().unwrap_or_else(|| node.name_any())
 }
 
-/// A key that sorts names as people count: `worker`, `worker2`, …, `worker10`.
-pub fn natural(name: &str) -> Vec<(String, u64)> {
-    let mut key = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let word_end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let (word, numbered) = rest.split_at(word_end);
-        let number_end = numbered.find(|c: char| !c.is_ascii_digit()).unwrap_or(numbered.len());
-        let (number, after) = numbered.split_at(number_end);
-        key.push((word.to_owned(), number.parse().unwrap_or(0)));
-        rest = after;
-    }
-    key
-}
-
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
     use serde_json::Value;
 
     use super::*;
@@ -430,22 +383,5 @@ mod tests {
             let on_the_node = asked.path.contains("reachmap-node");
             assert_eq!(spec["hostNetwork"] == true, on_the_node, "{}", asked.path);
         }
-    }
-
-    #[tokio::test]
-    async fn a_namespace_of_somebody_else_is_left_alone() {
-        let (client, served) = mock::server(|_| {
-            (200, serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}).to_string())
-        });
-        workloads(client).remove(Duration::from_secs(1)).await.unwrap();
-        assert!(served.await.unwrap().iter().all(|asked| asked.method == "GET"));
-    }
-
-    #[rstest]
-    #[case("worker2", "worker10")]
-    #[case("worker", "worker2")]
-    #[case("a1", "b0")]
-    fn names_sort_as_people_count(#[case] before: &str, #[case] after: &str) {
-        assert!(natural(before) < natural(after));
     }
 }

@@ -159,7 +159,16 @@ pub async fn delete(client: &Client, object: &DynamicObject) -> Result<bool> {
     }
 }
 
-fn api<'a>(client: &Client, object: &'a DynamicObject) -> Result<(Api<DynamicObject>, &'a str)> {
+/// The object as the cluster has it; none if it has none of that kind and name.
+///
+/// # Errors
+/// [`ErrorKind::Environment`] with the API server's answer.
+pub async fn get(client: &Client, object: &DynamicObject) -> Result<Option<DynamicObject>> {
+    let (api, name) = api(client, object)?;
+    api.get_opt(name).await.tried(ErrorKind::Environment, || format!("look for {}", describe(object)))
+}
+
+pub(crate) fn api<'a>(client: &Client, object: &'a DynamicObject) -> Result<(Api<DynamicObject>, &'a str)> {
     let wrong = |cause: &str| Error::new(ErrorKind::Internal, format!("address {}", describe(object)), cause);
     let types = object.types.as_ref().ok_or_else(|| wrong("it has no kind"))?;
     let name = object.metadata.name.as_deref().ok_or_else(|| wrong("it has no name"))?;

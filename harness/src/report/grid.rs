@@ -4,6 +4,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use crate::{
     model::{Method, VantageKind},
+    plan::MOST_WORKERS,
     state::NodeRole,
     verdict::{Judgement, Verdict},
 };
@@ -149,16 +150,12 @@ fn place(kind: &VantageKind) -> u8 {
 }
 
 fn method_order(a: &str, b: &str) -> Ordering {
-    static KNOWN: std::sync::LazyLock<Vec<Method>> = std::sync::LazyLock::new(|| Method::all(8));
+    static KNOWN: std::sync::LazyLock<Vec<Method>> = std::sync::LazyLock::new(|| Method::all(MOST_WORKERS));
     let rank = |id: &str| KNOWN.iter().position(|method| method.id == id).unwrap_or(usize::MAX);
     rank(a).cmp(&rank(b)).then_with(|| natural(a, b))
 }
 
 /// Orders `worker-2` before `worker-10`.
 pub(super) fn natural(a: &str, b: &str) -> Ordering {
-    let key = |text: &str| {
-        let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
-        (stem.to_owned(), text[stem.len()..].parse::<u64>().unwrap_or_default())
-    };
-    key(a).cmp(&key(b)).then_with(|| a.cmp(b))
+    crate::state::lookup::natural(a).cmp(&crate::state::lookup::natural(b))
 }

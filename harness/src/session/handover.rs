@@ -40,6 +40,8 @@ pub struct Handover {
     pub planned_pool: Option<String>,
     /// The file that says that there may be something to put back.
     pub journal: Option<PathBuf>,
+    /// The words with which a person starts kubectl, on a cluster that `cargo xtask shell` does not know.
+    pub kubectl: Option<Vec<String>>,
 }
 
 /// A vantage, and how the agent there is started.
@@ -150,9 +152,13 @@ impl Handover {
     /// A command that repeats a request to `target` from `vantage` by hand.
     pub fn by_hand(&self, vantage: &Vantage, target: &Target) -> String {
         let curl = format!("curl -sS -i -m 5 http://{target}/");
-        match self.site(&vantage.id).map(|site| &site.start) {
-            Some(Start::Here) | None => curl,
-            Some(_) => format!("cargo xtask shell {} -- {curl}", vantage.id),
+        match (self.site(&vantage.id).map(|site| &site.start), &self.kubectl) {
+            (Some(Start::Pod { namespace, pod, container }), Some(kubectl)) => {
+                let kubectl = kubectl.join(" ");
+                format!("{kubectl} -n {namespace} exec {pod} -c {container} -- {curl}")
+            }
+            (Some(Start::Here) | None, _) => curl,
+            (Some(_), _) => format!("cargo xtask shell {} -- {curl}", vantage.id),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{
     interrupt::guarded,
     selection,
     suite::{self, About, Suite, SuiteBinary, read_all},
+    workplace::Workplace,
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -17,7 +18,7 @@ use crate::{
     home::Home,
     matrix::{Cell, Stage},
     model::{Method, Vantage, VantageKind},
-    plan::EnvironmentOptions,
+    plan::{EnvironmentOptions, MOST_WORKERS},
     probe::AgentBinary,
     progress::{Progress, Show},
     report,
@@ -45,11 +46,9 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
         say(report::plan::table(&cells, &environment::expected_steps(&arguments.environment)));
         return Ok(0);
     }
-    let home = environment::open_home(arguments.environment.cache_dir.as_deref())?;
     check_stages(&cells, &arguments.environment)?;
-    environment::check(&arguments.environment, &home).await?;
-    let run = RunDirectory::create(arguments.report_dir.as_deref())?;
-    let progress = Progress::new(show(), run.path.join("logs"));
+    let Workplace { home, run, progress } =
+        Workplace::open(&arguments.environment, arguments.report_dir.as_deref()).await?;
     let options: Vec<String> = std::env::args().skip(1).collect();
     let mut record = report::Run::started(&run.id, &options);
 
@@ -147,7 +146,8 @@ async fn run_suites(
             .iter()
             .zip(&binaries)
             .map(|(suite, binary)| {
-                let tests = selection::of_stage(binary, stage.id(), only, environment.unsupported())?;
+                let tests =
+                    selection::of_stage(binary, stage.id(), only, environment.workers(), environment.unsupported())?;
                 Ok((suite, binary, tests))
             })
             .collect::<Result<_>>()?;
@@ -213,7 +213,7 @@ fn not_supported(suite: &str, stage: Stage, vantage: String, method: &str, reaso
         suite: suite.to_owned(),
         stage: stage.id().to_owned(),
         vantage: Vantage { id: vantage, kind },
-        method: Method::find(method, 3)?,
+        method: Method::find(method, MOST_WORKERS)?,
         expectation: None,
         observation: None,
         outcome: Judgement::NotSupported { reason },

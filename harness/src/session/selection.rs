@@ -14,7 +14,12 @@ pub struct StageTests<'a> {
     pub unsupported: Vec<(String, String, String)>,
 }
 
+/// The workers that the matrix always has: without one of them, its cells are not supported, and are said to be so.
+const ALWAYS: u8 = 3;
+
 /// Chooses among the tests of `stage`: those whose cell `only` matches and `unsupported` does not.
+///
+/// A suite has cells for as many workers as a cluster can have; those beyond `workers` are no cells of this run.
 ///
 /// Tests that are about no single cell run when their stage as a whole is chosen, and can be had.
 ///
@@ -24,6 +29,7 @@ pub fn of_stage<'a>(
     binary: &'a SuiteBinary,
     stage: &str,
     only: Option<&Filter>,
+    workers: u8,
     unsupported: &BTreeMap<String, String>,
 ) -> Result<StageTests<'a>> {
     let missing: Vec<(Filter, &String)> =
@@ -37,6 +43,9 @@ pub fn of_stage<'a>(
             }
             continue;
         };
+        if [&vantage, &method].into_iter().filter_map(|id| worker(id)).any(|number| number > workers.max(ALWAYS)) {
+            continue;
+        }
         if !only.is_none_or(|only| only.matches(stage, &vantage, &method)) {
             continue;
         }
@@ -48,6 +57,12 @@ pub fn of_stage<'a>(
         }
     }
     Ok(chosen)
+}
+
+/// The number of the worker that a vantage or a method is about: 2 of `worker-2` and `nodeport-worker-2`.
+fn worker(id: &str) -> Option<u8> {
+    let (before, number) = id.rsplit_once("worker-")?;
+    if before.is_empty() || before.ends_with('-') { number.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -63,23 +78,32 @@ mod tests {
     #[test]
     fn everything_is_chosen_unless_something_narrows_it_down() {
         let binary = binary();
-        let chosen = of_stage(&binary, "one", None, &BTreeMap::new()).unwrap();
+        let chosen = of_stage(&binary, "one", None, 3, &BTreeMap::new()).unwrap();
         assert_eq!(chosen.tests.len(), 3);
         let laptop = Filter::parse("laptop").unwrap();
-        let chosen = of_stage(&binary, "one", Some(&laptop), &BTreeMap::new()).unwrap();
+        let chosen = of_stage(&binary, "one", Some(&laptop), 3, &BTreeMap::new()).unwrap();
         assert_eq!(chosen.tests, ["one::reaches::from_1_LAPTOP::by_1_POD_IP"].into());
         let stage = Filter::parse("one").unwrap();
-        assert_eq!(of_stage(&binary, "one", Some(&stage), &BTreeMap::new()).unwrap().tests.len(), 3);
+        assert_eq!(of_stage(&binary, "one", Some(&stage), 3, &BTreeMap::new()).unwrap().tests.len(), 3);
+    }
+
+    #[test]
+    fn a_worker_that_no_cluster_of_the_run_has_is_no_cell() {
+        let tests =
+            ["one::reaches::from_1_WORKER_4::by_1_POD_IP", "one::reaches::from_1_TESTPOD::by_2_NODEPORT_WORKER_5"];
+        let binary = SuiteBinary { path: "access".into(), tests: tests.map(Into::into).into(), dir: "/".into() };
+        let chosen = |workers| of_stage(&binary, "one", None, workers, &BTreeMap::new()).unwrap().tests.len();
+        assert_eq!([1, 3, 4, 5].map(chosen), [0, 0, 1, 2]);
     }
 
     #[test]
     fn what_cannot_be_had_is_left_out_with_its_reason() {
         let missing = BTreeMap::from([("*/laptop/*".to_owned(), "no laptop here".to_owned())]);
         let binary = binary();
-        let chosen = of_stage(&binary, "one", None, &missing).unwrap();
+        let chosen = of_stage(&binary, "one", None, 3, &missing).unwrap();
         assert_eq!(chosen.tests, ["one::reaches::from_2_TESTPOD::by_1_POD_IP", "one::table"].into());
         assert_eq!(chosen.unsupported, [("laptop".into(), "pod-ip".into(), "no laptop here".into())]);
         let stage = BTreeMap::from([("one/*/*".to_owned(), "not this stage".to_owned())]);
-        assert!(of_stage(&binary, "one", None, &stage).unwrap().tests.is_empty());
+        assert!(of_stage(&binary, "one", None, 3, &stage).unwrap().tests.is_empty());
     }
 }

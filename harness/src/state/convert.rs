@@ -15,7 +15,7 @@ use super::{
 /// The label that every control-plane node has.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
-pub(super) fn node(node: &ApiNode) -> Node {
+pub(crate) fn node(node: &ApiNode) -> Node {
     let (_, name) = identity(&node.metadata);
     let spec = node.spec.as_ref();
     let status = node.status.as_ref();

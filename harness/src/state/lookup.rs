@@ -63,16 +63,7 @@ impl State {
     /// Workers are counted in the natural order of their names; with several control-plane nodes the second is
     /// `control-plane-2`.
     pub fn named_nodes(&self) -> Vec<(String, &Node)> {
-        let mut named = Vec::new();
-        for (role, base) in [(NodeRole::ControlPlane, "control-plane"), (NodeRole::Worker, "worker")] {
-            let mut nodes: Vec<&Node> = self.nodes.iter().filter(|node| node.role == role).collect();
-            nodes.sort_by_key(|node| natural(&node.name));
-            for (number, node) in (1_usize..).zip(nodes) {
-                let first_control_plane = role == NodeRole::ControlPlane && number == 1;
-                named.push((if first_control_plane { base.to_owned() } else { format!("{base}-{number}") }, node));
-            }
-        }
-        named
+        named(&self.nodes)
     }
 
     /// The node that a vantage id such as `worker-1` or `control-plane` means.
@@ -124,6 +115,20 @@ pub(crate) fn first_of_range(range: &str) -> Option<IpAddr> {
         Some((first, _)) => first.trim().parse().ok(),
         None => range.trim().parse::<IpNet>().ok().map(|network| network.addr()),
     }
+}
+
+/// The nodes with the names that vantages and methods give them: see [`State::named_nodes`].
+pub(crate) fn named(nodes: &[Node]) -> Vec<(String, &Node)> {
+    let mut named = Vec::new();
+    for (role, base) in [(NodeRole::ControlPlane, "control-plane"), (NodeRole::Worker, "worker")] {
+        let mut nodes: Vec<&Node> = nodes.iter().filter(|node| node.role == role).collect();
+        nodes.sort_by_key(|node| natural(&node.name));
+        for (number, node) in (1_usize..).zip(nodes) {
+            let first_control_plane = role == NodeRole::ControlPlane && number == 1;
+            named.push((if first_control_plane { base.to_owned() } else { format!("{base}-{number}") }, node));
+        }
+    }
+    named
 }
 
 /// A key that sorts `worker9` before `worker10`.

@@ -34,13 +34,21 @@ pub async fn install(client: &Client, manifest: &str, run: &str, deadline: Durat
     let hash = sha256(manifest);
     let installed = installed(client).await?.as_deref() == Some(hash.as_str());
     if !installed {
-        apply::Manifest::parse("metallb-native.yaml", manifest)?.labelled(run).apply(client).await?;
+        self::manifest(manifest, run)?.apply(client).await?;
     }
     until_running(client, deadline).await?;
     if !installed {
         mark(client, &hash).await?;
     }
     Ok(!installed)
+}
+
+/// The objects of MetalLB's released manifest, as a run applies them.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] if it is no manifest.
+pub fn manifest(text: &str, run: &str) -> Result<apply::Manifest> {
+    Ok(apply::Manifest::parse("metallb-native.yaml", text)?.labelled(run))
 }
 
 async fn installed(client: &Client) -> Result<Option<String>> {

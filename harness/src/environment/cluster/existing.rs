@@ -9,13 +9,13 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde::{Deserialize, Serialize};
 
-use crate::{
-    Context as _, Error, ErrorKind, Result,
-    environment::sha256,
-    home::{Home, write_atomically},
-};
+use crate::{Context as _, Error, ErrorKind, Result, environment::sha256};
+
+mod record;
+
+pub(crate) use record::removable;
+pub use record::{ObjectName, Record};
 
 /// How long the API server may take to answer the first question.
 const REACH: Duration = Duration::from_secs(10);
@@ -56,15 +56,6 @@ impl std::fmt::Debug for ExistingCluster {
     }
 }
 
-/// What is noted of an existing cluster whose edits may have to be put back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// The kubeconfig that named it.
-    pub kubeconfig: PathBuf,
-    /// The context in it.
-    pub context: String,
-}
-
 impl ExistingCluster {
     /// The kubeconfig's text, with the chosen context as the current one.
     ///
@@ -82,16 +73,22 @@ impl ExistingCluster {
         format!("existing-{}", &sha256(&self.server)[..8])
     }
 
-    /// Notes how to reach it again, for `gc`, and returns the journal's own note in the same directory.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Storage`] if it cannot be written.
-    pub fn note(&self, home: &Home) -> Result<PathBuf> {
-        let directory = home.clusters().join(self.id());
-        let note = Note { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() };
-        let text = serde_json::to_vec(&note).tried(ErrorKind::Internal, || "note an existing cluster")?;
-        write_atomically(&directory.join("existing.json"), &text)?;
-        Ok(directory.join("journal"))
+    /// What would be recorded of a run on it that has changed nothing yet.
+    pub fn record(&self) -> Record {
+        Record {
+            id: self.id(),
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            kept: false,
+            runs: Vec::new(),
+            objects: Vec::new(),
+        }
+    }
+
+    /// The words with which a person starts kubectl for it.
+    pub fn kubectl(&self) -> Vec<String> {
+        let kubeconfig = self.kubeconfig.to_string_lossy().into_owned();
+        ["kubectl", "--kubeconfig", &kubeconfig, "--context", &self.context].map(ToOwned::to_owned).to_vec()
     }
 }
 
