@@ -1,61 +1,25 @@
 //! DNS as the cluster's pods see it: Corefile, search path, answers.
 
+mod answer;
 mod chain;
 pub mod corefile;
 mod edit;
 mod kubernetes;
 mod parse;
+mod plugins;
+mod resolv_conf;
+pub mod resolver;
 pub mod search;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub use answer::{Answer, Question, Rcode, Response, Source};
+pub use chain::{Outside, Passed};
 pub use corefile::{Corefile, HostsEntry};
 pub use reachmap_wire::QuestionKind;
-pub use search::{Resolution, ResolvConf, resolve, walk};
-
-/// What a DNS server says of one name, for one record type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// Addresses, perhaps behind aliases.
-    Addresses {
-        /// The part of the server that knew the name asked for.
-        by: Source,
-        /// The aliases from the name asked to the one that has the addresses, in order, absolute.
-        aliases: Vec<String>,
-        /// The addresses.
-        addresses: BTreeSet<IpAddr>,
-    },
-    /// The name exists, without such a record (RFC 2308 section 2.2).
-    NoData {
-        /// The aliases that lead nowhere, if there are any.
-        aliases: Vec<String>,
-    },
-    /// The name does not exist.
-    NxDomain,
-    /// The server says that it cannot answer.
-    ServFail,
-    /// The server is not responsible for the name.
-    Refused,
-    /// Another server is asked, about which the state of the cluster says nothing.
-    Forwarded {
-        /// The aliases that lead out of the cluster, if there are any.
-        aliases: Vec<String>,
-    },
-    /// A part of the server that the model does not know could answer.
-    NotCovered {
-        /// The CoreDNS plugin.
-        plugin: String,
-    },
-}
-
-/// The part of CoreDNS that knew a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// An entry of the `hosts` plugin.
-    Hosts,
-    /// The `kubernetes` plugin: a Service, an endpoint or a pod.
-    Kubernetes,
-}
+pub use resolv_conf::{Options, ResolvConf};
+pub use resolver::{Families, Plan, Prediction, Resolver, compare, predict, resolve_plan};
+pub use search::{Resolution, resolve, walk};
 
 /// `name` in the form in which names are compared: lower case, with the trailing dot.
 ///
@@ -79,6 +43,36 @@ pub(crate) fn is_in_zone(name: &str, zone: &str) -> bool {
 /// The longest of `zones` that the absolute `name` is in.
 pub(crate) fn longest_zone<'z>(name: &str, zones: impl IntoIterator<Item = &'z str>) -> Option<&'z str> {
     zones.into_iter().filter(|zone| is_in_zone(name, zone)).max_by_key(|zone| zone.len())
+}
+
+/// Whether the address can be the data of such a record.
+pub(crate) fn is_of(address: IpAddr, kind: QuestionKind) -> bool {
+    match kind {
+        QuestionKind::A => address.is_ipv4(),
+        QuestionKind::Aaaa => address.is_ipv6(),
+        _ => false,
+    }
+}
+
+/// The address that a name of the reverse tree is for (RFC 1035 section 3.5, RFC 3596 section 2.5).
+///
+/// ```
+/// use reachmap::model::dns::address_of_reverse;
+/// assert_eq!(address_of_reverse("1.10.96.10.in-addr.arpa."), Some("10.96.10.1".parse().unwrap()));
+/// assert_eq!(address_of_reverse("96.10.in-addr.arpa."), None);
+/// ```
+pub fn address_of_reverse(name: &str) -> Option<IpAddr> {
+    if let Some(labels) = name.strip_suffix(".in-addr.arpa.") {
+        let bytes: Vec<&str> = labels.rsplit('.').collect();
+        return bytes.join(".").parse::<Ipv4Addr>().ok().map(IpAddr::V4);
+    }
+    let labels = name.strip_suffix(".ip6.arpa.")?;
+    let digits: Vec<&str> = labels.rsplit('.').collect();
+    if digits.len() != 32 || digits.iter().any(|digit| digit.len() != 1) {
+        return None;
+    }
+    let groups: Vec<String> = digits.chunks(4).map(<[&str]>::concat).collect();
+    groups.join(":").parse::<Ipv6Addr>().ok().map(IpAddr::V6)
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ fn by_cluster_dns(
     }
     let corefile: Corefile = state.corefile.parse()?;
     let Resolution { asked, outcome } =
-        resolve(&name, conf, &kinds(place), |asked, kind| corefile.answer(asked, kind, state));
+        resolve(&name, conf, &kinds(place), |question| corefile.answer(question, state));
     let all_asked = asked.len();
     let asks = Fact::Asks(asked);
     match outcome {

@@ -5,7 +5,7 @@ use reachmap_wire::RouteEntry;
 
 use super::{
     Fact, Method, Vantage,
-    dns::Corefile,
+    dns::{Corefile, Question, QuestionKind},
     tests::{route, try_derive},
 };
 use crate::state::{Endpoint, State, TrafficPolicy};
@@ -130,10 +130,8 @@ proptest! {
         let name = "nginx-clusterip-service.service-type-test.svc.cluster.local";
         let reference: Corefile = format!(".:53 {{\n{}}}\n", plugins.concat()).parse().unwrap();
         for name in [name, "a.test", "b.test"] {
-            prop_assert_eq!(
-                corefile.answer(name, super::dns::QuestionKind::A, &state),
-                reference.answer(name, super::dns::QuestionKind::A, &state),
-            );
+            let question = Question::new(name, QuestionKind::A);
+            prop_assert_eq!(corefile.answer(&question, &state), reference.answer(&question, &state));
         }
     }
 }

@@ -107,7 +107,7 @@ impl ServerBlock {
 
     /// The zones that the block answers for over plain DNS on port 53, absolute.
     pub fn zones(&self) -> Vec<String> {
-        self.keys.iter().filter_map(|key| zone_on_port_53(key)).collect()
+        self.keys.iter().flat_map(|key| zones_on_port_53(key)).collect()
     }
 
     /// The plugin of that name, if the block has it.
@@ -134,15 +134,20 @@ impl FromStr for Corefile {
     }
 }
 
-/// The zone of a server block's key, if the key means plain DNS on port 53.
-fn zone_on_port_53(key: &str) -> Option<String> {
+/// The zones of a server block's key, if the key means plain DNS on port 53.
+fn zones_on_port_53(key: &str) -> Vec<String> {
     let rest = match key.split_once("://") {
         Some(("dns", rest)) => rest,
-        Some(_) => return None,
+        Some(_) => return Vec::new(),
         None => key,
     };
     let (zone, port) = split_port(rest);
-    (port.is_none_or(|port| port == 53)).then(|| absolute(zone))
+    if port.is_none_or(|port| port == 53) { zones_of(zone) } else { Vec::new() }
+}
+
+/// The zones that a word means: a network such as `10.96.0.0/16` means its reverse zones.
+pub(super) fn zones_of(word: &str) -> Vec<String> {
+    vec![absolute(word)]
 }
 
 /// A zone and the port behind its last colon, if there is one.

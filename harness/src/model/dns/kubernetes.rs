@@ -1,254 +1,258 @@
-//! The `kubernetes` plugin of CoreDNS over a [`State`]: <https://coredns.io/plugins/kubernetes/> and
-//! <https://github.com/kubernetes/dns/blob/master/docs/specification.md>.
+//! The `kubernetes` plugin of CoreDNS over a [`State`](crate::state::State): <https://coredns.io/plugins/kubernetes/>,
+//! <https://github.com/kubernetes/dns/blob/master/docs/specification.md>, and for each record type
+//! <https://github.com/coredns/coredns/blob/v1.14.7/plugin/backend_lookup.go>.
 
-use std::{collections::BTreeSet, net::IpAddr};
+mod find;
+mod reverse;
 
+use std::net::IpAddr;
+
+use reachmap_wire::{QuestionKind, Record, RecordData};
+
+use self::find::{Backend, Entry, NoSuchName};
 use super::{
-    Answer, QuestionKind, Source, absolute,
-    chain::{MAX_ALIASES, falls_through, is_of, zones},
-    corefile::{Corefile, Plugin, ServerBlock},
-    is_in_zone, longest_zone,
+    Answer, Question, Rcode, Response, Source, absolute,
+    chain::{Evaluation, MAX_ALIASES, answered, falls_through, option, zones},
+    corefile::{Plugin, ServerBlock},
+    is_in_zone, is_of, longest_zone,
 };
-use crate::state::{Endpoint, Service, ServiceType, State};
 
 /// Options that change what is answered in ways that the model does not know.
 const NOT_COVERED: &[&str] =
     &["endpoint", "kubeconfig", "labels", "multicluster", "namespace_labels", "noendpoints", "tls", "zonal"];
+/// How long a record may be kept, in seconds, if the plugin does not say.
+const TTL: u32 = 5;
+/// The same for the version of the specification.
+const VERSION_TTL: u32 = 28_800;
+/// The record types AXFR and IXFR (RFC 1035 section 3.2.3, RFC 1995).
+const TRANSFERS: [QuestionKind; 2] = [QuestionKind::Other(252), QuestionKind::Other(251)];
 
-/// What the plugin finds under one name, before the record type is looked at.
-enum Found {
-    /// The name exists: these addresses of both families, perhaps none.
-    Addresses(BTreeSet<IpAddr>),
-    /// The name is another name for this one.
-    Alias(String),
-    /// No such name.
-    Nothing,
-    /// The model does not know.
+/// What the plugin makes of a question.
+enum Outcome {
+    /// These records; none is NODATA.
+    Records(Vec<Record>),
+    /// The aliases so far, and the question that leaves the cluster.
+    Outside(Vec<Record>, Question),
+    NoSuchName,
+    Refused,
     NotCovered(String),
 }
 
 /// The plugin's answer; `None` if the next plugin is asked.
 pub(super) fn answer(
-    corefile: &Corefile,
+    evaluation: &mut Evaluation<'_>,
     block: &ServerBlock,
     plugin: &Plugin,
-    name: &str,
-    kind: QuestionKind,
-    state: &State,
+    question: &Question,
     depth: usize,
 ) -> Option<Answer> {
     let zones = zones(&plugin.arguments, block);
-    let zone = longest_zone(name, zones.iter().map(String::as_str))?;
+    let Some(zone) = longest_zone(&question.name, zones.iter().map(String::as_str)) else {
+        evaluation.pass(plugin.line, "kubernetes", format!("passes: the name is not in {}", zones.join(" ")));
+        return None;
+    };
     if let Some(option) =
         plugin.body.iter().filter_map(|words| words.first()).find(|word| NOT_COVERED.contains(&word.as_str()))
     {
-        return Some(Answer::NotCovered { plugin: format!("kubernetes ({option})") });
+        let what = format!("kubernetes ({option})");
+        return Some(evaluation.not_covered(&what, plugin.line, "the model does not know what the option changes"));
     }
-    match find(plugin, name, zone, state) {
-        Found::Nothing => (!falls_through(plugin, name)).then_some(Answer::NxDomain),
-        Found::NotCovered(what) => Some(Answer::NotCovered { plugin: format!("kubernetes ({what})") }),
-        Found::Addresses(addresses) => Some(of_kind(addresses, kind, Vec::new())),
-        Found::Alias(alias) => Some(follow(corefile, plugin, zone, &alias, kind, state, depth)),
-    }
+    let primary = zones.iter().find(|zone| !zone.ends_with(".arpa.")).map_or(zone, String::as_str);
+    let ttl = option(plugin, "ttl").and_then(|text| text.parse().ok()).unwrap_or(TTL);
+    let backend = Backend { plugin, state: evaluation.state, zone, primary, ttl };
+    let outcome = backend.records(evaluation, question, depth);
+    let line = plugin.line;
+    Some(match outcome {
+        Outcome::Records(records) if records.is_empty() => {
+            evaluation.pass(line, "kubernetes", "knows the name, and has no such record: NODATA");
+            answered(Source::Kubernetes, Response::empty(Rcode::NoError).with_soa())
+        }
+        Outcome::Records(records) => {
+            evaluation.pass(line, "kubernetes", "has it");
+            answered(Source::Kubernetes, Response::records(records))
+        }
+        Outcome::Outside(aliases, question) => Answer::Forwarded { aliases, question },
+        Outcome::NoSuchName if falls_through(plugin, &question.name) => {
+            evaluation.pass(line, "kubernetes", format!("passes: no such name in {zone}, and `fallthrough`"));
+            return None;
+        }
+        Outcome::NoSuchName => {
+            evaluation.pass(line, "kubernetes", format!("NXDOMAIN: no such name in {zone}"));
+            answered(Source::Kubernetes, Response::empty(Rcode::NxDomain).with_soa())
+        }
+        Outcome::Refused => {
+            evaluation.pass(line, "kubernetes", "REFUSED: it transfers no zones");
+            answered(Source::Kubernetes, Response::empty(Rcode::Refused))
+        }
+        Outcome::NotCovered(what) => {
+            evaluation.not_covered(&format!("kubernetes ({what})"), line, "it depends on what the state does not say")
+        }
+    })
 }
 
-/// What an `ExternalName` gives: inside the plugin's own zone only this plugin is asked, else the whole server is.
-fn follow(
-    corefile: &Corefile,
-    plugin: &Plugin,
-    zone: &str,
-    alias: &str,
-    kind: QuestionKind,
-    state: &State,
-    depth: usize,
-) -> Answer {
-    // An alias into the zone that ends nowhere is left out of the answer altogether.
-    let nowhere = Answer::NoData { aliases: Vec::new() };
-    if depth > MAX_ALIASES {
-        return nowhere;
+impl Backend<'_> {
+    fn record(&self, name: &str, data: RecordData) -> Record {
+        Record { name: name.to_owned(), ttl: self.ttl, data }
     }
-    let alias = absolute(alias);
-    if is_in_zone(&alias, zone) {
-        let mut aliases = vec![alias.clone()];
-        let mut current = alias;
-        loop {
-            match find(plugin, &current, zone, state) {
-                Found::Addresses(addresses) => {
-                    return match of_kind(addresses, kind, aliases) {
-                        Answer::NoData { .. } => nowhere,
-                        answer => answer,
-                    };
+
+    fn records(&self, evaluation: &mut Evaluation<'_>, question: &Question, depth: usize) -> Outcome {
+        let name = &question.name;
+        let is_apex = *name == self.zone;
+        match question.kind {
+            kind @ (QuestionKind::A | QuestionKind::Aaaa) => {
+                self.addresses(evaluation, name, kind, &mut Vec::new(), depth)
+            }
+            QuestionKind::Txt => self.text(name),
+            QuestionKind::Cname => self.alias(name),
+            QuestionKind::Ptr => self.names_of(name),
+            QuestionKind::Srv => self.servers(name),
+            QuestionKind::Soa => {
+                let data = RecordData::Other(format!(
+                    "SOA ns.dns.{0} hostmaster.{0} 0 7200 1800 86400 {1}",
+                    self.zone.trim_start_matches('.'),
+                    self.ttl
+                ));
+                Outcome::Records(if is_apex { vec![self.record(name, data)] } else { Vec::new() })
+            }
+            QuestionKind::Ns if is_apex => self.name_servers(),
+            kind if TRANSFERS.contains(&kind) => Outcome::Refused,
+            QuestionKind::Ns | QuestionKind::Any | QuestionKind::Other(_) => match self.find(name) {
+                Ok(_) => Outcome::Records(Vec::new()),
+                Err(reason) => reason.into(),
+            },
+        }
+    }
+
+    /// A and AAAA, through aliases: inside the zone by this plugin alone, else by the whole server.
+    fn addresses(
+        &self,
+        evaluation: &mut Evaluation<'_>,
+        name: &str,
+        kind: QuestionKind,
+        before: &mut Vec<Record>,
+        depth: usize,
+    ) -> Outcome {
+        let mut records = Vec::new();
+        let entries = match self.find(name) {
+            Ok(entries) => entries,
+            Err(reason) => return reason.into(),
+        };
+        for entry in entries {
+            let target = match entry {
+                Entry::Address { address, .. } => {
+                    let record = self.record(name, RecordData::Address(address));
+                    if is_of(address, kind) && !records.contains(&record) {
+                        records.push(record);
+                    }
+                    continue;
                 }
-                Found::Alias(next) if aliases.len() <= MAX_ALIASES && is_in_zone(&absolute(&next), zone) => {
-                    current = absolute(&next);
-                    aliases.push(current.clone());
+                Entry::Alias(target) => target,
+            };
+            let alias = self.record(name, RecordData::Cname(target.clone()));
+            // An alias to itself, or below itself, is left out, and so is one that was there before.
+            if is_in_zone(&target, name) || before.len() > MAX_ALIASES || before.contains(&alias) {
+                continue;
+            }
+            if is_in_zone(&target, self.zone) {
+                before.push(alias.clone());
+                match self.addresses(evaluation, &target, kind, before, depth) {
+                    // An alias into the zone that ends nowhere is left out of the answer altogether.
+                    Outcome::Records(more) if more.is_empty() => {}
+                    Outcome::Records(more) => {
+                        records.push(alias);
+                        records.extend(more);
+                    }
+                    Outcome::Outside(more, question) => {
+                        records.push(alias);
+                        records.extend(more);
+                        return Outcome::Outside(records, question);
+                    }
+                    Outcome::NoSuchName | Outcome::Refused => {}
+                    not_covered @ Outcome::NotCovered(_) => return not_covered,
                 }
-                Found::Alias(next) if aliases.len() <= MAX_ALIASES => {
-                    let answer = corefile.answer_at(&absolute(&next), kind, state, depth + aliases.len());
-                    aliases.push(absolute(&next));
-                    return behind(aliases, answer);
+                continue;
+            }
+            // Whatever goes wrong behind an alias out of the zone, the alias comes back with NOERROR.
+            match evaluation.server(&Question::new(&target, kind), depth + 1) {
+                Answer::Answered { response, .. } => {
+                    records.push(alias);
+                    records.extend(response.answers);
                 }
-                Found::Alias(_) | Found::Nothing => return nowhere,
-                Found::NotCovered(what) => {
-                    return Answer::NotCovered { plugin: format!("kubernetes ({what})") };
+                Answer::Forwarded { aliases, question } => {
+                    records.push(alias);
+                    records.extend(aliases);
+                    return Outcome::Outside(records, question);
                 }
+                Answer::NotCovered { plugin } => return Outcome::NotCovered(plugin),
             }
         }
+        Outcome::Records(records)
     }
-    let answer = corefile.answer_at(&alias, kind, state, depth + 1);
-    behind(vec![alias], answer)
-}
 
-/// An answer that was found at the end of these aliases, as the client sees it.
-///
-/// Whatever went wrong behind the alias, the alias alone comes back with NOERROR.
-fn behind(mut aliases: Vec<String>, answer: Answer) -> Answer {
-    match answer {
-        Answer::Addresses { by, aliases: more, addresses } => {
-            aliases.extend(more);
-            Answer::Addresses { by, aliases, addresses }
+    fn alias(&self, name: &str) -> Outcome {
+        match self.find(name) {
+            Ok(entries) => Outcome::Records(match entries.into_iter().next() {
+                Some(Entry::Alias(target)) => vec![self.record(name, RecordData::Cname(target))],
+                _ => Vec::new(),
+            }),
+            Err(reason) => reason.into(),
         }
-        Answer::Forwarded { aliases: more } => {
-            aliases.extend(more);
-            Answer::Forwarded { aliases }
+    }
+
+    /// The version of the specification, and nothing else; a name without any other record does not exist.
+    fn text(&self, name: &str) -> Outcome {
+        if self.below_zone(name) == "dns-version" {
+            let data = RecordData::Other("TXT \"1.1.0\"".to_owned());
+            return Outcome::Records(vec![Record { name: name.to_owned(), ttl: VERSION_TTL, data }]);
         }
-        Answer::NoData { aliases: more } => {
-            aliases.extend(more);
-            Answer::NoData { aliases }
+        match self.find(name) {
+            Ok(entries) if !entries.is_empty() => Outcome::Records(Vec::new()),
+            Ok(_) => Outcome::NoSuchName,
+            Err(reason) => reason.into(),
         }
-        Answer::NxDomain | Answer::ServFail | Answer::Refused => Answer::NoData { aliases },
-        Answer::NotCovered { plugin } => Answer::NotCovered { plugin },
     }
-}
 
-fn of_kind(addresses: BTreeSet<IpAddr>, kind: QuestionKind, aliases: Vec<String>) -> Answer {
-    let addresses: BTreeSet<IpAddr> = addresses.into_iter().filter(|address| is_of(*address, kind)).collect();
-    if addresses.is_empty() {
-        Answer::NoData { aliases }
-    } else {
-        Answer::Addresses { by: Source::Kubernetes, aliases, addresses }
-    }
-}
-
-/// What `name` is in `zone`: `[[port.protocol.]|endpoint.]service.namespace.svc.zone`, or `address.namespace.pod.zone`.
-fn find(plugin: &Plugin, name: &str, zone: &str, state: &State) -> Found {
-    let base = name.strip_suffix(zone).unwrap_or_default().trim_end_matches('.');
-    let labels: Vec<&str> = if base.is_empty() { Vec::new() } else { base.split('.').rev().collect() };
-    let exists = || Found::Addresses(BTreeSet::new());
-    if zone.ends_with(".arpa.") {
-        return Found::Nothing;
-    }
-    let (kind, namespace, rest) = match labels.as_slice() {
-        // The zone itself, and the two branches below it, exist and have no address.
-        [] | ["svc" | "pod"] => return exists(),
-        ["dns", "ns"] => return Found::NotCovered("ns.dns".to_owned()),
-        [kind @ ("svc" | "pod"), namespace, rest @ ..] => (*kind, *namespace, rest),
-        _ => return Found::Nothing,
-    };
-    let listed: Vec<&String> = options(plugin, "namespaces").collect();
-    if !listed.is_empty() && !listed.iter().any(|listed| *listed == namespace) {
-        return Found::Nothing;
-    }
-    if !state.has_namespace(namespace) {
-        return Found::Nothing;
-    }
-    match (kind, rest) {
-        (_, []) => exists(),
-        ("pod", [address]) => pod(plugin, namespace, address, state),
-        ("pod", _) => Found::Nothing,
-        (_, [service]) => find_service(plugin, namespace, service, None, state),
-        (_, [service, endpoint]) => find_service(plugin, namespace, service, Some(Part::Endpoint(endpoint)), state),
-        (_, [service, protocol, port]) => {
-            find_service(plugin, namespace, service, Some(Part::Port { port, protocol }), state)
-        }
-        _ => Found::Nothing,
-    }
-}
-
-/// What stands before the Service in a name.
-#[derive(Clone, Copy)]
-enum Part<'n> {
-    Endpoint(&'n str),
-    Port { port: &'n str, protocol: &'n str },
-}
-
-fn find_service(plugin: &Plugin, namespace: &str, name: &str, part: Option<Part<'_>>, state: &State) -> Found {
-    let Some(service) = state.service(namespace, name) else {
-        return Found::Nothing;
-    };
-    let ready: Vec<&Endpoint> = state.endpoints_of(service).filter(|endpoint| endpoint.ready).collect();
-    let has_port = || match part {
-        Some(Part::Port { port, protocol }) => service.ports.iter().any(|candidate| {
-            candidate.name.eq_ignore_ascii_case(port.trim_start_matches('_'))
-                && candidate.protocol.eq_ignore_ascii_case(protocol.trim_start_matches('_'))
-        }),
-        _ => true,
-    };
-    if service.kind == ServiceType::ExternalName {
-        return match (&service.external_name, part) {
-            (Some(alias), None) if alias.parse::<IpAddr>().is_err() => Found::Alias(alias.clone()),
-            _ => Found::Nothing,
+    /// SRV: the target is the Service, or each endpoint of a headless one, by name.
+    fn servers(&self, name: &str) -> Outcome {
+        let entries = match self.find(name) {
+            Ok(entries) => entries,
+            Err(reason) => return reason.into(),
         };
-    }
-    if ready.is_empty() && !service.headless && options(plugin, "ignore").any(|what| what == "empty_service") {
-        return Found::Nothing;
-    }
-    if service.headless || matches!(part, Some(Part::Endpoint(_))) {
-        let addresses: BTreeSet<IpAddr> = ready
-            .iter()
-            .filter(|endpoint| match part {
-                Some(Part::Endpoint(wanted)) => host_name(plugin, endpoint).eq_ignore_ascii_case(wanted),
-                _ => true,
+        let servers: Vec<(String, u16)> = entries
+            .into_iter()
+            .filter_map(|entry| match entry {
+                Entry::Address { owner, port: Some(port), .. } => Some((owner, port)),
+                Entry::Address { .. } | Entry::Alias(_) => None,
             })
-            .map(|endpoint| endpoint.address)
             .collect();
-        // A headless Service without a ready endpoint is a name that does not exist, not one without an address.
-        return if addresses.is_empty() || !has_port() { Found::Nothing } else { Found::Addresses(addresses) };
+        // Each has the same share of 100, which is rounded down, and is at least 1.
+        let weight = u16::try_from(100 / servers.len().max(1)).unwrap_or(100).max(1);
+        let mut records: Vec<Record> = Vec::new();
+        for (target, port) in servers {
+            let record = self.record(name, RecordData::Srv { priority: 0, weight, port, target });
+            if !records.contains(&record) {
+                records.push(record);
+            }
+        }
+        Outcome::Records(records)
     }
-    if service.ports.is_empty() || !has_port() {
-        return Found::Nothing;
-    }
-    Found::Addresses(cluster_ips(service))
 }
 
-fn cluster_ips(service: &Service) -> BTreeSet<IpAddr> {
-    service.cluster_ips.iter().copied().collect()
-}
-
-/// The name of an endpoint under its Service: its host name, else its address with dashes.
-fn host_name(plugin: &Plugin, endpoint: &Endpoint) -> String {
-    let by_pod = plugin.body.iter().any(|words| words.first().is_some_and(|word| word == "endpoint_pod_names"));
-    match (&endpoint.hostname, &endpoint.pod) {
-        (Some(hostname), _) => hostname.clone(),
-        (None, Some(pod)) if by_pod => pod.clone(),
-        _ => {
-            let dashed = endpoint.address.to_string().replace(['.', ':'], "-");
-            if dashed.ends_with('-') { format!("{dashed}0") } else { dashed }
+impl From<NoSuchName> for Outcome {
+    fn from(reason: NoSuchName) -> Self {
+        match reason {
+            NoSuchName::Known => Self::NoSuchName,
+            NoSuchName::NotCovered(what) => Self::NotCovered(what),
         }
     }
 }
 
-/// `10-244-1-4.namespace.pod`: off unless the plugin says otherwise, and with `insecure` true of any address.
-fn pod(plugin: &Plugin, namespace: &str, dashed: &str, state: &State) -> Found {
-    let v4 = dashed.matches('-').count() == 3 && !dashed.contains("--");
-    let Ok(address) = dashed.replace('-', if v4 { "." } else { ":" }).parse::<IpAddr>() else {
-        return Found::Nothing;
-    };
-    match options(plugin, "pods").next().map(String::as_str) {
-        Some("insecure") => Found::Addresses([address].into()),
-        Some("verified")
-            if state.pods.iter().any(|pod| pod.namespace == namespace && pod.addresses.contains(&address)) =>
-        {
-            Found::Addresses([address].into())
-        }
-        _ => Found::Nothing,
-    }
+/// Whether the text is an address, and so no alias.
+fn is_address(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok()
 }
 
-fn options<'p>(plugin: &'p Plugin, name: &'p str) -> impl Iterator<Item = &'p String> {
-    plugin
-        .body
-        .iter()
-        .filter(move |words| words.first().is_some_and(|word| word == name))
-        .flat_map(|words| words.iter().skip(1))
+/// The alias's target in the form in which names are compared.
+fn target(text: &str) -> String {
+    absolute(text)
 }

@@ -1,4 +1,4 @@
-//! `resolv.conf` and the names that a resolver asks for.
+//! The names that glibc asks for, and what comes of them.
 //!
 //! The semantics are glibc's: `resolv.conf(5)`, and `__res_context_search` in
 //! <https://sourceware.org/git/?p=glibc.git;a=blob;f=resolv/res_query.c>.
@@ -7,57 +7,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use reachmap_wire::{DnsFailure, QuestionKind};
 
-use super::{Answer, Source, absolute};
-
-/// glibc uses no more name servers than this.
-const MAX_NAMESERVERS: usize = 3;
-/// glibc counts no more dots than this.
-const MAX_NDOTS: usize = 15;
-
-/// A resolver's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolvConf {
-    /// The servers, in the order in which they are asked.
-    pub nameservers: Vec<IpAddr>,
-    /// The domains that are appended, in order.
-    pub search: Vec<String>,
-    /// A name with at least so many dots is asked as it is first.
-    pub ndots: usize,
-}
-
-impl ResolvConf {
-    /// Reads a `resolv.conf` as glibc does: what it does not understand is passed over, the last `search` or
-    /// `domain` counts.
-    ///
-    /// ```
-    /// let conf = reachmap::model::dns::ResolvConf::parse(
-    ///     "search app.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
-    /// );
-    /// assert_eq!((conf.search.len(), conf.ndots), (3, 5));
-    /// ```
-    pub fn parse(text: &str) -> Self {
-        let mut conf = Self { nameservers: Vec::new(), search: Vec::new(), ndots: 1 };
-        for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
-            let mut words = line.split_whitespace();
-            match words.next() {
-                Some("nameserver") if conf.nameservers.len() < MAX_NAMESERVERS => {
-                    // A scope, as in fe80::1%eth0, is no part of the address.
-                    let address = words.next().and_then(|word| word.split('%').next());
-                    conf.nameservers.extend(address.and_then(|text| text.parse::<IpAddr>().ok()));
-                }
-                Some("search") => conf.search = words.map(ToOwned::to_owned).collect(),
-                Some("domain") => conf.search = words.take(1).map(ToOwned::to_owned).collect(),
-                Some("options") => {
-                    for value in words.filter_map(|word| word.strip_prefix("ndots:")) {
-                        conf.ndots = value.parse().unwrap_or(conf.ndots).min(MAX_NDOTS);
-                    }
-                }
-                _ => {}
-            }
-        }
-        conf
-    }
-}
+use super::{Answer, Question, ResolvConf, Source, absolute};
 
 /// The full names that are asked for until one has an address, in order, absolute.
 ///
@@ -137,7 +87,7 @@ pub fn resolve(
     name: &str,
     conf: &ResolvConf,
     kinds: &[QuestionKind],
-    answer: impl Fn(&str, QuestionKind) -> Answer,
+    answer: impl Fn(&Question) -> Answer,
 ) -> Resolution {
     let mut asked = Vec::new();
     let as_is_first = name.ends_with('.') || name.matches('.').count() >= conf.ndots;
@@ -148,25 +98,26 @@ pub fn resolve(
         let mut found = (Vec::new(), BTreeSet::new(), None);
         let mut failure = None;
         for kind in kinds {
-            match answer(&full_name, *kind) {
-                Answer::Addresses { by, aliases, addresses } => {
-                    found.0 = aliases;
-                    found.1.extend(addresses);
-                    found.2 = Some(by);
-                }
+            let answer = answer(&Question::new(&full_name, *kind));
+            if let Some((by, aliases, addresses)) = answer.found() {
+                found.0 = aliases;
+                found.1.extend(addresses);
+                found.2 = Some(by);
+                continue;
+            }
+            match answer {
                 Answer::NotCovered { plugin } => {
                     return Resolution { asked, outcome: Outcome::NotCovered { plugin } };
                 }
-                Answer::Forwarded { aliases } => {
-                    let passed_on = aliases.last().unwrap_or(&full_name).clone();
-                    outside.push((asked.len() - 1, passed_on));
+                Answer::Forwarded { question, .. } => {
+                    outside.push((asked.len() - 1, question.name));
                     failure = failure.or(Some(DnsFailure::NxDomain));
                 }
-                // One family's NODATA does not hide that the name exists.
-                Answer::NoData { .. } => failure = Some(DnsFailure::NoData),
-                Answer::NxDomain => failure = failure.or(Some(DnsFailure::NxDomain)),
-                Answer::ServFail => failure = failure.or(Some(DnsFailure::ServFail)),
-                Answer::Refused => failure = failure.or(Some(DnsFailure::Refused)),
+                // One family's NODATA does not hide that the name exists; an alias without an address is no more.
+                Answer::Answered { response, .. } => match response.failure().unwrap_or(DnsFailure::NoData) {
+                    DnsFailure::NoData => failure = Some(DnsFailure::NoData),
+                    other => failure = failure.or(Some(other)),
+                },
             }
         }
         if let (aliases, addresses, Some(by)) = found {
@@ -211,11 +162,18 @@ fn final_failure(failures: &[DnsFailure], as_is_first: bool) -> DnsFailure {
 mod tests {
     use proptest::prelude::*;
 
+    use reachmap_wire::{Record, RecordData};
+
     use super::*;
+    use crate::model::dns::{Rcode, Response};
+
+    fn said(response: Response) -> Answer {
+        Answer::Answered { by: Source::Hosts, response }
+    }
 
     fn conf() -> impl Strategy<Value = ResolvConf> {
         (proptest::collection::btree_set("[a-d]{1,2}(\\.[e-h]{1,2}){0,2}", 0..4), 0_usize..6).prop_map(
-            |(search, ndots)| ResolvConf { nameservers: Vec::new(), search: search.into_iter().collect(), ndots },
+            |(search, ndots)| ResolvConf { search: search.into_iter().collect(), ndots, ..ResolvConf::default() },
         )
     }
 
@@ -245,66 +203,47 @@ mod tests {
         ) {
             let names = walk(&name, &conf);
             let known = known.get(&names).clone();
-            let resolution = resolve(&name, &conf, &[QuestionKind::A], |asked, _| {
-                if asked == known {
-                    Answer::Addresses { by: Source::Hosts, aliases: Vec::new(), addresses: [IpAddr::from([10, 0, 0, 1])].into() }
+            let resolution = resolve(&name, &conf, &[QuestionKind::A], |asked| {
+                if asked.name == known {
+                    let data = RecordData::Address(IpAddr::from([10, 0, 0, 1]));
+                    said(Response::records(vec![Record { name: known.clone(), ttl: 5, data }]))
                 } else {
-                    Answer::NxDomain
+                    said(Response::empty(Rcode::NxDomain))
                 }
             });
             prop_assert_eq!(resolution.asked.last(), Some(&known));
             prop_assert!(names.starts_with(&resolution.asked));
         }
-
-        #[test]
-        fn any_text_parses(text in "\\PC*") {
-            let conf = ResolvConf::parse(&text);
-            prop_assert!(conf.nameservers.len() <= MAX_NAMESERVERS && conf.ndots <= MAX_NDOTS);
-        }
-    }
-
-    #[test]
-    fn the_files_quirks_are_read_as_glibc_reads_them() {
-        let conf = ResolvConf::parse(
-            "; comment\n# comment\nnameserver 10.0.0.1\nnameserver nonsense\nnameserver fe80::1%eth0\nnameserver 10.0.0.2\n\
-             nameserver 10.0.0.3\nsearch a.test\ndomain b.test c.test\noptions rotate ndots:99\n",
-        );
-        assert_eq!(conf.nameservers, ["10.0.0.1", "fe80::1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap()));
-        assert_eq!(conf.search, ["b.test"]);
-        assert_eq!(conf.ndots, 15);
     }
 
     #[test]
     fn the_root_in_the_search_list_stands_for_the_name_itself() {
-        let conf = ResolvConf { nameservers: Vec::new(), search: vec!["a.test".to_owned(), ".".to_owned()], ndots: 1 };
+        let conf = ResolvConf { search: vec!["a.test".to_owned(), ".".to_owned()], ..ResolvConf::default() };
         assert_eq!(walk("web", &conf), ["web.a.test.", "web."]);
     }
 
     #[test]
     fn the_failure_that_counts_is_the_one_glibc_reports() {
-        let conf =
-            ResolvConf { nameservers: Vec::new(), search: vec!["a.test".to_owned(), "b.test".to_owned()], ndots: 1 };
-        let failing =
-            |name: &str, by: fn(&str) -> Answer| resolve(name, &conf, &[QuestionKind::A], |asked, _| by(asked)).outcome;
+        let conf = ResolvConf { search: vec!["a.test".to_owned(), "b.test".to_owned()], ..ResolvConf::default() };
+        let failing = |name: &str, by: fn(&str) -> Rcode| {
+            resolve(name, &conf, &[QuestionKind::A], |asked| said(Response::empty(by(&asked.name)))).outcome
+        };
         let no_data = |asked: &str| match asked {
-            "web.b.test." => Answer::NoData { aliases: Vec::new() },
-            "web." => Answer::NxDomain,
-            _ => Answer::ServFail,
+            "web.b.test." => Rcode::NoError,
+            "web." => Rcode::NxDomain,
+            _ => Rcode::ServFail,
         };
         assert_eq!(failing("web", no_data), Outcome::Failed(DnsFailure::NoData));
-        assert_eq!(failing("web", |_| Answer::ServFail), Outcome::Failed(DnsFailure::ServFail));
+        assert_eq!(failing("web", |_| Rcode::ServFail), Outcome::Failed(DnsFailure::ServFail));
         // With enough dots the name itself is asked first, and its failure is the one that is reported.
-        let first = |asked: &str| {
-            if asked == "web.x." { Answer::NxDomain } else { Answer::ServFail }
-        };
+        let first = |asked: &str| if asked == "web.x." { Rcode::NxDomain } else { Rcode::ServFail };
         assert_eq!(failing("web.x", first), Outcome::Failed(DnsFailure::NxDomain));
     }
 
     #[test]
     fn refused_ends_the_search_but_not_the_name_itself() {
-        let conf =
-            ResolvConf { nameservers: Vec::new(), search: vec!["a.test".to_owned(), "b.test".to_owned()], ndots: 1 };
-        let resolution = resolve("web", &conf, &[QuestionKind::A], |_, _| Answer::Refused);
+        let conf = ResolvConf { search: vec!["a.test".to_owned(), "b.test".to_owned()], ..ResolvConf::default() };
+        let resolution = resolve("web", &conf, &[QuestionKind::A], |_| said(Response::empty(Rcode::Refused)));
         assert_eq!(resolution.asked, ["web.a.test.", "web."]);
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rstest::rstest;
 
-use super::{Answer, Corefile, HostsEntry, QuestionKind, Source};
+use super::{Corefile, HostsEntry, Question, QuestionKind};
 use crate::state::{ServiceType, State};
 
 fn entry(address: &str, names: &[&str]) -> HostsEntry {
@@ -37,8 +37,13 @@ const KUBEADM: &str = "\
 }
 ";
 
-fn answer(corefile: &str, name: &str) -> Answer {
-    corefile.parse::<Corefile>().unwrap().answer(name, QuestionKind::A, &State::example())
+/// What is said to the question for A.
+fn answer(corefile: &str, name: &str) -> String {
+    ask(corefile, name, QuestionKind::A)
+}
+
+fn ask(corefile: &str, name: &str, kind: QuestionKind) -> String {
+    corefile.parse::<Corefile>().unwrap().answer(&Question::new(name, kind), &State::example()).to_string()
 }
 
 #[test]
@@ -124,11 +129,7 @@ fn an_old_hosts_block_keeps_what_is_not_replaced() {
 fn hosts_can_be_added_to_any_root_block(#[case] text: impl AsRef<str>) {
     let corefile: Corefile = text.as_ref().parse().unwrap();
     let edited = corefile.with_hosts(&[entry("10.0.0.1", &["a.test"])], true).unwrap();
-    assert_eq!(
-        edited.answer("a.test", QuestionKind::A, &State::example()),
-        Answer::Addresses { by: Source::Hosts, aliases: Vec::new(), addresses: ["10.0.0.1".parse().unwrap()].into() },
-        "{edited}"
-    );
+    assert_eq!(answer(&edited.to_string(), "a.test"), "NOERROR 10.0.0.1, by hosts", "{edited}");
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn a_server_block_is_appended_once() {
     let edited = corefile.with_server_block(block).unwrap();
     assert_eq!(edited.to_string(), format!("{KUBEADM}{block}"));
     assert!(edited.with_server_block(block).is_err());
-    assert_eq!(edited.answer("b.sentinel.test", QuestionKind::A, &State::example()), Answer::ServFail);
+    assert_eq!(answer(&edited.to_string(), "b.sentinel.test"), "SERVFAIL, by hosts");
 }
 
 #[rstest]
@@ -156,50 +157,55 @@ fn a_server_block_is_appended_once() {
 #[case::any_pod("10-9-9-9.service-type-test.pod.cluster.local", "10.9.9.9")]
 #[case::named_port("_dns-tcp._tcp.kube-dns.kube-system.svc.cluster.local", "10.96.0.10")]
 fn names_of_the_cluster_have_addresses(#[case] name: &str, #[case] address: &str) {
-    let expected =
-        Answer::Addresses { by: Source::Kubernetes, aliases: Vec::new(), addresses: [address.parse().unwrap()].into() };
-    assert_eq!(answer(KUBEADM, name), expected);
+    assert_eq!(answer(KUBEADM, name), format!("NOERROR {address}, by kubernetes"));
 }
 
 #[rstest]
-#[case::no_such_service("web.service-type-test.svc.cluster.local", Answer::NxDomain)]
-#[case::no_such_namespace("web.nowhere.svc.cluster.local", Answer::NxDomain)]
-#[case::too_long("a.b.c.web.service-type-test.svc.cluster.local", Answer::NxDomain)]
-#[case::no_branch("my-nginx.external.local.cluster.local", Answer::NxDomain)]
-#[case::the_branch("svc.cluster.local", Answer::NoData { aliases: Vec::new() })]
-#[case::a_namespace("service-type-test.svc.cluster.local", Answer::NoData { aliases: Vec::new() })]
-#[case::outside("example.com", Answer::Forwarded { aliases: Vec::new() })]
+#[case::no_such_service("web.service-type-test.svc.cluster.local", "NXDOMAIN, by kubernetes")]
+#[case::no_such_namespace("web.nowhere.svc.cluster.local", "NXDOMAIN, by kubernetes")]
+#[case::too_long("a.b.c.web.service-type-test.svc.cluster.local", "NXDOMAIN, by kubernetes")]
+#[case::no_branch("my-nginx.external.local.cluster.local", "NXDOMAIN, by kubernetes")]
+#[case::the_branch("svc.cluster.local", "NODATA, by kubernetes")]
+#[case::a_namespace("service-type-test.svc.cluster.local", "NODATA, by kubernetes")]
+#[case::outside("example.com", "passed on to the upstream server: example.com. A")]
 #[case::alias_out_of_the_cluster(
     "nginx-external-service.service-type-test.svc.cluster.local",
-    Answer::Forwarded { aliases: vec!["my-nginx.external.local.".to_owned()] }
+    "passed on to the upstream server: my-nginx.external.local. A"
 )]
-fn other_names_have_their_failures(#[case] name: &str, #[case] expected: Answer) {
+fn other_names_have_their_failures(#[case] name: &str, #[case] expected: &str) {
     assert_eq!(answer(KUBEADM, name), expected);
 }
 
 #[test]
 fn the_other_family_of_a_known_name_is_nodata() {
-    let corefile: Corefile = ".:53 {\n  hosts {\n    10.0.0.1 a.test\n  }\n}\n".parse().unwrap();
-    let state = State::example();
-    assert_eq!(corefile.answer("a.test", QuestionKind::Aaaa, &state), Answer::NoData { aliases: Vec::new() });
-    assert_eq!(corefile.answer("b.test", QuestionKind::Aaaa, &state), Answer::ServFail);
+    let corefile = ".:53 {\n  hosts {\n    10.0.0.1 a.test\n  }\n}\n";
+    assert_eq!(ask(corefile, "a.test", QuestionKind::Aaaa), "NODATA, by hosts");
+    assert_eq!(ask(corefile, "b.test", QuestionKind::Aaaa), "SERVFAIL, by hosts");
 }
 
 #[rstest]
-#[case::fallthrough_for_a_zone("fallthrough cluster.local", Answer::Forwarded { aliases: Vec::new() }, Answer::ServFail)]
-#[case::fallthrough_for_all("fallthrough", Answer::Forwarded { aliases: Vec::new() }, Answer::Forwarded { aliases: Vec::new() })]
-fn fallthrough_can_be_for_some_zones(#[case] line: &str, #[case] inside: Answer, #[case] outside: Answer) {
+#[case::fallthrough_for_a_zone(
+    "fallthrough cluster.local",
+    "passed on to the upstream server: web.cluster.local. A",
+    "SERVFAIL, by hosts"
+)]
+#[case::fallthrough_for_all(
+    "fallthrough",
+    "passed on to the upstream server: web.cluster.local. A",
+    "passed on to the upstream server: example.com. A"
+)]
+fn fallthrough_can_be_for_some_zones(#[case] line: &str, #[case] inside: &str, #[case] outside: &str) {
     let text = format!(".:53 {{\n  hosts {{\n    10.0.0.1 a.test\n    {line}\n  }}\n  forward . 10.0.0.53\n}}\n");
     assert_eq!(answer(&text, "web.cluster.local"), inside);
     assert_eq!(answer(&text, "example.com"), outside);
 }
 
 #[rstest]
-#[case::nobody_left(".:53 {\n  errors\n  kubernetes cluster.local\n}\n", Answer::ServFail)]
-#[case::no_block("example.org {\n  errors\n}\n", Answer::Refused)]
-#[case::unknown_plugin(".:53 {\n  my-plugin\n  forward . 10.0.0.53\n}\n", Answer::NotCovered { plugin: "my-plugin".to_owned() })]
-#[case::import("import custom/*.server\n.:53 {\n  forward . 10.0.0.53\n}\n", Answer::NotCovered { plugin: "import".to_owned() })]
-fn a_name_outside_ends_where_the_chain_ends(#[case] text: &str, #[case] expected: Answer) {
+#[case::nobody_left(".:53 {\n  errors\n  kubernetes cluster.local\n}\n", "SERVFAIL, by server")]
+#[case::no_block("example.org {\n  errors\n}\n", "REFUSED, by server")]
+#[case::unknown_plugin(".:53 {\n  my-plugin\n  forward . 10.0.0.53\n}\n", "not covered by the model: `my-plugin`")]
+#[case::import("import custom/*.server\n.:53 {\n  forward . 10.0.0.53\n}\n", "not covered by the model: `import`")]
+fn a_name_outside_ends_where_the_chain_ends(#[case] text: &str, #[case] expected: &str) {
     assert_eq!(answer(text, "www.example.com"), expected);
 }
 
@@ -218,18 +224,14 @@ fn aliases_inside_the_cluster_are_followed_and_loops_end() {
     alias(&mut state, "loop-b", "loop-a.service-type-test.svc.cluster.local");
     alias(&mut state, "address", "10.0.0.1");
     let corefile: Corefile = KUBEADM.parse().unwrap();
-    let ask =
-        |name: &str| corefile.answer(&format!("{name}.service-type-test.svc.cluster.local"), QuestionKind::A, &state);
-    assert_eq!(
-        ask("one"),
-        Answer::Addresses {
-            by: Source::Kubernetes,
-            aliases: vec!["nginx-clusterip-service.service-type-test.svc.cluster.local.".to_owned()],
-            addresses: ["10.96.10.1".parse().unwrap()].into(),
-        }
-    );
-    assert_eq!(ask("loop-a"), Answer::NoData { aliases: Vec::new() });
-    assert_eq!(ask("address"), Answer::NxDomain, "an alias that is an address is no alias");
+    let ask = |name: &str| {
+        let question = Question::new(&format!("{name}.service-type-test.svc.cluster.local"), QuestionKind::A);
+        corefile.answer(&question, &state).to_string()
+    };
+    let alias = "CNAME nginx-clusterip-service.service-type-test.svc.cluster.local.";
+    assert_eq!(ask("one"), format!("NOERROR {alias} 10.96.10.1, by kubernetes"));
+    assert_eq!(ask("loop-a"), "NODATA, by kubernetes");
+    assert_eq!(ask("address"), "NXDOMAIN, by kubernetes", "an alias that is an address is no alias");
 }
 
 fn corefiles() -> impl Strategy<Value = String> {
@@ -270,7 +272,7 @@ proptest! {
     fn no_text_makes_the_parser_panic(text in "[a-z{}\\\\\"#,.:\r\n\t \u{feff}]{0,60}") {
         if let Ok(corefile) = text.parse::<Corefile>() {
             prop_assert_eq!(corefile.to_string(), text);
-            let _ = corefile.answer("web.app.svc.cluster.local", QuestionKind::A, &State::example());
+            let _ = corefile.answer(&Question::new("web.app.svc.cluster.local", QuestionKind::A), &State::example());
             let _ = corefile.with_hosts(&[entry("10.0.0.1", &["a.test"])], true);
         }
     }

@@ -1,0 +1,147 @@
+//! A prediction against what was recorded on the wire.
+
+use std::{collections::BTreeSet, fmt, net::IpAddr};
+
+use reachmap_wire::{End, QuestionKind, Recorded, Transport};
+
+use super::{Order, Prediction, Query, Resolver, Round};
+
+/// Where prediction and recording part, with both sequences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What differs, in a sentence.
+    pub what: String,
+    /// The predicted questions, one each.
+    pub predicted: Vec<String>,
+    /// The recorded questions, one each.
+    pub recorded: Vec<String>,
+}
+
+impl fmt::Display for Mismatch {
+    /// Both sequences side by side.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.what)?;
+        let width = self.predicted.iter().map(String::len).chain(["predicted".len()]).max().unwrap_or(0);
+        writeln!(f, "       {:<width$}  recorded", "predicted")?;
+        for index in 0..self.predicted.len().max(self.recorded.len()) {
+            let side = |lines: &[String]| lines.get(index).map_or("-", String::as_str).to_owned();
+            let (left, right) = (side(&self.predicted), side(&self.recorded));
+            let mark = if left == right { ' ' } else { '!' };
+            writeln!(f, "{mark} {:>3}. {left:<width$}  {right}", index + 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// A recorded question in the form of a predicted one.
+type Asked = (String, QuestionKind, Transport);
+
+fn asked(query: &Query) -> Asked {
+    (query.question.name.clone(), query.question.kind, query.transport)
+}
+
+fn show((name, kind, transport): &Asked) -> String {
+    match transport {
+        Transport::Udp => format!("{name} {kind}"),
+        Transport::Tcp => format!("{name} {kind} over TCP"),
+    }
+}
+
+/// Whether what was recorded is what was predicted: every question, and what the program saw.
+///
+/// Rounds follow one another; in a round whose order is not fixed the record types may run side by side. A question
+/// that is asked again must have been predicted as often.
+///
+/// # Errors
+/// The first difference, with both sequences.
+///
+/// ```
+/// use reachmap::{
+///     model::dns::{Families, Rcode, ResolvConf, Resolver, Response, compare, predict},
+///     wire::{End, Recorded},
+/// };
+/// let conf = ResolvConf::default();
+/// let prediction = predict("web.", &conf, Resolver::Dig { search: false }, Families::V4, |_| Some(Response::empty(Rcode::NxDomain)));
+/// let recorded = Recorded { questions: Vec::new(), end: End::TimedOut, elapsed_us: 0 };
+/// let mismatch = compare(&prediction, &recorded).unwrap_err();
+/// assert!(mismatch.to_string().contains("web. A"));
+/// ```
+pub fn compare(prediction: &Prediction, recorded: &Recorded) -> Result<(), Mismatch> {
+    let seen: Vec<Asked> = recorded
+        .questions
+        .iter()
+        .map(|question| (question.name.to_ascii_lowercase(), question.kind, question.transport))
+        .collect();
+    let mismatch = |what: String| Mismatch {
+        what,
+        predicted: prediction.queries().map(|query| show(&asked(query))).collect(),
+        recorded: seen.iter().map(show).collect(),
+    };
+    let mut rest = seen.as_slice();
+    for (number, round) in (1..).zip(&prediction.rounds) {
+        let (now, later) = rest.split_at(round.queries.len().min(rest.len()));
+        if !is_round(round, now) {
+            return Err(mismatch(format!("round {number} differs")));
+        }
+        rest = later;
+    }
+    if let Some(first) = rest.first() {
+        return Err(mismatch(format!(
+            "{} was asked, and {} more, where no question was predicted",
+            show(first),
+            rest.len() - 1
+        )));
+    }
+    end(prediction, &recorded.end).map_err(mismatch)
+}
+
+fn is_round(round: &Round, recorded: &[Asked]) -> bool {
+    let predicted: Vec<Asked> = round.queries.iter().map(asked).collect();
+    match round.order {
+        Order::Fixed => predicted == recorded,
+        Order::PerKind => {
+            let of = |all: &[Asked], kind: QuestionKind| -> Vec<Asked> {
+                all.iter().filter(|(_, other, _)| *other == kind).cloned().collect()
+            };
+            predicted.len() == recorded.len()
+                && predicted.iter().all(|(_, kind, _)| of(&predicted, *kind) == of(recorded, *kind))
+        }
+    }
+}
+
+/// What the program saw, as far as its end tells.
+fn end(prediction: &Prediction, end: &End) -> Result<(), String> {
+    let seen = &prediction.seen;
+    let addresses: BTreeSet<IpAddr> = seen.addresses.iter().copied().collect();
+    match end {
+        End::Exited { code, stdout, stderr } => {
+            let expected = match seen.exit {
+                Some(expected) => *code == Some(expected),
+                None => (*code == Some(0)) == seen.failure.is_none(),
+            };
+            if !expected {
+                return Err(format!("it saw {seen} by the prediction, and ended with {code:?}: {stdout}{stderr}"));
+            }
+            let words: BTreeSet<IpAddr> = stdout
+                .lines()
+                // nslookup first says which server it asks.
+                .filter(|line| !line.contains('#'))
+                .flat_map(str::split_whitespace)
+                .filter_map(|word| word.parse().ok())
+                .collect();
+            if words != addresses {
+                return Err(format!("it saw {seen} by the prediction, and printed: {stdout}{stderr}"));
+            }
+            match (&seen.line, prediction.resolver) {
+                // `getent` says nothing, and libraries leave the words to their program.
+                (Some(line), Resolver::Nslookup | Resolver::Dig { .. }) if !stdout.contains(line.as_str()) => {
+                    Err(format!("`{line}` was predicted, and it printed: {stdout}{stderr}"))
+                }
+                _ => Ok(()),
+            }
+        }
+        End::Addresses(found) if found.iter().copied().collect::<BTreeSet<_>>() == addresses => Ok(()),
+        End::Failed(_) if seen.failure.is_some() => Ok(()),
+        other => Err(format!("it saw {seen} by the prediction, and ended with {other:?}")),
+    }
+}
