@@ -23,7 +23,7 @@ use crate::{
     report::{CorefileEdit, Retry},
     session::{
         directory::RunDirectory,
-        handover::{Handover, Site, Start},
+        handover::{Handover, LookupPrograms, Site, Start},
     },
     wire::Lookup,
 };
@@ -54,8 +54,9 @@ use cluster::{
     lease::{self, LeasedCluster},
 };
 use engine::Engine;
-use images::Images;
+use images::{Images, lookups::Lookups};
 use journal::Journal;
+use panel::PanelPods;
 pub use release::release;
 pub(crate) use release::running;
 use tutorial::Names;
@@ -87,6 +88,8 @@ pub struct Environment {
     /// Whether the load balancer has a pool, once we have decided that.
     load_balancer: Option<bool>,
     edits: Vec<CorefileEdit>,
+    /// The programs of the panel, once its pods run.
+    lookups: Option<LookupPrograms>,
 }
 
 impl fmt::Debug for Environment {
@@ -227,6 +230,7 @@ impl Environment {
             names: None,
             load_balancer: None,
             edits: Vec::new(),
+            lookups: None,
             held: Held::Leased { cluster: Box::new(cluster), engine, _engine_use: engine_use },
         })
     }
@@ -242,6 +246,35 @@ impl Environment {
             Ok::<_, Error>((site.vantage.id.clone(), agent))
         });
         self.agents = try_join_all(started).await?;
+        Ok(())
+    }
+
+    /// Makes the pods of the panel, in which `programs` and others look names up.
+    ///
+    /// # Errors
+    /// Those of [`PanelPods::deploy`].
+    pub async fn deploy_panel(&mut self, programs: &Lookups, progress: &Progress) -> Result<()> {
+        let step = progress.step("Deploy the panel of resolvers", Some(Duration::from_secs(5)));
+        PanelPods::beside_testpod(self.client.clone(), self.run.clone()).await?.deploy(READY).await?;
+        let [musl, go] = [&programs.musl, &programs.go].map(|program| program.path().to_owned());
+        self.lookups = Some(LookupPrograms { musl, go });
+        step.done();
+        Ok(())
+    }
+
+    /// Whether the pods of the panel run.
+    pub fn has_panel(&self) -> bool {
+        self.lookups.is_some()
+    }
+
+    /// Deletes the pods of the panel, if there are any.
+    ///
+    /// # Errors
+    /// Those of [`PanelPods::remove`].
+    pub async fn remove_panel(&mut self) -> Result<()> {
+        if self.lookups.take().is_some() {
+            PanelPods::beside_testpod(self.client.clone(), self.run.clone()).await?.remove(READY).await?;
+        }
         Ok(())
     }
 
@@ -374,6 +407,7 @@ impl Environment {
             planned_pool: self.pool.clone(),
             journal: Some(journal),
             kubectl,
+            lookups: self.lookups.clone(),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     Context as _, Error, ErrorKind, Result,
     environment::cluster::connect,
     environment::journal::Journal,
+    environment::panel::Panel,
     home::write_atomically,
     model::{Method, Vantage, expect},
     probe::{Agent, AgentBinary, Timeouts, probe_target},
@@ -31,6 +32,7 @@ use crate::{
 pub mod directory;
 pub mod handover;
 pub mod interrupt;
+pub mod lookups;
 pub mod run;
 pub mod selection;
 pub mod suite;
@@ -45,6 +47,7 @@ pub struct Session {
     agents: BTreeMap<String, Agent>,
     state: State,
     roles: Roles,
+    panel: tokio::sync::OnceCell<Panel>,
     // Agents and client run on it, so it must live as long as they do.
     runtime: tokio::runtime::Runtime,
 }
@@ -100,7 +103,8 @@ impl Session {
             Ok::<_, Error>((client, agents, state))
         })?;
         let roles = Roles::of(&state);
-        let session = Self { handover, client, agents, state, roles, runtime };
+        let panel = tokio::sync::OnceCell::new();
+        let session = Self { handover, client, agents, state, roles, panel, runtime };
         session.write(&format!("states/{}", session.handover.stage), &session.state)?;
         Ok(session)
     }

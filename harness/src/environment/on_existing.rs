@@ -85,6 +85,7 @@ impl Environment {
             names: None,
             load_balancer: None,
             edits: Vec::new(),
+            lookups: None,
             held: Held::Existing { cluster: Box::new(cluster), journal_note, _lock: lock },
         })
     }

@@ -28,7 +28,10 @@ pub struct LookupGroup {
     pub lookups: usize,
     /// How many of them went as predicted: every question in its place, and what the application sees of it.
     pub as_predicted: usize,
-    /// How often each outcome was seen: `found`, `NXDOMAIN`, `NODATA`, `SERVFAIL` and so on.
+    /// How many were left out because each of them would have waited for seconds, as some before them did.
+    #[serde(default)]
+    pub left_out: usize,
+    /// How often each outcome was seen by the program: `found`, `not-found`, `no-data`, `try-again` and so on.
     pub outcomes: BTreeMap<String, usize>,
     /// Those that did not go as predicted, each with both sequences.
     pub mismatches: Vec<Mismatch>,
@@ -82,6 +85,7 @@ impl LookupGroup {
             resolver: resolver.into(),
             lookups: 0,
             as_predicted: 0,
+            left_out: 0,
             outcomes: BTreeMap::new(),
             mismatches: Vec::new(),
             not_covered: BTreeMap::new(),

@@ -32,6 +32,9 @@ pub struct Handover {
     pub network_namespace: Option<PathBuf>,
     /// The agent's binary.
     pub agent: PathBuf,
+    /// The programs that look names up in the panel; absent if the run has no panel.
+    #[serde(default)]
+    pub lookups: Option<LookupPrograms>,
     /// The vantages of this cluster, and where the agent of each is started.
     pub vantages: Vec<Site>,
     /// The namespaces that the run owns, where Services, pods and endpoints are read.
@@ -42,6 +45,15 @@ pub struct Handover {
     pub journal: Option<PathBuf>,
     /// The words with which a person starts kubectl, on a cluster that `cargo xtask shell` does not know.
     pub kubectl: Option<Vec<String>>,
+}
+
+/// Where the programs are that look names up, one for each resolver that an image may lack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookupPrograms {
+    /// The one with musl's resolver.
+    pub musl: PathBuf,
+    /// The one with Go's.
+    pub go: PathBuf,
 }
 
 /// A vantage, and how the agent there is started.

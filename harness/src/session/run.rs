@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     cli::{E2eArguments, say},
-    environment::{self, Environment},
+    environment::{self, Environment, images::lookups::Lookups},
     filter::Filter,
     home::Home,
     matrix::{Cell, Stage},
@@ -138,7 +138,7 @@ async fn run_suites(
     // The suites compile while the environment comes up: the one waits mostly for other machines.
     let compiled = compile(suites, home, run, progress);
     let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
-    let ((binaries, agent), mut environment) = futures::future::try_join(compiled, up).await?;
+    let ((binaries, agent, programs), mut environment) = futures::future::try_join(compiled, up).await?;
     describe(&mut record.environment, environment.description());
     environment.stand_everywhere(&agent).await?;
     for stage in Stage::ALL {
@@ -153,6 +153,11 @@ async fn run_suites(
             .collect::<Result<_>>()?;
         if needed.iter().all(|(_, _, tests)| tests.tests.is_empty() && tests.unsupported.is_empty()) {
             continue;
+        }
+        if let (true, Some(programs)) = (Stage::OF_COREFILES.contains(&stage) || stage == Stage::Changing, &programs)
+            && !environment.has_panel()
+        {
+            environment.deploy_panel(programs, progress).await?;
         }
         environment.enter(stage, progress).await?;
         for (suite, binary, chosen) in needed {
@@ -180,6 +185,7 @@ async fn run_suites(
             step.done();
         }
     }
+    environment.remove_panel().await?;
     record.retries.extend_from_slice(environment.retries());
     record.corefile_edits.extend_from_slice(environment.edits());
     Ok(())
@@ -190,7 +196,7 @@ async fn compile(
     home: &Home,
     run: &RunDirectory,
     progress: &Progress,
-) -> Result<(Vec<SuiteBinary>, AgentBinary)> {
+) -> Result<(Vec<SuiteBinary>, AgentBinary, Option<Lookups>)> {
     let suites: Vec<Suite> = suites.iter().map(|suite| (*suite).clone()).collect();
     let (home, progress, logs) = (home.clone(), progress.clone(), run.path.join("logs"));
     blocking(move || {
@@ -198,7 +204,10 @@ async fn compile(
         let log = logs.join("compile-the-suites.log");
         let binaries = suites.iter().map(|suite| suite.build(&log)).collect::<Result<_>>()?;
         step.done();
-        Ok((binaries, AgentBinary::find_or_build(&home, &progress)?))
+        let agent = AgentBinary::find_or_build(&home, &progress)?;
+        let wants_panel = suites.iter().any(|suite| suite.about == About::Lookups);
+        let programs = wants_panel.then(|| Lookups::find_or_build(&home, &progress)).transpose()?;
+        Ok((binaries, agent, programs))
     })
     .await
 }

@@ -4,11 +4,76 @@
 mod changing;
 mod tutorial;
 
+use reachmap::{Result, session::Session};
+
+/// Lets one resolver look every name up in one DNS configuration, and holds each lookup against its prediction.
+async fn check_lookups(configuration: &str, resolver: &str) -> Result<()> {
+    let group = Session::current()?.check_lookups(configuration, resolver).await?;
+    let mismatches: Vec<String> =
+        group.mismatches.iter().map(|mismatch| format!("{}\n{}", mismatch.name, mismatch.explanation)).collect();
+    assert!(mismatches.is_empty(), "{} of {}:\n\n{}", mismatches.len(), group.lookups, mismatches.join("\n\n"));
+    Ok(())
+}
+
+const NDOTS1_CLUSTER: &str = "ndots1-cluster";
+const NDOTS1_OWN: &str = "ndots1-own";
+const NDOTS1_SIX: &str = "ndots1-six";
+const NDOTS2_CLUSTER: &str = "ndots2-cluster";
+const NDOTS2_OWN: &str = "ndots2-own";
+const NDOTS2_SIX: &str = "ndots2-six";
+const NDOTS5_CLUSTER: &str = "ndots5-cluster";
+const NDOTS5_OWN: &str = "ndots5-own";
+const NDOTS5_SIX: &str = "ndots5-six";
+
+const GLIBC: &str = "glibc";
+const MUSL: &str = "musl";
+const GO: &str = "go";
+const HICKORY: &str = "hickory";
+const NSLOOKUP: &str = "nslookup";
+const DIG: &str = "dig";
+const DIG_SEARCH: &str = "dig-search";
+
+/// Every resolver in every configuration, under the Corefile of the module that this stands in.
+macro_rules! every_resolver_in_every_configuration {
+    () => {
+        #[rstest::rstest]
+        #[tokio::test]
+        async fn goes_as_predicted(
+            #[values(
+                $crate::NDOTS1_CLUSTER,
+                $crate::NDOTS1_OWN,
+                $crate::NDOTS1_SIX,
+                $crate::NDOTS2_CLUSTER,
+                $crate::NDOTS2_OWN,
+                $crate::NDOTS2_SIX,
+                $crate::NDOTS5_CLUSTER,
+                $crate::NDOTS5_OWN,
+                $crate::NDOTS5_SIX
+            )]
+            from: &str,
+            #[values(
+                $crate::GLIBC,
+                $crate::MUSL,
+                $crate::GO,
+                $crate::HICKORY,
+                $crate::NSLOOKUP,
+                $crate::DIG,
+                $crate::DIG_SEARCH
+            )]
+            by: &str,
+        ) -> reachmap::Result<()> {
+            $crate::check_lookups(from, by).await
+        }
+    };
+}
+
 /// The tutorial's last Corefile: the cluster IP, the alias, and `fallthrough`.
 mod corefile_fallthrough {
     use reachmap::Result;
 
     use super::tutorial;
+
+    every_resolver_in_every_configuration!();
 
     #[tokio::test]
     async fn the_address_has_both_names() -> Result<()> {
@@ -46,6 +111,8 @@ mod corefile_alias {
 
     use super::tutorial;
 
+    every_resolver_in_every_configuration!();
+
     #[tokio::test]
     async fn the_address_has_both_names() -> Result<()> {
         let address = tutorial::node_address()?;
@@ -76,6 +143,8 @@ mod corefile_name {
     use reachmap::Result;
 
     use super::tutorial;
+
+    every_resolver_in_every_configuration!();
 
     #[tokio::test]
     async fn the_address_has_one_name() -> Result<()> {
@@ -121,6 +190,8 @@ mod corefile_original {
     use reachmap::Result;
 
     use super::tutorial;
+
+    every_resolver_in_every_configuration!();
 
     #[tokio::test]
     async fn the_service_is_answered() -> Result<()> {

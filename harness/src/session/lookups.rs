@@ -1,0 +1,207 @@
+//! Lookups by every resolver: predicted by the model, recorded on the wire, and held against each other.
+
+use reachmap_wire::{Hello, Recorded, RecordedQuestion};
+
+use super::Session;
+use crate::{
+    Context as _, Error, ErrorKind, Result,
+    environment::{
+        images::lookups::Lookups,
+        panel::{Panel, PanelPods},
+    },
+    model::dns::{
+        Answer, Corefile, Families, Outside, Prediction, Question, Rcode, ResolvConf, Resolver, Response, compare,
+        predict, resolver::Failure,
+    },
+    probe::AgentBinary,
+    report::{Cost, LookupGroup, Mismatch, Timeline},
+    state::State,
+};
+
+mod names;
+
+pub use names::names;
+
+/// How many lookups of a group are made that each wait for a server that fails: musl asks for five seconds.
+const PATIENT: usize = 3;
+
+/// The configuration whose lookups are reported question by question, and the names.
+const SHOWN: (&str, [&str; 2]) =
+    ("ndots5-cluster", ["my-nginx.external.local", "nginx-clusterip-service.service-type-test"]);
+
+impl Session {
+    /// The panel, opened at the first call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if the run has no panel, or those of [`PanelPods::open`].
+    pub async fn panel(&'static self) -> Result<&'static Panel> {
+        self.panel
+            .get_or_try_init(|| async {
+                // Agents live on the runtime that they were started on, and the caller's may be gone before the session.
+                let opened = self.runtime.spawn(async {
+                    let programs = self.handover.lookups.as_ref().ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::Usage,
+                            "open the panel",
+                            "this run has none: no suite of lookups was chosen",
+                        )
+                    })?;
+                    let lookups = Lookups::read(&programs.musl, &programs.go)?;
+                    let binary = AgentBinary::read(&self.handover.agent)?;
+                    let pods = PanelPods::beside_testpod(self.client.clone(), &self.handover.run).await?;
+                    pods.open(&binary, &lookups).await
+                });
+                opened.await.tried(ErrorKind::Internal, || "join a task")?
+            })
+            .await
+    }
+
+    /// Lets `resolver` look up every one of [`names`] in the pod with the DNS configuration called `configuration`, holds
+    /// each lookup against what the model predicts, and records what came of it.
+    ///
+    /// Two things are compared: the questions, one by one, with what the program saw of them; and each answer with what
+    /// the live Corefile must say. What servers outside the cluster say is taken from the wire: only they know.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if there is no such configuration or resolver; [`ErrorKind::Environment`] if a lookup could
+    /// not be made.
+    pub async fn check_lookups(&'static self, configuration: &str, resolver: &str) -> Result<LookupGroup> {
+        let panel = self.panel().await?;
+        let resolver = Resolver::find(resolver)?;
+        let place = panel.agent(configuration)?.hello().await?;
+        let predictor = Predictor::new(&self.state, &place, resolver)?;
+        let mut group = LookupGroup::of(self.handover.stage.as_str(), configuration, resolver.id());
+        let mut waited = 0;
+        for name in names(&self.state) {
+            if predictor.waits(&name) {
+                waited += 1;
+                if waited > PATIENT {
+                    group.left_out += 1;
+                    continue;
+                }
+            }
+            let recorded = panel.lookup(configuration, resolver, &name).await?;
+            if let Some(reason) = resolver_is_missing(resolver, &recorded) {
+                group = LookupGroup {
+                    not_supported: Some(reason),
+                    ..LookupGroup::of(group.stage, configuration, resolver.id())
+                };
+                break;
+            }
+            take(&mut group, &predictor, &name, recorded);
+        }
+        self.write(&format!("lookups/{}/{configuration}.{}", group.stage, resolver.id()), &group)?;
+        Ok(group)
+    }
+}
+
+fn resolver_is_missing(resolver: Resolver, recorded: &Recorded) -> Option<String> {
+    crate::environment::panel::missing(resolver, recorded)
+}
+
+/// Judges one lookup, and adds it to its group.
+fn take(group: &mut LookupGroup, predictor: &Predictor, name: &str, recorded: Recorded) {
+    group.lookups += 1;
+    let (prediction, not_covered) = predictor.predict(name, &recorded.questions);
+    let outcome = prediction.seen.failure.map_or("found", Failure::id);
+    if let Some(plugin) = not_covered {
+        group.not_covered.insert(name.to_owned(), plugin);
+        return;
+    }
+    let judged = compare(&prediction, &recorded).map_err(|mismatch| mismatch.to_string());
+    match judged.and_then(|()| predictor.judge_answers(&recorded.questions)) {
+        Ok(()) => {
+            group.as_predicted += 1;
+            *group.outcomes.entry(outcome.to_owned()).or_default() += 1;
+        }
+        Err(explanation) => group.mismatches.push(Mismatch { name: name.to_owned(), explanation }),
+    }
+    if group.configuration.ends_with("-cluster") {
+        group.costs.push(Cost { name: name.to_owned(), questions: recorded.questions.len() });
+    }
+    if group.configuration == SHOWN.0 && SHOWN.1.contains(&name) {
+        group.timelines.push(Timeline {
+            name: name.to_owned(),
+            questions: recorded.questions,
+            seen: prediction.seen.to_string(),
+            elapsed_us: recorded.elapsed_us,
+        });
+    }
+}
+
+/// What the model says of lookups at one place by one resolver.
+struct Predictor<'s> {
+    state: &'s State,
+    corefile: Corefile,
+    conf: ResolvConf,
+    families: Families,
+    resolver: Resolver,
+}
+
+impl<'s> Predictor<'s> {
+    fn new(state: &'s State, place: &Hello, resolver: Resolver) -> Result<Self> {
+        // `getent` asks for the families that the host has; a program without flags asks for both.
+        let families = if resolver == Resolver::Glibc { Families::of(&place.addresses) } else { Families::BOTH };
+        let conf = ResolvConf::parse(&place.resolv_conf);
+        Ok(Self { state, corefile: state.corefile.parse()?, conf, families, resolver })
+    }
+
+    /// The prediction, and the plugin that the model would have to know for it, if there is one.
+    fn predict(&self, name: &str, recorded: &[RecordedQuestion]) -> (Prediction, Option<String>) {
+        let mut not_covered = None;
+        let prediction = predict(name, &self.conf, self.resolver, self.families, |question| {
+            match self.corefile.answer(question, self.state) {
+                Answer::Answered { response, .. } => Some(response),
+                Answer::NotCovered { plugin } => {
+                    not_covered.get_or_insert(plugin);
+                    None
+                }
+                Answer::Forwarded { .. } => heard(question, recorded),
+            }
+        });
+        (prediction, not_covered)
+    }
+
+    /// Whether this resolver would wait for seconds, as musl does for a server that fails.
+    fn waits(&self, name: &str) -> bool {
+        let failing = Outside::default().otherwise(Response::empty(Rcode::ServFail));
+        let answer =
+            |question: &Question| self.corefile.answer_with(question, self.state, &failing).response().cloned();
+        let seen = predict(name, &self.conf, self.resolver, self.families, answer).seen;
+        self.resolver == Resolver::Musl && seen.failure == Some(Failure::TryAgain)
+    }
+
+    /// Whether each answer is what the live Corefile must say: its code, and the data in any order.
+    fn judge_answers(&self, recorded: &[RecordedQuestion]) -> Result<(), String> {
+        for asked in recorded {
+            let answer = self.corefile.answer(&Question::new(&asked.name, asked.kind), self.state);
+            let (Some(response), Some(rcode)) = (answer.response(), &asked.rcode) else { continue };
+            let said = data(&asked.answers);
+            if *rcode != response.rcode.mnemonic() || said != data(&response.answers) {
+                return Err(format!(
+                    "{} {}\n  by the Corefile  {answer}\n  on the wire      {rcode} {}",
+                    asked.name,
+                    asked.kind,
+                    said.join(" ")
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The records without their TTLs, which a cache counts down, and in one order, which CoreDNS shuffles.
+fn data(records: &[reachmap_wire::Record]) -> Vec<String> {
+    let mut data: Vec<String> =
+        records.iter().map(|record| format!("{} {}", record.name.to_ascii_lowercase(), record.data)).collect();
+    data.sort();
+    data
+}
+
+/// What a question was answered with on the wire, the first time that it was.
+fn heard(question: &Question, recorded: &[RecordedQuestion]) -> Option<Response> {
+    let same = |asked: &&RecordedQuestion| Question::new(&asked.name, asked.kind) == *question && asked.rcode.is_some();
+    let asked = recorded.iter().find(same)?;
+    let rcode = Rcode::ALL.into_iter().find(|rcode| Some(rcode.mnemonic()) == asked.rcode.as_deref())?;
+    Some(Response { answers: asked.answers.clone(), truncated: asked.truncated, ..Response::empty(rcode) })
+}
