@@ -124,24 +124,23 @@ async fn measure(panel: &Panel, configurations: &[PanelConfiguration], options: 
     if names.is_empty() {
         return Ok(());
     }
-    let share = options.count.div_ceil(configurations.len());
     let started = Instant::now();
-    let pods = configurations.iter().map(async |configuration| {
-        let mut costs = Vec::new();
-        for number in 0..share {
-            let resolver = PanelResolver::ALL[number % PanelResolver::ALL.len()];
-            let name = &names[number / PanelResolver::ALL.len() % names.len()];
-            let recorded = panel.lookup(&configuration.id, resolver, name).await?;
-            costs.push((resolver, recorded.elapsed_us, recorded.questions.len()));
-        }
-        Ok::<_, Error>(costs)
+    let lookups = (0..options.count).map(async |number| {
+        let resolver = PanelResolver::ALL[number % PanelResolver::ALL.len()];
+        let number = number / PanelResolver::ALL.len();
+        let configuration = &configurations[number % configurations.len()];
+        let name = &names[number / configurations.len() % names.len()];
+        let recorded = panel.lookup(&configuration.id, resolver, name).await?;
+        Ok::<_, Error>((resolver, recorded))
     });
-    let costs: Vec<_> = try_join_all(pods).await?.into_iter().flatten().collect();
+    let costs = try_join_all(lookups).await?;
     let elapsed = started.elapsed();
     println!("\n{} lookups recorded in {elapsed:.1?} by {} pods", costs.len(), configurations.len());
+    let strays: u32 = costs.iter().map(|(_, recorded)| recorded.strays).sum();
+    println!("{strays} messages that belong to nobody");
     let mut by_resolver: BTreeMap<PanelResolver, Vec<(u64, usize)>> = BTreeMap::new();
-    for (resolver, micros, questions) in costs {
-        by_resolver.entry(resolver).or_default().push((micros, questions));
+    for (resolver, recorded) in costs {
+        by_resolver.entry(resolver).or_default().push((recorded.elapsed_us, recorded.questions.len()));
     }
     for (resolver, mut costs) in by_resolver {
         costs.sort_unstable();

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 /// Answers requests until there are no more.
 async fn serve(mut requests: mpsc::Receiver<Request>, replies: mpsc::UnboundedSender<Reply>) {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT));
-    let recorder = Arc::new(Recorder::default());
+    let recorder = Arc::new(Recorder::new());
     let mut tasks = JoinSet::new();
     loop {
         let request = tokio::select! {

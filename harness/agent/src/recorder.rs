@@ -6,10 +6,12 @@
 //! pass on: that nobody listens at the server's port (an ICMP message, which a connected UDP socket
 //! would be told of; here the asker hears nothing), and addresses (to the server, the agent asks).
 //!
-//! One recording is made at a time. It has a [`Session`] of its own: what still comes for an earlier one is
-//! written down there, where nobody looks any more, and is not passed on.
+//! Several recordings may be made at once: whose message it is tells the process that has the socket it comes
+//! from ([`owner`]). Each has a [`Session`] of its own: what still comes for an earlier one is written down there,
+//! where nobody looks any more, and is not passed on.
 
 mod hickory;
+mod owner;
 mod program;
 mod session;
 mod tcp;
@@ -23,7 +25,11 @@ use std::{
 };
 
 use reachmap_wire::{Asker, Recorded, Recording};
-use tokio::{net::TcpListener, sync::Mutex, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, OnceCell, Semaphore},
+    time::{Instant, interval, timeout},
+};
 
 use self::session::{Current, Session};
 use crate::{dns, probe::micros};
@@ -31,11 +37,19 @@ use crate::{dns, probe::micros};
 /// No lookup may take longer, whatever it asks for.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How many recordings are made at once; more wait their turn.
+const AT_ONCE: usize = 16;
+
+/// How long the address may be another's: an agent that is ending still has it.
+const TAKEN_LIMIT: Duration = Duration::from_secs(2);
+
 /// The one recorder of this agent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Recorder {
-    /// Locked for one recording: the others wait their turn, first come, first served.
-    listening: Mutex<Option<Listening>>,
+    listening: OnceCell<Listening>,
+    slots: Semaphore,
+    /// Two lookups by hickory could not be told apart: both are this process's.
+    hickory: Mutex<()>,
 }
 
 /// The recorder once it listens.
@@ -47,14 +61,19 @@ struct Listening {
 }
 
 impl Recorder {
+    /// One that does not listen yet.
+    pub(crate) fn new() -> Self {
+        Self { listening: OnceCell::new(), slots: Semaphore::new(AT_ONCE), hickory: Mutex::new(()) }
+    }
+
     /// Makes one recording; an error if there can be none, not if the lookup fails.
     pub(crate) async fn record(&self, recording: Recording) -> Result<Recorded, String> {
-        let mut listening = self.listening.lock().await;
-        let listening = match &mut *listening {
-            Some(listening) => listening,
-            none => none.insert(Listening::start().await?),
+        let _slot = self.slots.acquire().await;
+        let _turn = match recording.asker {
+            Asker::Hickory { .. } => Some(self.hickory.lock().await),
+            Asker::Program { .. } => None,
         };
-        listening.record(recording).await
+        self.listening.get_or_try_init(Listening::start).await?.record(recording).await
     }
 }
 
@@ -62,13 +81,17 @@ impl Listening {
     async fn start() -> Result<Self, String> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, dns::port()));
         let bound = async {
-            let listener = TcpListener::bind(address).await?;
-            let datagrams = UdpSocket::bind(address)?;
-            datagrams.set_nonblocking(true)?;
-            let asynchronous = tokio::net::UdpSocket::from_std(datagrams.try_clone()?)?;
-            Ok::<_, io::Error>((listener, datagrams, asynchronous))
+            let mut again = interval(Duration::from_millis(20));
+            loop {
+                again.tick().await;
+                match bind(address).await {
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                    bound => return bound,
+                }
+            }
         };
-        let (listener, datagrams, asynchronous) = bound.await.map_err(|error| {
+        let bound = timeout(TAKEN_LIMIT, bound).await.unwrap_or_else(|_| Err(io::ErrorKind::AddrInUse.into()));
+        let (listener, datagrams, asynchronous) = bound.map_err(|error| {
             format!(
                 "cannot listen on {address}: {error}; the pod needs the sysctl net.ipv4.ip_unprivileged_port_start=0 \
                  and no other server there"
@@ -84,18 +107,26 @@ impl Listening {
         // What an earlier asker sent and nobody has read yet is none of this recording's.
         udp::drain(&self.datagrams, &self.current);
         let session = Arc::new(Session::new(recording.server));
-        let open = self.current.open(Arc::clone(&session));
+        let open = self.current.open(&session);
         let timeout = Duration::from_millis(recording.timeout_ms).min(LIMIT);
         let deadline = Instant::now() + timeout;
         let end = match recording.asker {
-            Asker::Program { argv } => program::run(&argv, deadline).await,
-            Asker::Hickory { name } => hickory::run(name, deadline).await,
+            Asker::Program { argv } => program::run(&argv, deadline, &session).await,
+            Asker::Hickory { name } => hickory::run(name, deadline, &session).await,
         };
         let elapsed_us = micros(session.started.elapsed());
         // What it asked last may not have been read yet: it counts, also if nobody waits for the answer.
         udp::drain(&self.datagrams, &self.current);
         drop(open);
-        let (questions, unreadable) = session.close();
-        Ok(Recorded { questions, unreadable, end: end?, elapsed_us })
+        let (questions, unreadable, strays) = session.close();
+        Ok(Recorded { questions, unreadable, strays, end: end?, elapsed_us })
     }
+}
+
+async fn bind(address: SocketAddr) -> io::Result<(TcpListener, UdpSocket, tokio::net::UdpSocket)> {
+    let listener = TcpListener::bind(address).await?;
+    let datagrams = UdpSocket::bind(address)?;
+    datagrams.set_nonblocking(true)?;
+    let asynchronous = tokio::net::UdpSocket::from_std(datagrams.try_clone()?)?;
+    Ok((listener, datagrams, asynchronous))
 }

@@ -27,7 +27,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::{
     images::lookups::Lookups,
@@ -58,6 +58,9 @@ const SELECTOR: &str = "app=panel";
 
 /// The name of their container.
 const CONTAINER: &str = "panel";
+
+/// How many lookups by musl are under way in one pod.
+const PATIENT: usize = 8;
 
 /// How long a lookup may take unless told otherwise: a server that is silent is asked twice, five seconds each
 /// (`resolv.conf(5)`), for the name and for one of the search path.
@@ -147,7 +150,7 @@ impl PanelPods {
                 put(&lookups.go),
                 Agent::in_pod(&self.client, NAMESPACE, &pod, CONTAINER, binary),
             )?;
-            let seat = Seat { agent, musl, go, turn: Mutex::new(()) };
+            let seat = Seat { agent, musl, go, turn: Mutex::new(()), patient: Semaphore::new(PATIENT) };
             Ok::<_, Error>((configuration.id.clone(), seat))
         });
         let seats = try_join_all(seats).await?.into_iter().collect();
@@ -207,8 +210,10 @@ struct Seat {
     /// Where the programs are in the pod.
     musl: String,
     go: String,
-    /// Lookups in one pod are made one after the other: a recorder cannot tell two askers apart.
+    /// Lookups in one pod are made one after the other, so that none is slowed down by others more than can be helped.
     turn: Mutex<()>,
+    /// But for musl's, beside them: after SERVFAIL it waits for its timeout, five seconds, and does nothing.
+    patient: Semaphore,
 }
 
 impl Panel {
@@ -227,7 +232,7 @@ impl Panel {
 
     /// Lets `resolver` look `name` up in the pod with the configuration called `configuration`.
     ///
-    /// Lookups in one pod wait for each other; pods work at the same time.
+    /// Lookups in one pod wait for each other, but for musl's; pods work at the same time.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] if there is no such configuration; [`ErrorKind::Environment`] if the agent is lost or cannot
@@ -252,7 +257,10 @@ impl Panel {
         let asker = resolver.asker(name, &seat.musl, &seat.go);
         let timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         // Here and not at the agent, whose answer has a time limit.
-        let _turn = seat.turn.lock().await;
+        let (_turn, _patient) = match resolver {
+            PanelResolver::Musl => (None, seat.patient.acquire().await.ok()),
+            _ => (Some(seat.turn.lock().await), None),
+        };
         seat.agent.record(Recording { asker, server, timeout_ms }).await
     }
 

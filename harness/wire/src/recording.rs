@@ -9,8 +9,8 @@ use crate::{QuestionKind, Record};
 /// One lookup to make behind the agent's recorder.
 ///
 /// The recorder listens on port 53 of the vantage's loopback address, which the vantage's `resolv.conf` must
-/// name as its only server; it passes every message on as it is, and writes down what it was. One lookup is made
-/// at a time, so that whatever is asked meanwhile belongs to it.
+/// name as its only server; it passes every message on as it is, and writes down what it was. Several lookups may be
+/// made at once, at most one of them by hickory: messages are told apart by the process whose socket they come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
     /// Who asks.
@@ -45,6 +45,9 @@ pub struct Recorded {
     pub questions: Vec<RecordedQuestion>,
     /// How many messages came that ask nothing that can be read; they were passed on, too.
     pub unreadable: u32,
+    /// How many messages came that could not be told to belong to this lookup or to another one under way; they
+    /// were not passed on, so that what was asked is not known for certain unless this is 0.
+    pub strays: u32,
     /// How the asker ended.
     pub end: End,
     /// From the start of the asker to its end, in microseconds.

@@ -10,14 +10,16 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use super::session::Session;
+
 /// How much is kept of each of its outputs, in bytes.
 const OUTPUT_LIMIT: usize = 64 * 1024;
 
 /// How long its outputs may stay open once it has ended: something that left its process group holds them.
 const CLOSE_LIMIT: Duration = Duration::from_millis(200);
 
-/// Runs `argv` until `deadline` at the latest; then it is killed, with all that it started.
-pub(super) async fn run(argv: &[String], deadline: Instant) -> Result<End, String> {
+/// Runs `argv` for `session` until `deadline` at the latest; then it is killed, with all that it started.
+pub(super) async fn run(argv: &[String], deadline: Instant, session: &Session) -> Result<End, String> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err("the program has no name".to_owned());
     };
@@ -36,6 +38,10 @@ pub(super) async fn run(argv: &[String], deadline: Instant) -> Result<End, Strin
         Err(error) => return Err(format!("cannot start {program}: {error}")),
     };
     let group = Group::of(&child);
+    if let Some(group) = group.0 {
+        // Once for each session.
+        let _ = session.group.set(group);
+    }
     let pipes = (child.stdout.take(), child.stderr.take());
     let (mut stdout, mut stderr) = (Kept::default(), Kept::default());
     let status = {

@@ -1,17 +1,20 @@
 //! What is written down during one recording.
 
 use std::{
+    collections::HashSet,
     mem,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use reachmap_wire::{RecordedQuestion, Transport};
+use rustix::process::Pid;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     dns::message::{Question, Said},
     probe::micros,
+    recorder::owner,
 };
 
 /// How many questions one recording holds: a resolver that asks more is in a loop.
@@ -24,6 +27,8 @@ pub(super) struct Session {
     pub(super) server: SocketAddr,
     /// When its asker was started.
     pub(super) started: Instant,
+    /// The process group that asks.
+    pub(super) group: OnceLock<Pid>,
     log: Mutex<Log>,
 }
 
@@ -31,6 +36,9 @@ pub(super) struct Session {
 struct Log {
     questions: Vec<RecordedQuestion>,
     unreadable: u32,
+    strays: u32,
+    /// From where it was asked.
+    clients: HashSet<SocketAddr>,
     /// What passes its messages on; ended with it.
     passing: JoinSet<()>,
     is_over: bool,
@@ -43,14 +51,15 @@ pub(super) struct Index(usize);
 impl Session {
     /// A recording that starts now.
     pub(super) fn new(server: SocketAddr) -> Self {
-        Self { server, started: Instant::now(), log: Mutex::default() }
+        Self { server, started: Instant::now(), group: OnceLock::new(), log: Mutex::default() }
     }
 
-    /// Writes down what `message` asks; its index, and its id, if that can be read.
-    pub(super) fn asked(&self, message: &[u8], transport: Transport) -> Option<(Index, u16)> {
+    /// Writes down what `message` from `client` asks; its index, and its id, if that can be read.
+    pub(super) fn asked(&self, message: &[u8], transport: Transport, client: SocketAddr) -> Option<(Index, u16)> {
         let at_us = micros(self.started.elapsed());
         let question = Question::read(message);
         let mut log = self.log();
+        log.clients.insert(client);
         match question {
             Some(Question { id, name, kind }) if log.questions.len() < LIMIT => {
                 log.questions.push(RecordedQuestion {
@@ -96,12 +105,13 @@ impl Session {
         }
     }
 
-    /// Ends it: nothing more is passed on. Returns what was written down.
-    pub(super) fn close(&self) -> (Vec<RecordedQuestion>, u32) {
+    /// Ends it: nothing more is passed on. Returns what was written down, and how many messages asked nothing or may
+    /// have been another's.
+    pub(super) fn close(&self) -> (Vec<RecordedQuestion>, u32, u32) {
         let mut log = self.log();
         log.is_over = true;
         log.passing.abort_all();
-        (mem::take(&mut log.questions), log.unreadable)
+        (mem::take(&mut log.questions), log.unreadable, log.strays)
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -110,33 +120,55 @@ impl Session {
     }
 }
 
-/// Which session messages belong to that come now, if there is one.
+/// The sessions under way.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Current(Arc<Mutex<Option<Arc<Session>>>>);
+pub(super) struct Current(Arc<Mutex<Vec<Arc<Session>>>>);
 
 impl Current {
-    /// Makes `session` the current one until the guard is dropped.
-    pub(super) fn open(&self, session: Arc<Session>) -> Open<'_> {
-        self.set(Some(session));
-        Open(self)
+    /// Takes messages for `session` until the guard is dropped.
+    pub(super) fn open(&self, session: &Arc<Session>) -> Open<'_> {
+        self.sessions().push(Arc::clone(session));
+        Open { current: self, session: Arc::clone(session) }
     }
 
-    /// The session under way.
-    pub(super) fn get(&self) -> Option<Arc<Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The session to which a message from `client` belongs, if there is one and it can be told.
+    pub(super) fn of(&self, client: SocketAddr, transport: Transport) -> Option<Arc<Session>> {
+        let sessions = self.sessions();
+        match sessions.as_slice() {
+            [] => None,
+            [only] => Some(Arc::clone(only)),
+            several => {
+                let group = owner::group(client, transport, |group| {
+                    several.iter().any(|session| session.group.get() == Some(&group))
+                });
+                let found = several.iter().find(|session| match group {
+                    Some(group) => session.group.get() == Some(&group),
+                    // The socket is closed already.
+                    None => session.log().clients.contains(&client),
+                });
+                if found.is_none() {
+                    // It is passed on for none, and every one of them says that it may lack something.
+                    several.iter().for_each(|session| session.log().strays += 1);
+                }
+                found.cloned()
+            }
+        }
     }
 
-    fn set(&self, session: Option<Arc<Session>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = session;
+    fn sessions(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// While this lives, its session is the current one: also when the recording is given up.
+/// While this lives, messages are taken for its session: also when the recording is given up.
 #[derive(Debug)]
-pub(super) struct Open<'a>(&'a Current);
+pub(super) struct Open<'a> {
+    current: &'a Current,
+    session: Arc<Session>,
+}
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.set(None);
+        self.current.sessions().retain(|session| !Arc::ptr_eq(session, &self.session));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -24,12 +25,12 @@ type Waiting = Mutex<Vec<(u16, Index)>>;
 pub(super) async fn listen(listener: TcpListener, current: Current) {
     loop {
         match listener.accept().await {
-            Ok((client, _)) => {
+            Ok((client, address)) => {
                 // Between two recordings there is nobody to whom it belongs: it is closed.
-                if let Some(session) = current.get() {
+                if let Some(session) = current.of(address, Transport::Tcp) {
                     let passing = Arc::clone(&session);
                     // An error on one side closes the other: the asker sees what it would have seen.
-                    session.pass(async move { drop(connect(client, &passing).await) });
+                    session.pass(async move { drop(connect(client, address, &passing).await) });
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -38,7 +39,7 @@ pub(super) async fn listen(listener: TcpListener, current: Current) {
     }
 }
 
-async fn connect(client: TcpStream, session: &Session) -> io::Result<()> {
+async fn connect(client: TcpStream, address: SocketAddr, session: &Session) -> io::Result<()> {
     let server = TcpStream::connect(session.server).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -46,7 +47,7 @@ async fn connect(client: TcpStream, session: &Session) -> io::Result<()> {
     let waiting = Waiting::default();
     let lock = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
     let forth = pass(from_client, to_server, |message| {
-        if let Some((index, id)) = session.asked(message, Transport::Tcp) {
+        if let Some((index, id)) = session.asked(message, Transport::Tcp, address) {
             lock().push((id, index));
         }
     });

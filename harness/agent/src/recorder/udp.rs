@@ -43,7 +43,7 @@ fn take(socket: &Arc<UdpSocket>, current: &Current) -> io::Result<()> {
         match socket.recv_from(&mut buffer) {
             Ok((length, client)) => {
                 // Between two recordings there is nobody to whom it belongs.
-                if let Some(session) = current.get() {
+                if let Some(session) = current.of(client, Transport::Udp) {
                     pass(Arc::clone(socket), session, buffer[..length].to_vec(), client);
                 }
             }
@@ -55,7 +55,7 @@ fn take(socket: &Arc<UdpSocket>, current: &Current) -> io::Result<()> {
 
 /// Writes a message down, passes it on, and passes back what comes.
 fn pass(socket: Arc<UdpSocket>, session: Arc<Session>, message: Vec<u8>, client: SocketAddr) {
-    let index = session.asked(&message, Transport::Udp).map(|(index, _)| index);
+    let index = session.asked(&message, Transport::Udp, client).map(|(index, _)| index);
     let server = session.server;
     let passing = Arc::clone(&session);
     session.pass(async move {

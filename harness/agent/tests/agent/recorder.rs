@@ -306,13 +306,54 @@ async fn a_question_that_nobody_waits_for_counts() {
 }
 
 #[tokio::test]
-async fn recordings_made_at_once_take_turns() {
+async fn recordings_made_at_once_are_told_apart_by_their_sockets() {
+    let say = |name: &str, _: &str| match name {
+        "silent." => Say::Nothing,
+        "long." => Say::Long(vec![("long.", "10.0.0.1")]),
+        _ => Say::Code(ResponseCode::NXDomain),
+    };
+    let (vantage, server) = (Vantage::new(POD).await, dns_server::start(say).await);
+    // All the time, one waits for an answer that never comes.
+    let silent = vantage.resolve("silent.", server);
+    let others = async {
+        for number in 0..5 {
+            let (one, two) = (format!("one{number}."), format!("two{number}."));
+            let hickory = vantage.record(Asker::Hickory { name: two.clone() }, server, SOON);
+            let again = vantage.record(Asker::Hickory { name: two.clone() }, server, SOON);
+            let (asked_one, long, hickory, again) =
+                tokio::join!(vantage.resolve(&one, server), vantage.resolve("long.", server), hickory, again);
+            assert_eq!(asked(&asked_one), [(one.as_str(), QuestionKind::A, Some("NXDOMAIN"))]);
+            let transports: Vec<_> = long.questions.iter().map(|asked| (&*asked.name, asked.transport)).collect();
+            assert_eq!(transports, [("long.", Transport::Udp), ("long.", Transport::Tcp)]);
+            for hickory in [hickory.unwrap(), again.unwrap()] {
+                assert_eq!(asked(&hickory).len(), 2);
+                assert!(hickory.questions.iter().all(|question| question.name == two), "{hickory:#?}");
+                assert_eq!(hickory.strays, 0);
+            }
+            assert_eq!((asked_one.strays, long.strays), (0, 0));
+        }
+    };
+    let (silent, ()) = tokio::join!(silent, others);
+    assert_eq!((asked(&silent), silent.strays), (vec![("silent.", QuestionKind::A, None)], 0));
+}
+
+#[tokio::test]
+async fn a_message_that_may_be_anybodys_is_told() {
     let (vantage, server) = (Vantage::new(POD).await, dns_server::start(shop).await);
-    let one = vantage.resolve("one.", server);
-    let two = vantage.resolve("two.", server);
-    let (one, two) = tokio::join!(one, two);
-    assert_eq!(asked(&one), [("one.", QuestionKind::A, Some("NXDOMAIN"))]);
-    assert_eq!(asked(&two), [("two.", QuestionKind::A, Some("NXDOMAIN"))]);
+    let files = [tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap()];
+    let scripts = files.each_ref().map(|file| format!("echo >{}; exec sleep 2", file.path().display()));
+    // While both are under way, this process asks, which is neither of them.
+    let asking = async {
+        while files.iter().any(|file| std::fs::read(file.path()).unwrap().is_empty()) {
+            tokio::task::yield_now().await;
+        }
+        let stray = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        stray.send_to(b"hello", vantage.recorder()).unwrap();
+    };
+    let [one, two] = scripts.each_ref().map(|script| ["sh", "-c", script]);
+    let (one, two, ()) = tokio::join!(vantage.run(&one, server, SOON), vantage.run(&two, server, SOON), asking);
+    let strays = |recorded: &Recorded| (recorded.strays, recorded.unreadable, recorded.questions.len());
+    assert_eq!((strays(&one), strays(&two)), ((1, 0, 0), (1, 0, 0)));
 }
 
 #[tokio::test]

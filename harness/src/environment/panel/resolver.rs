@@ -72,7 +72,7 @@ impl PanelResolver {
     ///
     /// ```
     /// use reachmap::{environment::panel::PanelResolver, wire::{End, Recorded}};
-    /// let recorded = Recorded { questions: Vec::new(), unreadable: 0, end: End::NoSuchProgram, elapsed_us: 90 };
+    /// let recorded = Recorded { questions: Vec::new(), unreadable: 0, strays: 0, end: End::NoSuchProgram, elapsed_us: 90 };
     /// let why = PanelResolver::Dig.missing(&recorded);
     /// assert_eq!(why.as_deref(), Some("the pod's image has no dig"));
     /// ```

@@ -1,0 +1,96 @@
+//! Whose socket it is, as `/proc` tells (`proc(5)`): the process group that has it open.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use reachmap_wire::Transport;
+use rustix::process::Pid;
+
+/// The process group of a process that has the socket `client` open, among those that `is_wanted` says.
+///
+/// Both are in the agent's own network and process namespaces; a socket that is closed has no owner.
+pub(super) fn group(client: SocketAddr, transport: Transport, is_wanted: impl Fn(Pid) -> bool) -> Option<Pid> {
+    let table = match transport {
+        Transport::Udp => "/proc/net/udp",
+        Transport::Tcp => "/proc/net/tcp",
+    };
+    // A socket of IPv6 speaks IPv4, too.
+    let sockets: Vec<String> = [table.to_owned(), format!("{table}6")]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|text| inodes(&text, client.port()))
+        .map(|inode| format!("socket:[{inode}]"))
+        .collect();
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes
+        .filter(|process| process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
+        .find_map(|process| {
+            let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+            let group = process_group(&stat).filter(|group| is_wanted(*group))?;
+            has_open(&process.path(), &sockets).then_some(group)
+        })
+}
+
+fn has_open(process: &Path, sockets: &[String]) -> bool {
+    // One that has ended meanwhile has nothing open.
+    let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    files
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
+}
+
+/// The sockets in `/proc/net/udp` or `tcp` whose own port is `port`.
+fn inodes(text: &str, port: u16) -> Vec<u64> {
+    text.lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            let (_, local) = fields.nth(1)?.rsplit_once(':')?;
+            // After it come the other end, the state, the queues, the timer, the retransmissions, the user and the timeout.
+            (u16::from_str_radix(local, 16) == Ok(port)).then(|| fields.nth(7)?.parse().ok())?
+        })
+        .collect()
+}
+
+/// The fifth field of `/proc/PID/stat`; the second, a name, may hold anything.
+fn process_group(stat: &str) -> Option<Pid> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(2)?.parse().ok().and_then(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn a_table_of_sockets_is_read_by_port() {
+        let text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n\
+            1: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 101 2 0 0\n\
+            2: 0100007F:D431 0100007F:0035 01 00000000:00000000 00:00000000 00000000  1000        0 202 2 0 0\n";
+        assert_eq!(inodes(text, 54321), [202]);
+        assert_eq!(inodes(text, 53), [101]);
+        assert!(inodes(text, 54).is_empty());
+    }
+
+    #[test]
+    fn a_process_may_be_called_anything() {
+        assert_eq!(process_group("7 (a b) c) S 1 42 7 0"), Pid::from_raw(42));
+        assert_eq!(process_group("7 (a"), None);
+    }
+
+    #[test]
+    fn our_own_sockets_are_ours_and_closed_ones_are_nobodys() {
+        let ours = rustix::process::getpgrp();
+        let is_ours = |group| group == ours;
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        assert_eq!(group(address, Transport::Udp, is_ours), Some(ours));
+        assert_eq!(group(address, Transport::Udp, |_| false), None);
+        drop(socket);
+        assert_eq!(group(address, Transport::Udp, is_ours), None);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(group(stream.local_addr().unwrap(), Transport::Tcp, is_ours), Some(ours));
+    }
+}
