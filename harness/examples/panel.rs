@@ -18,8 +18,9 @@ use reachmap::{
         Environment,
         images::lookups::Lookups,
         open_home,
-        panel::{Panel, PanelConfiguration, PanelPods, PanelResolver},
+        panel::{Panel, PanelConfiguration, PanelPods},
     },
+    model::dns::Resolver,
     plan::EnvironmentOptions,
     probe::AgentBinary,
     progress::{Progress, Show},
@@ -78,7 +79,7 @@ async fn show(panel: &Panel, configuration: &PanelConfiguration, name: &str) -> 
         return Err(Error::new(ErrorKind::Environment, "find the resolv.conf that was asked for", cause));
     }
     println!("\n== {name} with ndots {} and search {}", configuration.ndots, configuration.search.join(" "));
-    for resolver in PanelResolver::ALL {
+    for resolver in Resolver::ALL {
         let recorded = panel.lookup(&configuration.id, resolver, name).await?;
         println!(
             "-- {resolver}: {} questions in {} µs: {}",
@@ -126,8 +127,8 @@ async fn measure(panel: &Panel, configurations: &[PanelConfiguration], options: 
     }
     let started = Instant::now();
     let lookups = (0..options.count).map(async |number| {
-        let resolver = PanelResolver::ALL[number % PanelResolver::ALL.len()];
-        let number = number / PanelResolver::ALL.len();
+        let resolver = Resolver::ALL[number % Resolver::ALL.len()];
+        let number = number / Resolver::ALL.len();
         let configuration = &configurations[number % configurations.len()];
         let name = &names[number / configurations.len() % names.len()];
         let recorded = panel.lookup(&configuration.id, resolver, name).await?;
@@ -138,7 +139,7 @@ async fn measure(panel: &Panel, configurations: &[PanelConfiguration], options: 
     println!("\n{} lookups recorded in {elapsed:.1?} by {} pods", costs.len(), configurations.len());
     let strays: u32 = costs.iter().map(|(_, recorded)| recorded.strays).sum();
     println!("{strays} messages that belong to nobody");
-    let mut by_resolver: BTreeMap<PanelResolver, Vec<(u64, usize)>> = BTreeMap::new();
+    let mut by_resolver: BTreeMap<Resolver, Vec<(u64, usize)>> = BTreeMap::new();
     for (resolver, recorded) in costs {
         by_resolver.entry(resolver).or_default().push((recorded.elapsed_us, recorded.questions.len()));
     }

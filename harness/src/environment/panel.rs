@@ -6,12 +6,12 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use reachmap::{environment::{images::lookups::Lookups, panel::{PanelPods, PanelResolver}}, probe::AgentBinary};
+//! use reachmap::{environment::{images::lookups::Lookups, panel::PanelPods}, model::dns::Resolver, probe::AgentBinary};
 //! # async fn example(client: kube::Client, agent: &AgentBinary, lookups: &Lookups) -> reachmap::Result<()> {
 //! let pods = PanelPods::beside_testpod(client, "r1").await?;
 //! pods.deploy(Duration::from_secs(60)).await?;
 //! let panel = pods.open(agent, lookups).await?;
-//! let recorded = panel.lookup("ndots5-cluster", PanelResolver::Musl, "api.example.com").await?;
+//! let recorded = panel.lookup("ndots5-cluster", Resolver::Musl, "api.example.com").await?;
 //! for question in &recorded.questions {
 //!     println!("{} {}", question.name, question.kind);
 //! }
@@ -41,6 +41,7 @@ use crate::{
         conditions,
         wait::{self, Seen},
     },
+    model::dns::Resolver,
     probe::{Agent, AgentBinary},
     wire::{Recorded, Recording},
 };
@@ -49,7 +50,7 @@ mod configuration;
 mod resolver;
 
 pub use configuration::PanelConfiguration;
-pub use resolver::PanelResolver;
+pub use resolver::missing;
 
 const MANIFEST: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/manifests/panel.yaml"));
 
@@ -236,8 +237,8 @@ impl Panel {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] if there is no such configuration; [`ErrorKind::Environment`] if the agent is lost or cannot
-    /// record. A lookup that fails is no error, and neither is a resolver that is [not there](PanelResolver::missing).
-    pub async fn lookup(&self, configuration: &str, resolver: PanelResolver, name: &str) -> Result<Recorded> {
+    /// record. A lookup that fails is no error, and neither is a resolver that is [not there](missing).
+    pub async fn lookup(&self, configuration: &str, resolver: Resolver, name: &str) -> Result<Recorded> {
         self.lookup_at(self.server, LOOKUP_LIMIT, configuration, resolver, name).await
     }
 
@@ -250,15 +251,15 @@ impl Panel {
         server: SocketAddr,
         limit: Duration,
         configuration: &str,
-        resolver: PanelResolver,
+        resolver: Resolver,
         name: &str,
     ) -> Result<Recorded> {
         let seat = self.seat(configuration)?;
-        let asker = resolver.asker(name, &seat.musl, &seat.go);
+        let asker = resolver::asker(resolver, name, &seat.musl, &seat.go);
         let timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         // Here and not at the agent, whose answer has a time limit.
         let (_turn, _patient) = match resolver {
-            PanelResolver::Musl => (None, seat.patient.acquire().await.ok()),
+            Resolver::Musl => (None, seat.patient.acquire().await.ok()),
             _ => (Some(seat.turn.lock().await), None),
         };
         seat.agent.record(Recording { asker, server, timeout_ms }).await
@@ -322,7 +323,7 @@ mod tests {
     #[tokio::test]
     async fn a_configuration_that_is_not_there_is_named_with_those_that_are() {
         let panel = Panel { seats: BTreeMap::new(), server: "10.96.0.10:53".parse().unwrap() };
-        let error = panel.lookup("ndots9", PanelResolver::Dig, "web").await.unwrap_err();
+        let error = panel.lookup("ndots9", Resolver::Go, "web").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
     }
 }

@@ -28,9 +28,6 @@ pub struct LookupGroup {
     pub lookups: usize,
     /// How many of them went as predicted: every question in its place, and what the application sees of it.
     pub as_predicted: usize,
-    /// How many were left out because each of them would have waited for seconds, as some before them did.
-    #[serde(default)]
-    pub left_out: usize,
     /// How often each outcome was seen by the program: `found`, `not-found`, `no-data`, `try-again` and so on.
     pub outcomes: BTreeMap<String, usize>,
     /// Those that did not go as predicted, each with both sequences.
@@ -85,7 +82,6 @@ impl LookupGroup {
             resolver: resolver.into(),
             lookups: 0,
             as_predicted: 0,
-            left_out: 0,
             outcomes: BTreeMap::new(),
             mismatches: Vec::new(),
             not_covered: BTreeMap::new(),

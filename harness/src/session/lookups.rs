@@ -7,11 +7,11 @@ use crate::{
     Context as _, Error, ErrorKind, Result,
     environment::{
         images::lookups::Lookups,
-        panel::{Panel, PanelPods},
+        panel::{Panel, PanelPods, missing},
     },
     model::dns::{
-        Answer, Corefile, Families, Outside, Prediction, Question, Rcode, ResolvConf, Resolver, Response, compare,
-        predict, resolver::Failure,
+        Answer, Corefile, Families, Prediction, Question, Rcode, ResolvConf, Resolver, Response, compare, predict,
+        resolver::Failure,
     },
     probe::AgentBinary,
     report::{Cost, LookupGroup, Mismatch, Timeline},
@@ -21,9 +21,6 @@ use crate::{
 mod names;
 
 pub use names::names;
-
-/// How many lookups of a group are made that each wait for a server that fails: musl asks for five seconds.
-const PATIENT: usize = 3;
 
 /// The configuration whose lookups are reported question by question, and the names.
 const SHOWN: (&str, [&str; 2]) =
@@ -70,37 +67,24 @@ impl Session {
         let resolver = Resolver::find(resolver)?;
         let place = panel.agent(configuration)?.hello().await?;
         let predictor = Predictor::new(&self.state, &place, resolver)?;
+        let names = names(&self.state);
+        // The panel sees to it that only those are under way at once that do not disturb each other.
+        let lookups = names.iter().map(|name| panel.lookup(configuration, resolver, name));
+        let recorded = futures::future::try_join_all(lookups).await?;
         let mut group = LookupGroup::of(self.handover.stage.as_str(), configuration, resolver.id());
-        let mut waited = 0;
-        for name in names(&self.state) {
-            if predictor.waits(&name) {
-                waited += 1;
-                if waited > PATIENT {
-                    group.left_out += 1;
-                    continue;
-                }
+        group.not_supported = recorded.first().and_then(|recorded| missing(resolver, recorded));
+        if group.not_supported.is_none() {
+            for (name, recorded) in names.iter().zip(recorded) {
+                take(&mut group, &predictor, name, recorded);
             }
-            let recorded = panel.lookup(configuration, resolver, &name).await?;
-            if let Some(reason) = resolver_is_missing(resolver, &recorded) {
-                group = LookupGroup {
-                    not_supported: Some(reason),
-                    ..LookupGroup::of(group.stage, configuration, resolver.id())
-                };
-                break;
-            }
-            take(&mut group, &predictor, &name, recorded);
         }
         self.write(&format!("lookups/{}/{configuration}.{}", group.stage, resolver.id()), &group)?;
         Ok(group)
     }
 }
 
-fn resolver_is_missing(resolver: Resolver, recorded: &Recorded) -> Option<String> {
-    crate::environment::panel::missing(resolver, recorded)
-}
-
 /// Judges one lookup, and adds it to its group.
-fn take(group: &mut LookupGroup, predictor: &Predictor, name: &str, recorded: Recorded) {
+fn take(group: &mut LookupGroup, predictor: &Predictor<'_>, name: &str, recorded: Recorded) {
     group.lookups += 1;
     let (prediction, not_covered) = predictor.predict(name, &recorded.questions);
     let outcome = prediction.seen.failure.map_or("found", Failure::id);
@@ -160,15 +144,6 @@ impl<'s> Predictor<'s> {
             }
         });
         (prediction, not_covered)
-    }
-
-    /// Whether this resolver would wait for seconds, as musl does for a server that fails.
-    fn waits(&self, name: &str) -> bool {
-        let failing = Outside::default().otherwise(Response::empty(Rcode::ServFail));
-        let answer =
-            |question: &Question| self.corefile.answer_with(question, self.state, &failing).response().cloned();
-        let seen = predict(name, &self.conf, self.resolver, self.families, answer).seen;
-        self.resolver == Resolver::Musl && seen.failure == Some(Failure::TryAgain)
     }
 
     /// Whether each answer is what the live Corefile must say: its code, and the data in any order.

@@ -1,91 +1,45 @@
-//! The resolvers of the panel, and how each is asked.
+//! How each resolver is asked in a pod of the panel: in a program that people use it by.
 
-use std::fmt;
+use crate::{
+    model::dns::Resolver,
+    wire::{Asker, End, Recorded},
+};
 
-use serde::{Deserialize, Serialize};
-
-use crate::wire::{Asker, End, Recorded};
-
-/// A resolver, in a program that people use it by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PanelResolver {
-    /// glibc's `getaddrinfo(3)`, by `getent ahosts NAME` (`getent(1)`).
-    Glibc,
-    /// musl's `getaddrinfo(3)`, without flags and hints other than a stream socket.
-    Musl,
-    /// Go's own resolver, `net.DefaultResolver.LookupHost`.
-    Go,
-    /// hickory-resolver, `Resolver::builder_tokio()` and `lookup_ip`.
-    Hickory,
-    /// BIND's `nslookup NAME`.
-    Nslookup,
-    /// BIND's `dig NAME`: no search path, and A alone.
-    Dig,
-}
-
-impl PanelResolver {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Glibc, Self::Musl, Self::Go, Self::Hickory, Self::Nslookup, Self::Dig];
-
-    /// What it is called, such as `glibc`.
-    ///
-    /// ```
-    /// use reachmap::environment::panel::PanelResolver;
-    /// assert_eq!(PanelResolver::Nslookup.id(), "nslookup");
-    /// ```
-    pub const fn id(self) -> &'static str {
-        match self {
-            Self::Glibc => "glibc",
-            Self::Musl => "musl",
-            Self::Go => "go",
-            Self::Hickory => "hickory",
-            Self::Nslookup => "nslookup",
-            Self::Dig => "dig",
-        }
-    }
-
-    /// The program of the image that it needs; the others are brought along.
-    const fn of_the_image(self) -> Option<&'static str> {
-        match self {
-            Self::Glibc => Some("getent"),
-            Self::Nslookup => Some("nslookup"),
-            Self::Dig => Some("dig"),
-            Self::Musl | Self::Go | Self::Hickory => None,
-        }
-    }
-
-    /// How it is asked for `name`, where the programs that were brought along are `musl` and `go`.
-    pub(super) fn asker(self, name: &str, musl: &str, go: &str) -> Asker {
-        let program = |words: &[&str]| Asker::Program { argv: words.iter().copied().map(str::to_owned).collect() };
-        match self {
-            Self::Glibc => program(&["getent", "ahosts", name]),
-            Self::Musl => program(&[musl, name]),
-            Self::Go => program(&[go, name]),
-            Self::Hickory => Asker::Hickory { name: name.to_owned() },
-            Self::Nslookup => program(&["nslookup", name]),
-            Self::Dig => program(&["dig", name]),
-        }
-    }
-
-    /// Why `recorded` shows that this resolver is not supported here, if it does: the image lacks its program.
-    ///
-    /// ```
-    /// use reachmap::{environment::panel::PanelResolver, wire::{End, Recorded}};
-    /// let recorded = Recorded { questions: Vec::new(), unreadable: 0, strays: 0, end: End::NoSuchProgram, elapsed_us: 90 };
-    /// let why = PanelResolver::Dig.missing(&recorded);
-    /// assert_eq!(why.as_deref(), Some("the pod's image has no dig"));
-    /// ```
-    pub fn missing(self, recorded: &Recorded) -> Option<String> {
-        (recorded.end == End::NoSuchProgram).then(|| match self.of_the_image() {
-            Some(program) => format!("the pod's image has no {program}"),
-            None => format!("the program that was brought along for {self} cannot be run in the pod's image"),
-        })
+/// The program of the image that a resolver needs; the others are brought along.
+const fn of_the_image(resolver: Resolver) -> Option<&'static str> {
+    match resolver {
+        Resolver::Glibc => Some("getent"),
+        Resolver::Nslookup => Some("nslookup"),
+        Resolver::Dig { .. } => Some("dig"),
+        Resolver::Musl | Resolver::Go | Resolver::Hickory => None,
     }
 }
 
-impl fmt::Display for PanelResolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
+/// How `resolver` is asked for `name`, where the programs that were brought along are `musl` and `go`.
+pub(super) fn asker(resolver: Resolver, name: &str, musl: &str, go: &str) -> Asker {
+    let program = |words: &[&str]| Asker::Program { argv: words.iter().copied().map(str::to_owned).collect() };
+    match resolver {
+        Resolver::Glibc => program(&["getent", "ahosts", name]),
+        Resolver::Musl => program(&[musl, name]),
+        Resolver::Go => program(&[go, name]),
+        Resolver::Hickory => Asker::Hickory { name: name.to_owned() },
+        Resolver::Nslookup => program(&["nslookup", name]),
+        Resolver::Dig { search: false } => program(&["dig", name]),
+        Resolver::Dig { search: true } => program(&["dig", "+search", name]),
     }
+}
+
+/// Why `recorded` shows that this resolver is not supported here, if it does: the image lacks its program.
+///
+/// ```
+/// use reachmap::{environment::panel::missing, model::dns::Resolver, wire::{End, Recorded}};
+/// let recorded = Recorded { questions: Vec::new(), unreadable: 0, strays: 0, end: End::NoSuchProgram, elapsed_us: 90 };
+/// let why = missing(Resolver::Nslookup, &recorded);
+/// assert_eq!(why.as_deref(), Some("the pod's image has no nslookup"));
+/// ```
+pub fn missing(resolver: Resolver, recorded: &Recorded) -> Option<String> {
+    (recorded.end == End::NoSuchProgram).then(|| match of_the_image(resolver) {
+        Some(program) => format!("the pod's image has no {program}"),
+        None => format!("the program that was brought along for {resolver} cannot be run in the pod's image"),
+    })
 }
