@@ -137,7 +137,8 @@ impl ResolvConf {
             Some(("ndots", value)) => self.ndots = value.parse().unwrap_or(self.ndots).min(MAX_NDOTS),
             Some(("timeout", value)) => options.timeout = value.parse().unwrap_or(options.timeout).min(MAX_TIMEOUT),
             Some(("attempts", value)) => {
-                options.attempts = value.parse::<usize>().ok().map(|given| given.min(MAX_ATTEMPTS)).or(options.attempts);
+                options.attempts =
+                    value.parse::<usize>().ok().map(|given| given.min(MAX_ATTEMPTS)).or(options.attempts);
             }
             Some(_) => {}
             None => match word {

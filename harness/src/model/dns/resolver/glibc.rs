@@ -45,7 +45,7 @@ pub(super) fn lookup(name: &str, conf: &ResolvConf, kinds: &[QuestionKind], wire
             let addresses: Vec<_> = answers.iter().flat_map(Response::addresses).collect();
             if addresses.is_empty() {
                 // An alias alone is an answer, and ends the walk.
-                failed(Failure::NotFound)
+                failed(if kinds.len() == 1 { Failure::NoData } else { Failure::NotFound })
             } else {
                 Seen::found(addresses).exit(0)
             }
@@ -140,13 +140,13 @@ impl Lookup<'_, '_, '_> {
 
     /// The rounds over servers and attempts, until one gives an answer that counts.
     fn send(&mut self, name: &str, left_over: &mut Rcode) -> Option<Answers> {
-        let mut by_tcp = self.conf.options.use_vc;
+        let by_tcp = self.conf.options.use_vc;
         for _ in 0..self.conf.options.attempts().max(1) {
             for server in 0..self.conf.servers() {
                 if !by_tcp {
                     match self.datagrams(name, server, left_over) {
                         Datagrams::Answers(answers) => return Some(answers),
-                        Datagrams::Truncated => by_tcp = true,
+                        Datagrams::Truncated => {}
                         Datagrams::Nothing => continue,
                     }
                 }

@@ -89,7 +89,13 @@ impl<'w> Wire<'w> {
     }
 
     /// Asks once more, perhaps.
-    pub(super) fn may_ask(&mut self, name: &str, kind: QuestionKind, server: usize, transport: Transport) -> Option<Response> {
+    pub(super) fn may_ask(
+        &mut self,
+        name: &str,
+        kind: QuestionKind,
+        server: usize,
+        transport: Transport,
+    ) -> Option<Response> {
         let response = self.ask(name, kind, server, transport);
         if let Some(query) = self.rounds.last_mut().and_then(|round| round.queries.last_mut()) {
             query.is_certain = false;
