@@ -60,6 +60,8 @@ enum Command {
     Doctor(HomeArguments),
     /// Look after what was built and kept.
     Cache(CacheArguments),
+    /// Follow a name through a resolver and CoreDNS, without a cluster.
+    Dns(dns::DnsArguments),
     /// Measure.
     Bench(BenchArguments),
 }
@@ -257,6 +259,7 @@ impl Cli {
                 Command::Gc(arguments) => cluster::gc(&arguments).await,
                 Command::Doctor(arguments) => machine::doctor(&arguments),
                 Command::Cache(arguments) => machine::cache(arguments.command).await,
+                Command::Dns(arguments) => dns::run(&arguments),
                 Command::Bench(arguments) => match arguments.command {
                     BenchCommand::Probes(arguments) => Box::pin(machine::bench_probes(arguments)).await,
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,

@@ -4,6 +4,7 @@
 //! Text that came over the network (bodies, headers, DNS names, error messages) is never trusted: it is cut,
 //! its control characters are made visible, and each renderer escapes it for its own format.
 
+pub mod dns;
 mod explain;
 pub mod github;
 mod grid;

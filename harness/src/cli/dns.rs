@@ -1,7 +1,10 @@
-//! The commands about DNS: how long an edit of the Corefile takes to become live.
+//! The commands about DNS: a name's way explained, and how long an edit of the Corefile takes to become live.
+
+mod explain;
 
 use std::time::Duration;
 
+pub(super) use self::explain::{DnsArguments, run};
 use super::{CorefileArguments, say};
 use crate::{
     Result,

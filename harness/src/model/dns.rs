@@ -2,6 +2,7 @@
 
 mod answer;
 mod chain;
+mod check;
 pub mod corefile;
 mod edit;
 mod kubernetes;

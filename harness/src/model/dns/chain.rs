@@ -94,11 +94,11 @@ impl Evaluation<'_> {
             return self.not_covered(&plugin.name, plugin.line, "not one of CoreDNS's own plugins");
         }
         let mut question = question.clone();
-        let mut ways_back = Vec::new();
+        let mut rewrites = rewrite::Rewrites::default();
         for name in plugins::ORDER {
             for plugin in block.plugins.iter().filter(|plugin| plugin.name == *name) {
-                if let Some(answer) = self.plugin(block, plugin, &mut question, depth, &mut ways_back) {
-                    return finish(block, answer, &ways_back);
+                if let Some(answer) = self.plugin(block, plugin, &mut question, depth, &mut rewrites) {
+                    return finish(block, answer, &rewrites);
                 }
             }
         }
@@ -113,7 +113,7 @@ impl Evaluation<'_> {
         plugin: &Plugin,
         question: &mut Question,
         depth: usize,
-        ways_back: &mut Vec<rewrite::WayBack>,
+        rewrites: &mut rewrite::Rewrites,
     ) -> Option<Answer> {
         match plugin.name.as_str() {
             name if plugins::changes_no_answer(name) => None,
@@ -122,7 +122,7 @@ impl Evaluation<'_> {
                 Some(any(question))
             }
             "any" => None,
-            "rewrite" => self.rewrite(plugin, question, ways_back),
+            "rewrite" => self.rewrite(plugin, question, rewrites),
             "template" => self.template(block, plugin, question),
             "hosts" => self.hosts(block, plugin, question),
             "kubernetes" => kubernetes::answer(self, block, plugin, question, depth),
@@ -148,15 +148,13 @@ impl Evaluation<'_> {
 }
 
 /// What the plugins before the one that answered do to its answer on its way back.
-fn finish(block: &ServerBlock, mut answer: Answer, ways_back: &[rewrite::WayBack]) -> Answer {
+fn finish(block: &ServerBlock, mut answer: Answer, rewrites: &rewrite::Rewrites) -> Answer {
     let cache = block.plugin("cache").map(plugins::Cache::of);
     if let Answer::Answered { response, .. } = &mut answer {
         if let Some(cache) = cache {
             cache.cap(response);
         }
-        for way_back in ways_back.iter().rev() {
-            way_back.apply(response);
-        }
+        rewrites.apply(response);
     }
     answer
 }

@@ -8,8 +8,38 @@
 
 use std::{fmt, net::IpAddr, ops::Range, str::FromStr};
 
+use ipnet::IpNet;
+
 use super::{absolute, longest_zone, parse};
 use crate::{Error, Result};
+
+/// The Corefile that kubeadm writes:
+/// <https://github.com/kubernetes/kubernetes/blob/v1.37.2/cmd/kubeadm/app/phases/addons/dns/manifests.go>.
+pub const KUBEADM: &str = "\
+.:53 {
+    errors
+    health {
+       lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf {
+       max_concurrent 1000
+    }
+    cache 30 {
+       disable success cluster.local
+       disable denial cluster.local
+    }
+    loop
+    reload
+    loadbalance
+}
+";
 
 /// A Corefile.
 ///
@@ -146,8 +176,20 @@ fn zones_on_port_53(key: &str) -> Vec<String> {
 }
 
 /// The zones that a word means: a network such as `10.96.0.0/16` means its reverse zones.
+///
+/// As in CoreDNS, one that does not end at a label is as many zones as it has labels there (RFC 1035 section 3.5).
 pub(super) fn zones_of(word: &str) -> Vec<String> {
-    vec![absolute(word)]
+    let Ok(IpNet::V4(network)) = word.parse::<IpNet>() else { return vec![absolute(word)] };
+    let labels = usize::from(network.prefix_len().div_ceil(8)).max(1);
+    let step = u8::try_from(labels * 8).unwrap_or(32);
+    let Ok(subnets) = network.trunc().subnets(step) else { return vec![absolute(word)] };
+    subnets
+        .map(|subnet| {
+            let octets: Vec<String> =
+                subnet.network().octets().iter().take(labels).rev().map(ToString::to_string).collect();
+            format!("{}.in-addr.arpa.", octets.join("."))
+        })
+        .collect()
 }
 
 /// A zone and the port behind its last colon, if there is one.

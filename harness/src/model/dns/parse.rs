@@ -23,7 +23,7 @@ impl Token {
     }
 }
 
-fn error(line: usize, cause: impl std::fmt::Display) -> Error {
+pub(super) fn error(line: usize, cause: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Usage, "parse the Corefile", format!("line {line}: {cause}"))
         .hint("CoreDNS would not load it either: see https://coredns.io/manual/configuration/.")
 }

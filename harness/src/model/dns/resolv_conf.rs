@@ -31,8 +31,9 @@ pub struct ResolvConf {
 pub struct Options {
     /// How long one server is waited for at first, in seconds.
     pub timeout: u64,
-    /// How often all servers are asked before a resolver gives up.
-    pub attempts: usize,
+    /// How often all servers are asked before a resolver gives up, if the file says: most try twice, BIND's tools
+    /// three times.
+    pub attempts: Option<usize>,
     /// Each lookup starts at another server.
     pub rotate: bool,
     /// AAAA is asked only after the answer to A (`single-request`).
@@ -49,11 +50,18 @@ pub struct Options {
     pub edns0: bool,
 }
 
+impl Options {
+    /// How often all servers are asked, by all but BIND's tools.
+    pub(super) fn attempts(&self) -> usize {
+        self.attempts.unwrap_or(2)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             timeout: 5,
-            attempts: 2,
+            attempts: None,
             rotate: false,
             single_request: false,
             single_request_reopen: false,
@@ -80,7 +88,7 @@ impl ResolvConf {
     /// let conf = reachmap::model::dns::ResolvConf::parse(
     ///     "search app.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
     /// );
-    /// assert_eq!((conf.search.len(), conf.ndots, conf.options.attempts), (3, 5, 2));
+    /// assert_eq!((conf.search.len(), conf.ndots, conf.options.timeout), (3, 5, 5));
     /// ```
     pub fn parse(text: &str) -> Self {
         let mut conf = Self::default();
@@ -129,7 +137,8 @@ impl ResolvConf {
             Some(("ndots", value)) => self.ndots = value.parse().unwrap_or(self.ndots).min(MAX_NDOTS),
             Some(("timeout", value)) => options.timeout = value.parse().unwrap_or(options.timeout).min(MAX_TIMEOUT),
             Some(("attempts", value)) => {
-                options.attempts = value.parse().unwrap_or(options.attempts).min(MAX_ATTEMPTS);
+                options.attempts =
+                    value.parse::<usize>().ok().map(|given| given.min(MAX_ATTEMPTS)).or(options.attempts);
             }
             Some(_) => {}
             None => match word {

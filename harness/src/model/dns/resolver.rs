@@ -4,6 +4,7 @@
 //! where its rules come from; [`resolve_plan`] is what it asks if nothing is ever found, and [`predict`] what it asks,
 //! and what the program sees, with a server that gives certain answers.
 
+mod amplification;
 mod bind;
 mod compare;
 mod glibc;
@@ -19,6 +20,7 @@ use reachmap_wire::QuestionKind;
 
 use self::wire::Wire;
 pub use self::{
+    amplification::{Amplification, amplification},
     compare::{Mismatch, compare},
     seen::{Failure, Seen},
     wire::{Order, Query, Round},

@@ -3,39 +3,12 @@
 use proptest::prelude::*;
 use rstest::rstest;
 
-use super::{Corefile, HostsEntry, Question, QuestionKind};
+use super::{Corefile, HostsEntry, Question, QuestionKind, corefile::KUBEADM};
 use crate::state::{ServiceType, State};
 
 fn entry(address: &str, names: &[&str]) -> HostsEntry {
     HostsEntry { address: address.parse().unwrap(), names: names.iter().map(|name| (*name).to_owned()).collect() }
 }
-
-/// kubeadm's Corefile.
-const KUBEADM: &str = "\
-.:53 {
-    errors
-    health {
-       lameduck 5s
-    }
-    ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-       pods insecure
-       fallthrough in-addr.arpa ip6.arpa
-       ttl 30
-    }
-    prometheus :9153
-    forward . /etc/resolv.conf {
-       max_concurrent 1000
-    }
-    cache 30 {
-       disable success cluster.local
-       disable denial cluster.local
-    }
-    loop
-    reload
-    loadbalance
-}
-";
 
 /// What is said to the question for A.
 fn answer(corefile: &str, name: &str) -> String {

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::model::dns::{Rcode, ResolvConf, Response, absolute};
 
+/// How often a server is asked that keeps silent, if the configuration does not say.
+const ATTEMPTS: usize = 3;
+
 /// How one name's question ended.
 enum Ended {
     Answered(Response),
@@ -32,41 +35,55 @@ fn names(name: &str, conf: &ResolvConf, search: bool) -> Vec<String> {
     names
 }
 
-/// One question to one server after the other: a server that fails, or keeps silent, is not the last word.
-fn ask(name: &str, kind: QuestionKind, conf: &ResolvConf, wire: &mut Wire<'_>) -> Ended {
-    wire.round(Order::Fixed);
-    let mut last = Ended::Silent;
-    for server in 0..conf.servers() {
-        for _ in 0..=conf.options.attempts {
-            let Some(mut answer) = wire.ask(name, kind, server, Transport::Udp) else { continue };
-            if answer.truncated {
-                match wire.ask(name, kind, server, Transport::Tcp) {
-                    Some(by_tcp) => answer = by_tcp,
-                    None => continue,
-                }
-            }
-            if answer.rcode != Rcode::ServFail {
-                return Ended::Answered(answer);
-            }
-            last = Ended::Answered(answer);
-            break;
-        }
-    }
-    last
+/// How the tools differ in asking.
+struct Asking<'c> {
+    conf: &'c ResolvConf,
+    /// SERVFAIL is the last word, and no other server is asked.
+    servfail_stops: bool,
+    /// What needed TCP once goes on by TCP.
+    by_tcp: bool,
 }
 
-/// The first answer that is not NXDOMAIN, with the name that it is for.
-fn search(names: Vec<String>, conf: &ResolvConf, wire: &mut Wire<'_>) -> (String, Ended) {
-    let mut last = (String::new(), Ended::Silent);
-    for name in names {
-        let ended = ask(&name, QuestionKind::A, conf, wire);
-        let goes_on = matches!(&ended, Ended::Answered(answer) if answer.rcode == Rcode::NxDomain);
-        last = (name, ended);
-        if !goes_on {
-            break;
+impl Asking<'_> {
+    /// One question, to one server after the other while they keep silent: the first has more than one chance.
+    fn ask(&mut self, name: &str, kind: QuestionKind, wire: &mut Wire<'_>) -> Ended {
+        wire.round(Order::Fixed);
+        let mut last = Ended::Silent;
+        for server in 0..self.conf.servers() {
+            let attempts = if server == 0 { self.conf.options.attempts.unwrap_or(ATTEMPTS).max(1) } else { 1 };
+            for _ in 0..attempts {
+                let transport = if self.by_tcp { Transport::Tcp } else { Transport::Udp };
+                let Some(mut answer) = wire.ask(name, kind, server, transport) else { continue };
+                if answer.truncated {
+                    self.by_tcp = true;
+                    match wire.ask(name, kind, server, Transport::Tcp) {
+                        Some(whole) => answer = whole,
+                        None => continue,
+                    }
+                }
+                if answer.rcode != Rcode::ServFail || self.servfail_stops {
+                    return Ended::Answered(answer);
+                }
+                last = Ended::Answered(answer);
+                break;
+            }
         }
+        last
     }
-    last
+
+    /// The first answer that is not NXDOMAIN, with the name that it is for.
+    fn search(&mut self, names: Vec<String>, wire: &mut Wire<'_>) -> (String, Ended) {
+        let mut last = (String::new(), Ended::Silent);
+        for name in names {
+            let ended = self.ask(&name, QuestionKind::A, wire);
+            let goes_on = matches!(&ended, Ended::Answered(answer) if answer.rcode == Rcode::NxDomain);
+            last = (name, ended);
+            if !goes_on {
+                break;
+            }
+        }
+        last
+    }
 }
 
 fn shown(name: &str) -> &str {
@@ -82,7 +99,7 @@ fn failure_of(rcode: Rcode) -> Failure {
 }
 
 fn nobody() -> Seen {
-    Seen::failed(Failure::Timeout, ";; connection timed out; no servers could be reached")
+    Seen::failed(Failure::Timeout, "no servers could be reached")
 }
 
 fn cannot_find(name: &str, rcode: Rcode) -> Seen {
@@ -90,7 +107,8 @@ fn cannot_find(name: &str, rcode: Rcode) -> Seen {
 }
 
 pub(super) fn nslookup(name: &str, conf: &ResolvConf, wire: &mut Wire<'_>) -> Seen {
-    let (full, ended) = search(names(name, conf, true), conf, wire);
+    let mut asking = Asking { conf, servfail_stops: false, by_tcp: false };
+    let (full, ended) = asking.search(names(name, conf, true), wire);
     let first = match ended {
         Ended::Silent => return nobody().exit(1),
         Ended::Answered(answer) if answer.rcode != Rcode::NoError => return cannot_find(&full, answer.rcode),
@@ -99,7 +117,7 @@ pub(super) fn nslookup(name: &str, conf: &ResolvConf, wire: &mut Wire<'_>) -> Se
     // The alias's target is what AAAA is asked for.
     let target = first.aliases().last().map_or_else(|| full.clone(), absolute);
     let mut addresses: Vec<_> = first.addresses().collect();
-    match ask(&target, QuestionKind::Aaaa, conf, wire) {
+    match asking.ask(&target, QuestionKind::Aaaa, wire) {
         Ended::Silent => Seen { addresses, ..nobody() }.exit(1),
         Ended::Answered(answer) if answer.rcode != Rcode::NoError => {
             Seen { addresses, ..cannot_find(&target, answer.rcode) }
@@ -116,7 +134,8 @@ pub(super) fn nslookup(name: &str, conf: &ResolvConf, wire: &mut Wire<'_>) -> Se
 }
 
 pub(super) fn dig(name: &str, conf: &ResolvConf, use_search: bool, wire: &mut Wire<'_>) -> Seen {
-    match search(names(name, conf, use_search), conf, wire).1 {
+    let mut asking = Asking { conf, servfail_stops: true, by_tcp: false };
+    match asking.search(names(name, conf, use_search), wire).1 {
         Ended::Silent => nobody().exit(9),
         Ended::Answered(answer) => {
             let addresses: Vec<_> = answer.addresses().collect();

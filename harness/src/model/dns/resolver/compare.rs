@@ -1,6 +1,10 @@
 //! A prediction against what was recorded on the wire.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
 use reachmap_wire::{End, QuestionKind, Recorded, Transport};
 
@@ -79,11 +83,10 @@ pub fn compare(prediction: &Prediction, recorded: &Recorded) -> Result<(), Misma
     };
     let mut rest = seen.as_slice();
     for (number, round) in (1..).zip(&prediction.rounds) {
-        let (now, later) = rest.split_at(round.queries.len().min(rest.len()));
-        if !is_round(round, now) {
+        let Some(taken) = take_round(round, rest) else {
             return Err(mismatch(format!("round {number} differs")));
-        }
-        rest = later;
+        };
+        rest = rest.get(taken..).unwrap_or_default();
     }
     if let Some(first) = rest.first() {
         return Err(mismatch(format!(
@@ -95,18 +98,49 @@ pub fn compare(prediction: &Prediction, recorded: &Recorded) -> Result<(), Misma
     end(prediction, &recorded.end).map_err(mismatch)
 }
 
-fn is_round(round: &Round, recorded: &[Asked]) -> bool {
-    let predicted: Vec<Asked> = round.queries.iter().map(asked).collect();
-    match round.order {
-        Order::Fixed => predicted == recorded,
-        Order::PerKind => {
-            let of = |all: &[Asked], kind: QuestionKind| -> Vec<Asked> {
-                all.iter().filter(|(_, other, _)| *other == kind).cloned().collect()
-            };
-            predicted.len() == recorded.len()
-                && predicted.iter().all(|(_, kind, _)| of(&predicted, *kind) == of(recorded, *kind))
+/// A question, and how often in a row at least and at most.
+type Run = (Asked, usize, usize);
+
+/// How many of the recorded questions are this round, if they can be.
+fn take_round(round: &Round, recorded: &[Asked]) -> Option<usize> {
+    let kinds: Vec<QuestionKind> = round.queries.iter().map(|query| query.question.kind).collect();
+    let lane_of = |kind: QuestionKind| match round.order {
+        Order::Fixed => 0,
+        Order::PerKind => kinds.iter().position(|other| *other == kind).unwrap_or(0),
+    };
+    let mut lanes: BTreeMap<usize, Vec<Run>> = BTreeMap::new();
+    for query in &round.queries {
+        let lane = lanes.entry(lane_of(query.question.kind)).or_default();
+        let (asked, least) = (asked(query), usize::from(query.is_certain));
+        match lane.last_mut() {
+            Some((last, at_least, at_most)) if *last == asked => {
+                *at_least += least;
+                *at_most += 1;
+            }
+            _ => lane.push((asked, least, 1)),
         }
     }
+    let mut places: BTreeMap<usize, (usize, usize)> = lanes.keys().map(|lane| (*lane, (0, 0))).collect();
+    let mut taken = 0;
+    for asked in recorded {
+        let lane = lane_of(asked.1);
+        let (Some(runs), Some((run, count))) = (lanes.get(&lane), places.get_mut(&lane)) else { break };
+        if runs.get(*run).is_some_and(|(wanted, least, _)| wanted != asked && *count >= *least) {
+            (*run, *count) = (*run + 1, 0);
+        }
+        match runs.get(*run) {
+            Some((wanted, _, most)) if wanted == asked && *count < *most => *count += 1,
+            _ => break,
+        }
+        taken += 1;
+    }
+    let is_done = |(lane, (run, count)): (&usize, &(usize, usize))| {
+        lanes.get(lane).is_some_and(|runs| {
+            runs.get(*run).is_none_or(|(_, least, _)| count >= least)
+                && runs.iter().skip(*run + 1).all(|(_, least, _)| *least == 0)
+        })
+    };
+    places.iter().all(is_done).then_some(taken)
 }
 
 /// What the program saw, as far as its end tells.
@@ -125,7 +159,7 @@ fn end(prediction: &Prediction, end: &End) -> Result<(), String> {
             let words: BTreeSet<IpAddr> = stdout
                 .lines()
                 // nslookup first says which server it asks.
-                .filter(|line| !line.contains('#'))
+                .filter(|line| !line.starts_with("Server:") && !line.starts_with(";;") && !line.contains('#'))
                 .flat_map(str::split_whitespace)
                 .filter_map(|word| word.parse().ok())
                 .collect();

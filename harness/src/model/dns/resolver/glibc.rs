@@ -29,21 +29,29 @@ struct Lookup<'c, 'w, 'a> {
     wire: &'w mut Wire<'a>,
     /// A and AAAA one after the other: as configured, or since a server answered only one of them.
     one_by_one: u8,
+    /// A connection on which nothing comes is waited for without end.
+    hangs: bool,
 }
 
 pub(super) fn lookup(name: &str, conf: &ResolvConf, kinds: &[QuestionKind], wire: &mut Wire<'_>) -> Seen {
-    let one_by_one = u8::from(conf.options.single_request || conf.options.single_request_reopen);
-    let mut lookup = Lookup { conf, kinds, wire, one_by_one };
+    let one_by_one = match (conf.options.single_request_reopen, conf.options.single_request) {
+        (true, _) => 2,
+        (false, true) => 1,
+        (false, false) => 0,
+    };
+    let mut lookup = Lookup { conf, kinds, wire, one_by_one, hangs: false };
     match lookup.search(name) {
         Ok(answers) => {
             let addresses: Vec<_> = answers.iter().flat_map(Response::addresses).collect();
             if addresses.is_empty() {
                 // An alias alone is an answer, and ends the walk.
-                failed(Failure::NoData)
+                failed(if kinds.len() == 1 { Failure::NoData } else { Failure::NotFound })
             } else {
                 Seen::found(addresses).exit(0)
             }
         }
+        // The caller is not told that a server would not answer: to it, there is no such name.
+        Err(Failure::ServerFailure) => failed(Failure::NotFound),
         Err(failure) => failed(failure),
     }
 }
@@ -68,7 +76,7 @@ impl Lookup<'_, '_, '_> {
         if dots >= self.conf.ndots || trailing_dot {
             match self.query(&itself) {
                 Ok(answers) => return Ok(answers),
-                Err(failed) if trailing_dot => return Err(failed.failure),
+                Err(failed) if trailing_dot || self.hangs => return Err(failed.failure),
                 Err(failed) => as_is = Some(failed.failure),
             }
         }
@@ -81,6 +89,9 @@ impl Lookup<'_, '_, '_> {
                 Ok(answers) => return Ok(answers),
                 Err(failed) => failed,
             };
+            if self.hangs {
+                return Err(Failure::Timeout);
+            }
             last = Some(failed.failure);
             match failed.failure {
                 Failure::NoData => no_data = true,
@@ -129,22 +140,21 @@ impl Lookup<'_, '_, '_> {
 
     /// The rounds over servers and attempts, until one gives an answer that counts.
     fn send(&mut self, name: &str, left_over: &mut Rcode) -> Option<Answers> {
-        let mut by_tcp = self.conf.options.use_vc;
-        for _ in 0..self.conf.options.attempts.max(1) {
+        let by_tcp = self.conf.options.use_vc;
+        for _ in 0..self.conf.options.attempts().max(1) {
             for server in 0..self.conf.servers() {
                 if !by_tcp {
                     match self.datagrams(name, server, left_over) {
                         Datagrams::Answers(answers) => return Some(answers),
-                        Datagrams::Truncated => by_tcp = true,
+                        Datagrams::Truncated => {}
                         Datagrams::Nothing => continue,
                     }
                 }
                 self.wire.round(Order::Fixed);
                 let answers: Vec<Option<Response>> =
                     self.kinds.iter().map(|kind| self.wire.ask(name, *kind, server, Transport::Tcp)).collect();
-                if answers.iter().all(Option::is_some) {
-                    return Some(answers.into_iter().flatten().collect());
-                }
+                self.hangs = answers.iter().any(Option::is_none);
+                return (!self.hangs).then(|| answers.into_iter().flatten().collect());
             }
         }
         None

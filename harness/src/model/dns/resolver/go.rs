@@ -78,7 +78,7 @@ fn names(name: &str, itself: &str, conf: &ResolvConf) -> Vec<String> {
 
 fn try_one_name(full: &str, kind: QuestionKind, conf: &ResolvConf, wire: &mut Wire<'_>) -> Result<Response, Failure> {
     let mut failure = Failure::NotFound;
-    for _ in 0..conf.options.attempts.max(1) {
+    for _ in 0..conf.options.attempts().max(1) {
         for server in 0..conf.servers() {
             let mut answer = None;
             if !conf.options.use_vc {

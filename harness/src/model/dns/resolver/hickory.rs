@@ -110,7 +110,7 @@ impl Lookup<'_, '_, '_> {
         }
         let mut failure = Failure::Timeout;
         // The first attempt is not counted.
-        for _ in 0..=self.conf.options.attempts {
+        for _ in 0..=self.conf.options.attempts() {
             match self.attempt(name, kind) {
                 None => failure = Failure::Timeout,
                 Some(answer) => match answer.rcode {
@@ -132,12 +132,17 @@ impl Lookup<'_, '_, '_> {
 
     fn attempt(&mut self, name: &str, kind: QuestionKind) -> Option<Response> {
         let mut answer = self.wire.ask(name, kind, 0, Transport::Udp);
+        if self.conf.servers() > 1 {
+            let other = self.wire.may_ask(name, kind, 1, Transport::Udp);
+            answer = answer.or(other);
+        }
         let retries = (self.conf.options.timeout.max(1) * 1000 / RETRY_MILLISECONDS).min(MAX_RETRIES);
         for _ in 0..retries {
             if answer.is_some() {
                 break;
             }
-            answer = self.wire.ask(name, kind, 0, Transport::Udp);
+            // Whether there is time for another depends on how fast the server has been.
+            answer = self.wire.may_ask(name, kind, 0, Transport::Udp);
         }
         match answer {
             Some(answer) if answer.truncated => self.wire.ask(name, kind, 0, Transport::Tcp),

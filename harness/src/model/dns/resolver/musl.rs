@@ -41,16 +41,19 @@ pub(super) fn lookup(name: &str, conf: &ResolvConf, families: Families, wire: &m
     names.push(itself);
     for full in names {
         let answers = ask(&full, &kinds, conf, wire);
-        let addresses: Vec<_> = answers.iter().flatten().flat_map(Response::addresses).collect();
-        if !addresses.is_empty() {
-            return Seen::found(addresses);
-        }
-        // The first record type decides.
-        match answers.first().and_then(Option::as_ref).map(|answer| answer.rcode) {
-            None | Some(Rcode::ServFail) => return Seen::failed(Failure::TryAgain, "Try again"),
-            Some(Rcode::NoError) => return Seen::failed(Failure::NotFound, "Name does not resolve"),
-            Some(Rcode::NxDomain) => {}
-            Some(_) => return Seen::failed(Failure::ServerFailure, "Non-recoverable error"),
+        // The first record type that has no NOERROR decides for all: an address of the other does not count then.
+        let rcode = answers.iter().map(|answer| answer.as_ref().map(|answer| answer.rcode));
+        match rcode.into_iter().find(|rcode| *rcode != Some(Rcode::NoError)) {
+            Some(None | Some(Rcode::ServFail)) => return Seen::failed(Failure::TryAgain, "Try again"),
+            Some(Some(Rcode::NxDomain)) => {}
+            Some(Some(_)) => return Seen::failed(Failure::ServerFailure, "Non-recoverable error"),
+            None => {
+                let addresses: Vec<_> = answers.iter().flatten().flat_map(Response::addresses).collect();
+                if addresses.is_empty() {
+                    return Seen::failed(Failure::NotFound, "Name does not resolve");
+                }
+                return Seen::found(addresses);
+            }
         }
     }
     Seen::failed(Failure::NotFound, "Name does not resolve")
@@ -60,14 +63,16 @@ pub(super) fn lookup(name: &str, conf: &ResolvConf, families: Families, wire: &m
 fn ask(name: &str, kinds: &[QuestionKind], conf: &ResolvConf, wire: &mut Wire<'_>) -> Vec<Option<Response>> {
     wire.round(Order::PerKind);
     let mut answers: Vec<Option<Response>> = vec![None; kinds.len()];
-    for _ in 0..conf.options.attempts.clamp(1, MAX_ATTEMPTS) {
+    for _ in 0..conf.options.attempts().clamp(1, MAX_ATTEMPTS) {
         let mut failures_left = 2 * kinds.len();
         let mut arriving = VecDeque::new();
         for (index, kind) in
             kinds.iter().enumerate().filter(|(index, _)| answers.get(*index).is_some_and(Option::is_none))
         {
-            for server in 0..conf.servers() {
-                arriving.push_back((index, server, wire.ask(name, *kind, server, Transport::Udp)));
+            arriving.push_back((index, 0, wire.ask(name, *kind, 0, Transport::Udp)));
+            for server in 1..conf.servers() {
+                // Whoever answers first counts, and what is not sent by then is not sent.
+                arriving.push_back((index, server, wire.may_ask(name, *kind, server, Transport::Udp)));
             }
         }
         while let Some((index, server, answer)) = arriving.pop_front() {

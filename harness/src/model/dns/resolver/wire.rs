@@ -15,6 +15,8 @@ pub struct Query {
     pub server: usize,
     /// How it travels.
     pub transport: Transport,
+    /// Whether it is sent for sure: a retransmission can depend on timing.
+    pub is_certain: bool,
 }
 
 impl fmt::Display for Query {
@@ -72,7 +74,7 @@ impl<'w> Wire<'w> {
         if self.rounds.is_empty() {
             self.round(Order::Fixed);
         }
-        let query = Query { question: Question::new(name, kind), server, transport };
+        let query = Query { question: Question::new(name, kind), server, transport, is_certain: true };
         let mut response = (self.answer)(&query);
         if transport == Transport::Tcp
             && let Some(response) = &mut response
@@ -82,6 +84,21 @@ impl<'w> Wire<'w> {
         }
         if let Some(round) = self.rounds.last_mut() {
             round.queries.push(query);
+        }
+        response
+    }
+
+    /// Asks once more, perhaps.
+    pub(super) fn may_ask(
+        &mut self,
+        name: &str,
+        kind: QuestionKind,
+        server: usize,
+        transport: Transport,
+    ) -> Option<Response> {
+        let response = self.ask(name, kind, server, transport);
+        if let Some(query) = self.rounds.last_mut().and_then(|round| round.queries.last_mut()) {
+            query.is_certain = false;
         }
         response
     }

@@ -1,0 +1,155 @@
+//! A lookup as text: each question, who answers it and why, what the resolver does next, and what it all costs.
+
+use std::fmt::Write as _;
+
+use crate::{
+    model::dns::{
+        Answer, Corefile, Families, Outside, Prediction, Question, Rcode, ResolvConf, Resolver, Response, predict,
+        resolve_plan,
+    },
+    state::State,
+};
+
+/// Who looks up what.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<'l> {
+    /// The name as it is typed.
+    pub name: &'l str,
+    /// The resolver's configuration.
+    pub conf: &'l ResolvConf,
+    /// The resolver.
+    pub resolver: Resolver,
+}
+
+/// The walk of a lookup through its resolver and CoreDNS, for people who debug at night; `basis` says what it rests on.
+///
+/// What is passed on to servers outside the cluster is taken not to exist there, and marked.
+///
+/// ```
+/// use reachmap::{model::dns::{Corefile, ResolvConf, Resolver}, report::dns::{Lookup, explain}, state::State};
+/// let conf = ResolvConf::of_pod("shop", "cluster.local", "10.96.0.10".parse().unwrap());
+/// let corefile: Corefile = ".:53 {\n  hosts {\n    10.0.0.1 a.test\n  }\n}\n".parse()?;
+/// let lookup = Lookup { name: "a.test.", conf: &conf, resolver: Resolver::Glibc };
+/// let text = explain(&lookup, &corefile, &State::example(), "");
+/// assert!(text.contains("NOERROR 10.0.0.1, by hosts"), "{text}");
+/// # Ok::<(), reachmap::Error>(())
+/// ```
+pub fn explain(lookup: &Lookup<'_>, corefile: &Corefile, state: &State, basis: &str) -> String {
+    let Lookup { name, conf, resolver } = *lookup;
+    let outside = Outside::default();
+    let prediction = predict(name, conf, resolver, Families::BOTH, |question| {
+        Some(assumed(corefile.answer_with(question, state, &outside)))
+    });
+    let mut text = String::new();
+    let _ = writeln!(text, "{name}, looked up by {resolver}");
+    let search = if conf.search.is_empty() { "none".to_owned() } else { conf.search.join(" ") };
+    let _ = writeln!(text, "Search path: {search}. ndots: {}.", conf.ndots);
+    if !basis.is_empty() {
+        let _ = writeln!(text, "{basis}");
+    }
+    questions(&mut text, &prediction, corefile, state, &outside);
+    let _ = writeln!(text, "\n{resolver} sees {}.", prediction.seen);
+    let asked = prediction.queries().count();
+    let _ = writeln!(text, "It cost {}.", count(asked));
+    if let Some(hint) = hint(lookup, asked) {
+        let _ = writeln!(text, "{hint}");
+    }
+    text
+}
+
+/// What is not known is taken not to exist.
+fn assumed(answer: Answer) -> Response {
+    match answer {
+        Answer::Answered { response, .. } => response,
+        Answer::Forwarded { aliases, .. } if !aliases.is_empty() => Response::records(aliases),
+        Answer::Forwarded { .. } | Answer::NotCovered { .. } => Response::empty(Rcode::NxDomain),
+    }
+}
+
+/// One question after the other; the same one in a row is one.
+fn questions(text: &mut String, prediction: &Prediction, corefile: &Corefile, state: &State, outside: &Outside) {
+    let queries: Vec<_> = prediction.queries().collect();
+    let mut number = 0;
+    let mut runs = queries.chunk_by(|a, b| a.question == b.question && a.transport == b.transport).peekable();
+    while let Some(run) = runs.next() {
+        let Some(query) = run.first() else { continue };
+        number += 1;
+        let times = if run.len() == 1 { String::new() } else { format!(", {} times", run.len()) };
+        let _ = writeln!(text, "\n{number:>3}. {query}{times}");
+        let (answer, passed) = corefile.follow(&query.question, state, outside);
+        if let Some(block) = corefile.block_for(&query.question.name) {
+            let _ = writeln!(text, "     block `{}`, line {}", block.keys.join(" "), block.line);
+        }
+        for step in passed {
+            let _ = writeln!(text, "     line {:<4} {:<10} {}", step.line, step.plugin, step.did);
+        }
+        let known = if answer.response().is_some() { "" } else { ", taken not to exist" };
+        let _ = writeln!(text, "     => {answer}{known}");
+        let next = runs.peek().and_then(|next| next.first()).map(|next| &next.question);
+        let _ = writeln!(text, "     {}", then(prediction.resolver, &query.question, next));
+    }
+}
+
+fn then(resolver: Resolver, question: &Question, next: Option<&Question>) -> String {
+    match next {
+        None => format!("{resolver} stops here."),
+        Some(next) if next == question => format!("{resolver} asks again."),
+        Some(next) if next.name == question.name => format!("{resolver} asks for {} of the same name.", next.kind),
+        Some(next) => format!("{resolver} goes on to {}.", next.name),
+    }
+}
+
+fn count(questions: usize) -> String {
+    if questions == 1 { "1 question".to_owned() } else { format!("{questions} questions") }
+}
+
+/// What would be cheaper.
+fn hint(lookup: &Lookup<'_>, asked: usize) -> Option<String> {
+    if lookup.name.ends_with('.') {
+        return None;
+    }
+    let with_dot = resolve_plan(&format!("{}.", lookup.name), lookup.conf, lookup.resolver).questions();
+    let dots = lookup.name.matches('.').count();
+    (with_dot < asked && dots > 0).then(|| {
+        format!(
+            "Hint: a trailing dot, if this is the full name, would make it {}; so would ndots {dots} or less for this name.",
+            count(with_dot)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::dns::corefile::KUBEADM;
+
+    fn text(name: &str, resolver: Resolver, corefile: &str) -> String {
+        let conf = ResolvConf::of_pod("service-type-test", "cluster.local", "10.96.0.10".parse().unwrap());
+        let lookup = Lookup { name, conf: &conf, resolver };
+        explain(&lookup, &corefile.parse().unwrap(), &State::example(), "")
+    }
+
+    #[test]
+    fn a_service_costs_one_name() {
+        insta::assert_snapshot!(text("nginx-clusterip-service", Resolver::Glibc, KUBEADM), @"");
+    }
+
+    #[test]
+    fn a_hosts_block_without_fallthrough_is_found_at_once() {
+        let swallows = KUBEADM
+            .replace("    kubernetes", "    hosts {\n       10.96.10.1 my-nginx.external.local\n    }\n    kubernetes");
+        insta::assert_snapshot!(text("my-nginx.external.local", Resolver::Nslookup, &swallows), @"");
+    }
+
+    #[test]
+    fn a_name_outside_is_marked_as_not_known() {
+        let text = text("api.example.com", Resolver::Go, KUBEADM);
+        assert!(text.contains("taken not to exist"), "{text}");
+        assert!(
+            text.contains(
+                "It cost 8 questions.\nHint: a trailing dot, if this is the full name, would make it 2 questions"
+            ),
+            "{text}"
+        );
+    }
+}
