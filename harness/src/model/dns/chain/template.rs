@@ -26,7 +26,7 @@ impl Evaluation<'_> {
             self.pass(plugin.line, "template", "passes: the name is not in its zones");
             return None;
         }
-        let is_of_kind = kind == "ANY" || kind == question.kind.to_string();
+        let is_of_kind = kind == "ANY" || question.kind == QuestionKind::Any || kind == question.kind.to_string();
         if !matches!(class.as_str(), "IN" | "ANY") || !is_of_kind {
             // What does not match passes without `fallthrough` too: that is for patterns.
             self.pass(plugin.line, "template", format!("passes: it is for {class} {kind}"));
