@@ -55,6 +55,12 @@ impl PanelResolver {
         }
     }
 
+    /// Whether it is a program that has its socket open as long as it waits for an answer, and repeats a question from
+    /// the same socket (`__res_msend_rc` in `src/network/res_msend.c` of musl).
+    pub(super) const fn keeps_socket(self) -> bool {
+        matches!(self, Self::Musl)
+    }
+
     /// How it is asked for `name`, where the programs that were brought along are `musl` and `go`.
     pub(super) fn asker(self, name: &str, musl: &str, go: &str) -> Asker {
         let program = |words: &[&str]| Asker::Program { argv: words.iter().copied().map(str::to_owned).collect() };
