@@ -6,9 +6,9 @@
 //! pass on: that nobody listens at the server's port (an ICMP message, which a connected UDP socket
 //! would be told of; here the asker hears nothing), and addresses (to the server, the agent asks).
 //!
-//! Several recordings may be made at once: whose message it is tells the process that has the socket it comes
-//! from ([`owner`]). Each has a [`Session`] of its own: what still comes for an earlier one is written down there,
-//! where nobody looks any more, and is not passed on.
+//! One recording is made at a time, and whatever comes meanwhile is its own; others are made beside it only if their
+//! askers keep their sockets, by which they are known ([`owner`]). Each has a [`Session`] of its own: what still comes
+//! for an earlier one is written down there, where nobody looks any more, and is not passed on.
 
 mod hickory;
 mod owner;
@@ -37,7 +37,7 @@ use crate::{dns, probe::micros};
 /// No lookup may take longer, whatever it asks for.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How many recordings are made at once; more wait their turn.
+/// How many askers that keep their sockets are recorded at once; more wait their turn.
 const AT_ONCE: usize = 16;
 
 /// How long the address may be another's: an agent that is ending still has it.
@@ -47,9 +47,10 @@ const TAKEN_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Recorder {
     listening: OnceCell<Listening>,
+    /// For askers that keep their sockets.
     slots: Semaphore,
-    /// Two lookups by hickory could not be told apart: both are this process's.
-    hickory: Mutex<()>,
+    /// For any other.
+    turn: Mutex<()>,
 }
 
 /// The recorder once it listens.
@@ -63,15 +64,19 @@ struct Listening {
 impl Recorder {
     /// One that does not listen yet.
     pub(crate) fn new() -> Self {
-        Self { listening: OnceCell::new(), slots: Semaphore::new(AT_ONCE), hickory: Mutex::new(()) }
+        Self { listening: OnceCell::new(), slots: Semaphore::new(AT_ONCE), turn: Mutex::new(()) }
     }
 
     /// Makes one recording; an error if there can be none, not if the lookup fails.
     pub(crate) async fn record(&self, recording: Recording) -> Result<Recorded, String> {
-        let _slot = self.slots.acquire().await;
-        let _turn = match recording.asker {
-            Asker::Hickory { .. } => Some(self.hickory.lock().await),
-            Asker::Program { .. } => None,
+        let (_slot, _turn) = match &recording {
+            Recording { keeps_socket: true, asker: Asker::Program { .. }, .. } => {
+                (self.slots.acquire().await.ok(), None)
+            }
+            Recording { keeps_socket: true, asker: Asker::Hickory { .. }, .. } => {
+                return Err("hickory does not keep its sockets".to_owned());
+            }
+            _ => (None, Some(self.turn.lock().await)),
         };
         self.listening.get_or_try_init(Listening::start).await?.record(recording).await
     }
@@ -106,13 +111,13 @@ impl Listening {
     async fn record(&self, recording: Recording) -> Result<Recorded, String> {
         // What an earlier asker sent and nobody has read yet is none of this recording's.
         udp::drain(&self.datagrams, &self.current);
-        let session = Arc::new(Session::new(recording.server));
+        let session = Arc::new(Session::new(recording.server, recording.keeps_socket));
         let open = self.current.open(&session);
         let timeout = Duration::from_millis(recording.timeout_ms).min(LIMIT);
         let deadline = Instant::now() + timeout;
         let end = match recording.asker {
             Asker::Program { argv } => program::run(&argv, deadline, &session).await,
-            Asker::Hickory { name } => hickory::run(name, deadline, &session).await,
+            Asker::Hickory { name } => hickory::run(name, deadline).await,
         };
         let elapsed_us = micros(session.started.elapsed());
         // What it asked last may not have been read yet: it counts, also if nobody waits for the answer.

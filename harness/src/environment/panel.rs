@@ -211,7 +211,7 @@ struct Seat {
     /// Where the programs are in the pod.
     musl: String,
     go: String,
-    /// Lookups in one pod are made one after the other, so that none is slowed down by others more than can be helped.
+    /// Lookups in one pod are made one after the other.
     turn: Mutex<()>,
     /// But for musl's, beside them: after SERVFAIL it waits for its timeout, five seconds, and does nothing.
     patient: Semaphore,
@@ -258,11 +258,10 @@ impl Panel {
         let asker = resolver::asker(resolver, name, &seat.musl, &seat.go);
         let timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         // Here and not at the agent, whose answer has a time limit.
-        let (_turn, _patient) = match resolver {
-            Resolver::Musl => (None, seat.patient.acquire().await.ok()),
-            _ => (Some(seat.turn.lock().await), None),
-        };
-        seat.agent.record(Recording { asker, server, timeout_ms }).await
+        let keeps_socket = resolver::keeps_socket(resolver);
+        let (_patient, _turn) =
+            if keeps_socket { (seat.patient.acquire().await.ok(), None) } else { (None, Some(seat.turn.lock().await)) };
+        seat.agent.record(Recording { asker, server, timeout_ms, keeps_socket }).await
     }
 
     fn seat(&self, configuration: &str) -> Result<&Seat> {

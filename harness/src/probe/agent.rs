@@ -176,7 +176,8 @@ impl Agent {
 
     /// Lets another resolver look a name up, and returns what it asked and how it ended.
     ///
-    /// The agent makes several of them at once, and one at a time by hickory: more wait, within the time that each allows.
+    /// The agent makes one such lookup at a time, and others beside it only if they keep their sockets: more wait,
+    /// within the time that each allows.
     ///
     /// # Errors
     /// If the agent is lost, or cannot listen where the vantage's `resolv.conf` sends questions to.

@@ -9,8 +9,8 @@ use crate::{QuestionKind, Record};
 /// One lookup to make behind the agent's recorder.
 ///
 /// The recorder listens on port 53 of the vantage's loopback address, which the vantage's `resolv.conf` must
-/// name as its only server; it passes every message on as it is, and writes down what it was. Several lookups may be
-/// made at once, at most one of them by hickory: messages are told apart by the process whose socket they come from.
+/// name as its only server; it passes every message on as it is, and writes down what it was. One lookup is made at a
+/// time, so that whatever is asked meanwhile belongs to it; beside it, any number of those that keep their socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
     /// Who asks.
@@ -19,6 +19,9 @@ pub struct Recording {
     pub server: SocketAddr,
     /// How long the lookup may take, in milliseconds; then the program is ended.
     pub timeout_ms: u64,
+    /// Whether the asker is a program that has its socket open as long as it waits for an answer, and repeats a question
+    /// from the same socket, as musl does: its questions can be told from others' by looking whose socket they come from.
+    pub keeps_socket: bool,
 }
 
 /// Who makes a recorded lookup.
@@ -45,8 +48,8 @@ pub struct Recorded {
     pub questions: Vec<RecordedQuestion>,
     /// How many messages came that ask nothing that can be read; they were passed on, too.
     pub unreadable: u32,
-    /// How many messages came that could not be told to belong to this lookup or to another one under way; they
-    /// were not passed on, so that what was asked is not known for certain unless this is 0.
+    /// How many messages came that belong to none of the lookups under way, all of which keep their sockets; they were
+    /// not passed on.
     pub strays: u32,
     /// How the asker ended.
     pub end: End,

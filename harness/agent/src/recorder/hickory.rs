@@ -19,15 +19,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::session::Session;
 use crate::dns;
 
-/// Looks `name` up for `session`, until `deadline` at the latest.
+/// Looks `name` up, until `deadline` at the latest.
 ///
 /// In a runtime of its own: what hickory has left running in the background ends with it.
-pub(super) async fn run(name: String, deadline: Instant, session: &Session) -> Result<End, String> {
-    // Its sockets are this process's own. Once for each session.
-    let _ = session.group.set(rustix::process::getpgrp());
+pub(super) async fn run(name: String, deadline: Instant) -> Result<End, String> {
     let (sender, end) = oneshot::channel();
     let thread = std::thread::Builder::new().name("hickory".to_owned());
     let lookup = move || {

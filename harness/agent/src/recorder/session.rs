@@ -27,6 +27,8 @@ pub(super) struct Session {
     pub(super) server: SocketAddr,
     /// When its asker was started.
     pub(super) started: Instant,
+    /// Whether its asker has its socket open as long as it waits for an answer.
+    keeps_socket: bool,
     /// The process group that asks.
     pub(super) group: OnceLock<Pid>,
     log: Mutex<Log>,
@@ -50,8 +52,8 @@ pub(super) struct Index(usize);
 
 impl Session {
     /// A recording that starts now.
-    pub(super) fn new(server: SocketAddr) -> Self {
-        Self { server, started: Instant::now(), group: OnceLock::new(), log: Mutex::default() }
+    pub(super) fn new(server: SocketAddr, keeps_socket: bool) -> Self {
+        Self { server, started: Instant::now(), keeps_socket, group: OnceLock::new(), log: Mutex::default() }
     }
 
     /// Writes down what `message` from `client` asks; its index, and its id, if that can be read.
@@ -138,14 +140,14 @@ impl Current {
             [] => None,
             [only] => Some(Arc::clone(only)),
             several => {
-                let group = owner::group(client, transport, |group| {
-                    several.iter().any(|session| session.group.get() == Some(&group))
-                });
-                let found = several.iter().find(|session| match group {
-                    Some(group) => session.group.get() == Some(&group),
-                    // The socket is closed already.
-                    None => session.log().clients.contains(&client),
-                });
+                let keep = || several.iter().filter(|session| session.keeps_socket);
+                let of_group = |group: Pid| keep().find(move |session| session.group.get() == Some(&group));
+                // An asker that has just ended has no socket any more, but it had.
+                let known = || keep().find(|session| session.log().clients.contains(&client));
+                let found = owner::group(client, transport, |group| of_group(group).is_some())
+                    .and_then(of_group)
+                    .or_else(known)
+                    .or_else(|| several.iter().find(|session| !session.keeps_socket));
                 if found.is_none() {
                     // It is passed on for none, and every one of them says that it may lack something.
                     several.iter().for_each(|session| session.log().strays += 1);

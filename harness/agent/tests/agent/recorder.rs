@@ -1,10 +1,11 @@
 //! What the recorder writes down, of real programs and of hickory, against a server on loopback.
 
+mod programs;
+
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
-    path::Path,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hickory_proto::op::{Message, ResponseCode};
@@ -55,7 +56,14 @@ impl Vantage {
 
     async fn record(&self, asker: Asker, server: SocketAddr, timeout: Duration) -> reachmap::Result<Recorded> {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap();
-        self.agent.record(Recording { asker, server, timeout_ms }).await
+        self.agent.record(Recording { asker, server, timeout_ms, keeps_socket: false }).await
+    }
+
+    /// A shell script that is recorded beside others.
+    async fn beside(&self, script: &str, server: SocketAddr) -> Recorded {
+        let asker = Asker::Program { argv: ["sh", "-c", script].map(str::to_owned).to_vec() };
+        let recording = Recording { asker, server, timeout_ms: 10_000, keeps_socket: true };
+        self.agent.record(recording).await.unwrap()
     }
 
     /// A real resolver in a process of its own: the agent itself, which asks what glibc would ask.
@@ -313,8 +321,11 @@ async fn recordings_made_at_once_are_told_apart_by_their_sockets() {
         _ => Say::Code(ResponseCode::NXDomain),
     };
     let (vantage, server) = (Vantage::new(POD).await, dns_server::start(say).await);
-    // All the time, one waits for an answer that never comes.
-    let silent = vantage.resolve("silent.", server);
+    // All the time, two wait for an answer that never comes.
+    let silent = async {
+        let (one, two) = (asking("silent."), asking("silent."));
+        tokio::join!(vantage.beside(&one, server), vantage.beside(&two, server))
+    };
     let others = async {
         for number in 0..5 {
             let (one, two) = (format!("one{number}."), format!("two{number}."));
@@ -333,12 +344,30 @@ async fn recordings_made_at_once_are_told_apart_by_their_sockets() {
             assert_eq!((asked_one.strays, long.strays), (0, 0));
         }
     };
-    let (silent, ()) = tokio::join!(silent, others);
-    assert_eq!((asked(&silent), silent.strays), (vec![("silent.", QuestionKind::A, None)], 0));
+    let ((one, two), ()) = tokio::join!(silent, others);
+    for silent in [one, two] {
+        assert_eq!((asked(&silent), silent.strays), (vec![("silent.", QuestionKind::A, None)], 0));
+    }
 }
 
 #[tokio::test]
-async fn a_message_that_may_be_anybodys_is_told() {
+async fn a_socket_that_is_closed_already_is_that_of_the_asker_that_keeps_none() {
+    let (vantage, server) = (Vantage::new(POD).await, dns_server::start(|_, _| Say::Nothing).await);
+    let patient = asking("silent.");
+    let quick = async {
+        // Bash sends one datagram, and its socket is gone.
+        let script = format!(r"printf '\0\7\1\0\0\1\0\0\0\0\0\0\3web\0\0\34\0\1' >/dev/udp/127.0.0.1/{}", vantage.port);
+        for _ in 0..10 {
+            let recorded = vantage.run(&["bash", "-c", &script], server, SOON).await;
+            assert_eq!(asked(&recorded), [("web.", QuestionKind::Aaaa, None)]);
+        }
+    };
+    let (patient, ()) = tokio::join!(vantage.beside(&patient, server), quick);
+    assert_eq!((asked(&patient), patient.strays), (vec![("silent.", QuestionKind::A, None)], 0));
+}
+
+#[tokio::test]
+async fn a_message_that_is_nobodys_is_told() {
     let (vantage, server) = (Vantage::new(POD).await, dns_server::start(shop).await);
     let files = [tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap()];
     let scripts = files.each_ref().map(|file| format!("echo >{}; exec sleep 2", file.path().display()));
@@ -350,77 +379,10 @@ async fn a_message_that_may_be_anybodys_is_told() {
         let stray = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         stray.send_to(b"hello", vantage.recorder()).unwrap();
     };
-    let [one, two] = scripts.each_ref().map(|script| ["sh", "-c", script]);
-    let (one, two, ()) = tokio::join!(vantage.run(&one, server, SOON), vantage.run(&two, server, SOON), asking);
+    let [one, two] = &scripts;
+    let (one, two, ()) = tokio::join!(vantage.beside(one, server), vantage.beside(two, server), asking);
     let strays = |recorded: &Recorded| (recorded.strays, recorded.unreadable, recorded.questions.len());
     assert_eq!((strays(&one), strays(&two)), ((1, 0, 0), (1, 0, 0)));
-}
-
-#[tokio::test]
-async fn a_program_that_is_not_there_is_told() {
-    let (vantage, server) = (Vantage::new(POD).await, dns_server::start(shop).await);
-    let recorded = vantage.run(&["/no/such/program", "web"], server, SOON).await;
-    assert_eq!((recorded.end, recorded.questions.len()), (End::NoSuchProgram, 0));
-    let directory = Asker::Program { argv: vec!["/tmp".to_owned()] };
-    let error = vantage.record(directory, server, SOON).await.unwrap_err();
-    assert!(error.to_string().contains("cannot start /tmp"), "{error}");
-    let nothing = Asker::Program { argv: Vec::new() };
-    assert!(vantage.record(nothing, server, SOON).await.is_err());
-}
-
-#[tokio::test]
-async fn how_a_program_ended_and_what_it_said_is_told() {
-    let (vantage, server) = (Vantage::new(POD).await, dns_server::start(shop).await);
-    let shell = async |script: &str| vantage.run(&["sh", "-c", script], server, SOON).await;
-    assert_eq!(output(&shell("echo out; echo err >&2; exit 7").await), (Some(7), "out\n", "err\n"));
-    assert_eq!(output(&shell("kill -9 $$").await), (None, "", ""));
-    assert_eq!(output(&shell("cat").await), (Some(0), "", ""), "its standard input is empty");
-}
-
-#[tokio::test]
-async fn a_talkative_program_is_cut_and_not_held_up() {
-    let (vantage, server) = (Vantage::new(POD).await, dns_server::start(shop).await);
-    let script = "head -c 1000000 /dev/zero | tr '\\0' x; head -c 1000000 /dev/zero | tr '\\0' y >&2";
-    let recorded = vantage.run(&["sh", "-c", script], server, SOON).await;
-    assert_eq!(output(&recorded), (Some(0), "x".repeat(65_536).as_str(), "y".repeat(65_536).as_str()));
-}
-
-#[tokio::test]
-async fn at_its_time_a_program_is_killed_with_all_that_it_started() {
-    let (vantage, server) = (Vantage::new(POD).await, dns_server::start(shop).await);
-    let started = Instant::now();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let script = format!("trap '' TERM; sleep 1000 & echo $! $$ >{}; wait", file.path().display());
-    let recorded = vantage.run(&["sh", "-c", &script], server, Duration::from_millis(500)).await;
-    assert_eq!(recorded.end, End::TimedOut);
-    assert!(started.elapsed() < Duration::from_secs(5));
-    gone(file.path());
-}
-
-#[tokio::test]
-async fn what_a_program_leaves_running_goes_with_it() {
-    let (vantage, server) = (Vantage::new(POD).await, dns_server::start(shop).await);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    // It keeps the pipes open, too.
-    let script = format!("sleep 1000 & echo $! >{}; echo done", file.path().display());
-    let recorded = vantage.run(&["sh", "-c", &script], server, SOON).await;
-    assert_eq!(output(&recorded), (Some(0), "done\n", ""));
-    assert!(recorded.elapsed_us < 5_000_000);
-    gone(file.path());
-}
-
-/// The processes whose ids are in `file` are gone; who was killed may still be a zombie for a moment.
-fn gone(file: &Path) {
-    let ids = std::fs::read_to_string(file).unwrap();
-    assert!(!ids.trim().is_empty());
-    for id in ids.split_whitespace() {
-        let deadline = Instant::now() + SOON;
-        let lives = || std::fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty());
-        while lives() {
-            assert!(Instant::now() < deadline, "process {id} lives");
-            std::thread::yield_now();
-        }
-    }
 }
 
 #[tokio::test]

@@ -15,6 +15,12 @@ const fn of_the_image(resolver: Resolver) -> Option<&'static str> {
     }
 }
 
+/// Whether it is a program that has its socket open as long as it waits for an answer, and repeats a question from
+/// the same socket (`__res_msend_rc` in `src/network/res_msend.c` of musl).
+pub(super) const fn keeps_socket(resolver: Resolver) -> bool {
+    matches!(resolver, Resolver::Musl)
+}
+
 /// How `resolver` is asked for `name`, where the programs that were brought along are `musl` and `go`.
 pub(super) fn asker(resolver: Resolver, name: &str, musl: &str, go: &str) -> Asker {
     let program = |words: &[&str]| Asker::Program { argv: words.iter().copied().map(str::to_owned).collect() };

@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use reachmap_wire::{End, QuestionKind, Recorded, Transport};
+use reachmap_wire::{End, QuestionKind, Recorded, RecordedQuestion, Transport};
 
 use super::{Order, Prediction, Query, Resolver, Round};
 
@@ -74,7 +74,9 @@ pub fn compare(prediction: &Prediction, recorded: &Recorded) -> Result<(), Misma
     let seen: Vec<Asked> = recorded
         .questions
         .iter()
-        .map(|question| (question.name.to_ascii_lowercase(), question.kind, question.transport))
+        .enumerate()
+        .filter(|(index, question)| !is_impatient(question, recorded.questions.get(..*index).unwrap_or_default()))
+        .map(|(_, question)| (question.name.to_ascii_lowercase(), question.kind, question.transport))
         .collect();
     let mismatch = |what: String| Mismatch {
         what,
@@ -98,14 +100,29 @@ pub fn compare(prediction: &Prediction, recorded: &Recorded) -> Result<(), Misma
     end(prediction, &recorded.end).map_err(mismatch)
 }
 
+/// Whether a question repeats one of `before` that was answered later: it is on its way twice only because the answer
+/// was slow to come, which no prediction can know. A repetition after an answer, or after none at all, is no such thing.
+fn is_impatient(question: &RecordedQuestion, before: &[RecordedQuestion]) -> bool {
+    before.iter().any(|earlier| {
+        let same = earlier.id == question.id
+            && earlier.kind == question.kind
+            && earlier.transport == question.transport
+            && earlier.name == question.name;
+        same && earlier.elapsed_us.is_some_and(|took| earlier.at_us + took > question.at_us)
+    })
+}
+
 /// A question, and how often in a row at least and at most.
 type Run = (Asked, usize, usize);
 
 /// How many of the recorded questions are this round, if they can be.
 fn take_round(round: &Round, recorded: &[Asked]) -> Option<usize> {
+    if round.order == Order::Shared {
+        return take_shared(round, recorded);
+    }
     let kinds: Vec<QuestionKind> = round.queries.iter().map(|query| query.question.kind).collect();
     let lane_of = |kind: QuestionKind| match round.order {
-        Order::Fixed => 0,
+        Order::Fixed | Order::Shared => 0,
         Order::PerKind => kinds.iter().position(|other| *other == kind).unwrap_or(0),
     };
     let mut lanes: BTreeMap<usize, Vec<Run>> = BTreeMap::new();
@@ -141,6 +158,15 @@ fn take_round(round: &Round, recorded: &[Asked]) -> Option<usize> {
         })
     };
     places.iter().all(is_done).then_some(taken)
+}
+
+/// The same where only the sum of all repetitions is fixed.
+fn take_shared(round: &Round, recorded: &[Asked]) -> Option<usize> {
+    let wanted: BTreeSet<Asked> = round.queries.iter().map(asked).collect();
+    let taken = recorded.iter().take(round.queries.len()).take_while(|asked| wanted.contains(*asked)).count();
+    let certain = round.queries.iter().filter(|query| query.is_certain).count();
+    let seen: BTreeSet<&Asked> = recorded.iter().take(taken).collect();
+    (taken >= certain && seen.len() == wanted.len()).then_some(taken)
 }
 
 /// What the program saw, as far as its end tells.

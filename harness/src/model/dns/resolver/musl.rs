@@ -61,7 +61,8 @@ pub(super) fn lookup(name: &str, conf: &ResolvConf, families: Families, wire: &m
 
 /// Sends to all servers, again after each share of the time, and at once to a server that failed.
 fn ask(name: &str, kinds: &[QuestionKind], conf: &ResolvConf, wire: &mut Wire<'_>) -> Vec<Option<Response>> {
-    wire.round(Order::PerKind);
+    // The repetitions after SERVFAIL are counted for all record types together.
+    wire.round(Order::Shared);
     let mut answers: Vec<Option<Response>> = vec![None; kinds.len()];
     for _ in 0..conf.options.attempts().clamp(1, MAX_ATTEMPTS) {
         let mut failures_left = 2 * kinds.len();

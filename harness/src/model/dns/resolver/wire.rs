@@ -45,6 +45,9 @@ pub enum Order {
     Fixed,
     /// Those of one record type do; those of several types run side by side.
     PerKind,
+    /// None is fixed, and not even how many are of each record type: repetitions are shared out by the order in which
+    /// answers arrive. Each record type is asked at least once.
+    Shared,
 }
 
 /// The other end of the wire: notes down what is asked, and gives the answers.
