@@ -150,10 +150,10 @@ async fn run_suites(
                 Ok((suite, binary, tests))
             })
             .collect::<Result<_>>()?;
-        if needed.iter().all(|(_, _, tests)| tests.tests.is_empty() && tests.unsupported.is_empty()) {
-            continue;
+        // A stage in which nothing can be probed is not entered: here it may not even exist.
+        if needed.iter().any(|(_, _, tests)| !tests.tests.is_empty()) {
+            environment.enter(stage, progress).await?;
         }
-        environment.enter(stage, progress).await?;
         for (suite, binary, chosen) in needed {
             for (vantage, method, reason) in chosen.unsupported {
                 record.verdicts.push(not_supported(&suite.name, stage, vantage, &method, reason)?);
