@@ -65,7 +65,7 @@ mod tests {
                 tests.extend(methods.iter().map(|method| format!("{stage}/{vantage}/{method}")));
             }
         }
-        let cells: BTreeSet<String> = Matrix::tutorial(8).iter().map(|cell| cell.id()).collect();
+        let cells: BTreeSet<String> = Matrix::tutorial(8).iter().map(reachmap::matrix::Cell::id).collect();
         assert_eq!(tests, cells);
     }
 }

@@ -96,10 +96,8 @@ async fn clean_existing(home: &Home, id: &str, all: bool) -> Result<Option<Strin
 /// Puts back what was edited on an existing cluster and, unless it is kept, removes what was made there.
 pub(crate) async fn clean(home: &Home, client: &Client, record: existing::Record, all: bool) -> Result<String> {
     let note = record.journal_note(home);
-    let restored = match note.exists() {
-        true => Journal::new(client.clone(), "gc", Some(note)).restore().await?,
-        false => Vec::new(),
-    };
+    let restored =
+        if note.exists() { Journal::new(client.clone(), "gc", Some(note)).restore().await? } else { Vec::new() };
     if record.kept && !all {
         return Ok(describe(&restored));
     }

@@ -213,7 +213,7 @@ impl Workloads {
         let nodes = api.list(&ListParams::default()).await.tried(ErrorKind::Environment, tried)?;
         let known: Vec<_> = nodes.iter().map(state::convert::node).collect();
         let named = state::lookup::named(&known);
-        let first = named.iter().find(|(_, node)| node.role == NodeRole::Worker).or(named.first());
+        let first = named.iter().find(|(_, node)| node.role == NodeRole::Worker).or_else(|| named.first());
         let (_, first) =
             first.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "the cluster has no nodes"))?;
         let labels = nodes.iter().find(|node| node.name_any() == first.name).map(kube::ResourceExt::labels);

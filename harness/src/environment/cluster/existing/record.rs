@@ -84,8 +84,7 @@ impl std::fmt::Display for ObjectName {
 
 /// The objects of manifests that have to be removed one by one: all but those that go with their namespace.
 pub(crate) fn removable(manifests: &[Manifest]) -> Vec<ObjectName> {
-    let all: BTreeSet<ObjectName> =
-        manifests.iter().flat_map(|manifest| manifest.objects()).map(ObjectName::of).collect();
+    let all: BTreeSet<ObjectName> = manifests.iter().flat_map(Manifest::objects).map(ObjectName::of).collect();
     let is_made = |namespace: &String| all.iter().any(|object| object.kind == "Namespace" && object.name == *namespace);
     all.iter().filter(|object| !object.namespace.as_ref().is_some_and(is_made)).cloned().collect()
 }
@@ -239,7 +238,11 @@ metadata: {name: hook}
             }
             if asked.query.contains("fieldSelector") {
                 // The list with which a watch begins.
-                return (200, json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": []}).to_string());
+                return (
+                    200,
+                    json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": []})
+                        .to_string(),
+                );
             }
             let name = asked.path.rsplit('/').next().unwrap_or_default();
             (200, json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": name, "labels": labels}}).to_string())
