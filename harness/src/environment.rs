@@ -249,22 +249,20 @@ impl Environment {
         Ok(())
     }
 
-    /// Makes the pods of the panel, in which `programs` and others look names up.
+    /// Makes the pods of the panel, in which `programs` and others look names up, unless they are there.
     ///
     /// # Errors
     /// Those of [`PanelPods::deploy`].
     pub async fn deploy_panel(&mut self, programs: &Lookups, progress: &Progress) -> Result<()> {
+        if self.lookups.is_some() {
+            return Ok(());
+        }
         let step = progress.step("Deploy the panel of resolvers", Some(Duration::from_secs(5)));
         PanelPods::beside_testpod(self.client.clone(), self.run.clone()).await?.deploy(READY).await?;
         let [musl, go] = [&programs.musl, &programs.go].map(|program| program.path().to_owned());
         self.lookups = Some(LookupPrograms { musl, go });
         step.done();
         Ok(())
-    }
-
-    /// Whether the pods of the panel run.
-    pub fn has_panel(&self) -> bool {
-        self.lookups.is_some()
     }
 
     /// Deletes the pods of the panel, if there are any.

@@ -78,6 +78,11 @@ pub(super) async fn status(arguments: &HomeArguments) -> Result<u8> {
             say(format!("                 {error}"));
         }
     }
+    for record in gc::existing_clusters(&home)? {
+        let kept = if record.kept { ", kept" } else { "" };
+        let runs = record.runs.join(", ");
+        say(format!("existing cluster {} of {}{kept}: used by {runs}", record.context, record.kubeconfig.display()));
+    }
     Ok(0)
 }
 

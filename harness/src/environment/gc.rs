@@ -26,7 +26,7 @@ const GONE: Duration = Duration::from_secs(180);
 /// One cluster that cannot be removed does not keep the others from being removed.
 ///
 /// # Errors
-/// [`ErrorKind::Storage`] if the records cannot be read.
+/// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the records cannot be read.
 pub async fn collect<F>(home: &Home, engine: impl Fn(EngineKind) -> F, all: bool) -> Result<Vec<String>>
 where
     F: Future<Output = Result<Option<EngineAccess>>>,
@@ -96,10 +96,8 @@ async fn clean_existing(home: &Home, id: &str, all: bool) -> Result<Option<Strin
 /// Puts back what was edited on an existing cluster and, unless it is kept, removes what was made there.
 pub(crate) async fn clean(home: &Home, client: &Client, record: existing::Record, all: bool) -> Result<String> {
     let note = record.journal_note(home);
-    let restored = match note.exists() {
-        true => Journal::new(client.clone(), "gc", Some(note)).restore().await?,
-        false => Vec::new(),
-    };
+    let restored =
+        if note.exists() { Journal::new(client.clone(), "gc", Some(note)).restore().await? } else { Vec::new() };
     if record.kept && !all {
         return Ok(describe(&restored));
     }
@@ -182,7 +180,7 @@ impl ClusterStatus {
 /// Every recorded cluster.
 ///
 /// # Errors
-/// [`ErrorKind::Storage`] if the records cannot be read.
+/// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the records cannot be read.
 pub fn status(home: &Home) -> Result<Vec<ClusterStatus>> {
     let mut all = Vec::new();
     for record in Record::all(home)? {
@@ -192,6 +190,15 @@ pub fn status(home: &Home) -> Result<Vec<ClusterStatus>> {
         all.push(ClusterStatus { record, held, age_seconds, journaled });
     }
     Ok(all)
+}
+
+/// Every existing cluster on which there is something of ours.
+///
+/// # Errors
+/// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the records cannot be read.
+pub fn existing_clusters(home: &Home) -> Result<Vec<existing::Record>> {
+    let all = directories(home)?;
+    all.iter().filter_map(|id| existing::Record::read(home, id).transpose()).collect()
 }
 
 #[cfg(test)]

@@ -224,7 +224,7 @@ impl Workloads {
         let nodes = api.list(&ListParams::default()).await.tried(ErrorKind::Environment, tried)?;
         let known: Vec<_> = nodes.iter().map(state::convert::node).collect();
         let named = state::lookup::named(&known);
-        let first = named.iter().find(|(_, node)| node.role == NodeRole::Worker).or(named.first());
+        let first = named.iter().find(|(_, node)| node.role == NodeRole::Worker).or_else(|| named.first());
         let first = first.map(|(_, node)| node.name.clone());
         let node = nodes.into_iter().find(|node| Some(node.name_any()) == first);
         node.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "the cluster has no nodes"))

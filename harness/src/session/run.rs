@@ -151,15 +151,13 @@ async fn run_suites(
                 Ok((suite, binary, tests))
             })
             .collect::<Result<_>>()?;
-        if needed.iter().all(|(_, _, tests)| tests.tests.is_empty() && tests.unsupported.is_empty()) {
-            continue;
+        // A stage in which nothing can be probed is not entered: here it may not even exist.
+        if needed.iter().any(|(_, _, tests)| !tests.tests.is_empty()) {
+            if let Some(programs) = programs.as_ref().filter(|_| !Stage::OF_SERVICES.contains(&stage)) {
+                environment.deploy_panel(programs, progress).await?;
+            }
+            environment.enter(stage, progress).await?;
         }
-        if let (true, Some(programs)) = (Stage::OF_COREFILES.contains(&stage) || stage == Stage::Changing, &programs)
-            && !environment.has_panel()
-        {
-            environment.deploy_panel(programs, progress).await?;
-        }
-        environment.enter(stage, progress).await?;
         for (suite, binary, chosen) in needed {
             for (vantage, method, reason) in chosen.unsupported {
                 match suite.about {

@@ -24,7 +24,7 @@ fn an_unknown_suite() {
 fn a_filter_that_matches_nothing() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "labtop/clusterip-fdqn"]), @"
     exit 2
-    error: failed to choose cells by `labtop/clusterip-fdqn`: `labtop/clusterip-fdqn` matches none of the 238 cells
+    error: failed to choose cells by `labtop/clusterip-fdqn`: `labtop/clusterip-fdqn` matches none of the 210 cells
     Near are: laptop, clusterip-fqdn, clusterip-svc, clusterip-short, pod-ip. `--list` shows every cell.
     ");
 }
@@ -33,7 +33,7 @@ fn a_filter_that_matches_nothing() {
 fn a_filter_whose_parts_never_meet() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "pod-ip/laptop"]), @"
     exit 2
-    error: failed to choose cells by `pod-ip/laptop`: `pod-ip/laptop` matches none of the 238 cells
+    error: failed to choose cells by `pod-ip/laptop`: `pod-ip/laptop` matches none of the 210 cells
     Each of its segments is known, but no cell has them together. `--list` shows every cell.
     ");
 }
@@ -196,7 +196,7 @@ fn list_shows_every_cell_and_touches_nothing() {
     load-balancer-pending/testpod/clusterip-fqdn
     …
     load-balancer-ready/laptop/loadbalancer-name
-    239 lines
+    211 lines
     ");
     assert_eq!(
         refused(&["e2e", "--list", "--only", "load-balancer-ready/laptop/pod-ip"]),
@@ -222,15 +222,15 @@ fn plan_shows_steps_and_counts_and_touches_nothing() {
 
      vantage       ┆ load-balancer-pending ┆ load-balancer-ready
     ═══════════════╪═══════════════════════╪═════════════════════
-     testpod       ┆ 22                    ┆ 12
-     testpod-other ┆ 22                    ┆ 12
-     worker-1      ┆ 22                    ┆ 12
-     worker-2      ┆ 22                    ┆ 12
-     worker-3      ┆ 22                    ┆ 12
-     control-plane ┆ 22                    ┆ 12
-     laptop        ┆ 22                    ┆ 12
-     in all        ┆ 154                   ┆ 84
+     testpod       ┆ 22                    ┆ 8
+     testpod-other ┆ 22                    ┆ 8
+     worker-1      ┆ 22                    ┆ 8
+     worker-2      ┆ 22                    ┆ 8
+     worker-3      ┆ 22                    ┆ 8
+     control-plane ┆ 22                    ┆ 8
+     laptop        ┆ 22                    ┆ 8
+     in all        ┆ 154                   ┆ 56
 
-    238 cells would be probed.
+    210 cells would be probed.
     ");
 }

@@ -84,8 +84,7 @@ impl std::fmt::Display for ObjectName {
 
 /// The objects of manifests that have to be removed one by one: all but those that go with their namespace.
 pub(crate) fn removable(manifests: &[Manifest]) -> Vec<ObjectName> {
-    let all: BTreeSet<ObjectName> =
-        manifests.iter().flat_map(|manifest| manifest.objects()).map(ObjectName::of).collect();
+    let all: BTreeSet<ObjectName> = manifests.iter().flat_map(Manifest::objects).map(ObjectName::of).collect();
     let is_made = |namespace: &String| all.iter().any(|object| object.kind == "Namespace" && object.name == *namespace);
     all.iter().filter(|object| !object.namespace.as_ref().is_some_and(is_made)).cloned().collect()
 }
