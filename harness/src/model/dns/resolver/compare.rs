@@ -100,6 +100,10 @@ pub fn compare(prediction: &Prediction, recorded: &Recorded) -> Result<(), Misma
     end(prediction, &recorded.end).map_err(mismatch)
 }
 
+/// The least that any of the resolvers waits before it repeats a question that has not been answered, in microseconds:
+/// hickory's `retry_interval_floor` is 333 ms.
+const RETRANSMISSION_US: u64 = 300_000;
+
 /// Whether a question repeats one of `before` that was answered later: it is on its way twice only because the answer
 /// was slow to come, which no prediction can know. A repetition after an answer, or after none at all, is no such thing.
 fn is_impatient(question: &RecordedQuestion, before: &[RecordedQuestion]) -> bool {
@@ -108,7 +112,8 @@ fn is_impatient(question: &RecordedQuestion, before: &[RecordedQuestion]) -> boo
             && earlier.kind == question.kind
             && earlier.transport == question.transport
             && earlier.name == question.name;
-        same && earlier.elapsed_us.is_some_and(|took| earlier.at_us + took > question.at_us)
+        let waited = question.at_us.saturating_sub(earlier.at_us) >= RETRANSMISSION_US;
+        same && waited && earlier.elapsed_us.is_some_and(|took| earlier.at_us + took > question.at_us)
     })
 }
 
