@@ -261,3 +261,8 @@ pub fn predict_each(
     };
     Prediction { resolver, rounds: wire.rounds(), seen }
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -207,6 +207,93 @@ fn aliases_inside_the_cluster_are_followed_and_loops_end() {
     assert_eq!(ask("address"), "NXDOMAIN, by kubernetes", "an alias that is an address is no alias");
 }
 
+#[rstest]
+#[case::srv(
+    "_dns-tcp._tcp.kube-dns.kube-system.svc.cluster.local",
+    QuestionKind::Srv,
+    "NOERROR SRV 0 100 53 kube-dns.kube-system.svc.cluster.local., by kubernetes"
+)]
+#[case::cluster_ip(
+    "1.10.96.10.in-addr.arpa",
+    QuestionKind::Ptr,
+    "NOERROR PTR nginx-clusterip-service.service-type-test.svc.cluster.local., by kubernetes"
+)]
+#[case::no_such_address(
+    "9.9.9.10.in-addr.arpa",
+    QuestionKind::Ptr,
+    "passed on to the upstream server: 9.9.9.10.in-addr.arpa. PTR"
+)]
+#[case::external_name(
+    "nginx-external-service.service-type-test.svc.cluster.local",
+    QuestionKind::Cname,
+    "NOERROR CNAME my-nginx.external.local., by kubernetes"
+)]
+#[case::no_srv_of_an_alias(
+    "nginx-external-service.service-type-test.svc.cluster.local",
+    QuestionKind::Srv,
+    "NODATA, by kubernetes"
+)]
+#[case::version("dns-version.cluster.local", QuestionKind::Txt, "NOERROR TXT \"1.1.0\", by kubernetes")]
+#[case::text_of_a_branch("svc.cluster.local", QuestionKind::Txt, "NXDOMAIN, by kubernetes")]
+#[case::name_servers(
+    "cluster.local",
+    QuestionKind::Ns,
+    "NOERROR NS kube-dns.kube-system.svc.cluster.local., by kubernetes"
+)]
+#[case::soa_below_the_zone("nowhere.cluster.local", QuestionKind::Soa, "NODATA, by kubernetes")]
+#[case::transfer("cluster.local", QuestionKind::Other(252), "REFUSED, by kubernetes")]
+#[case::any("web.nowhere.svc.cluster.local", QuestionKind::Any, "NXDOMAIN, by kubernetes")]
+fn other_record_types_have_their_answers(#[case] name: &str, #[case] kind: QuestionKind, #[case] expected: &str) {
+    assert_eq!(ask(KUBEADM, name, kind), expected);
+}
+
+#[rstest]
+#[case::reverse("1.0.0.10.in-addr.arpa", QuestionKind::Ptr, "NOERROR PTR a.test., by hosts")]
+#[case::wildcard("x.b.test", QuestionKind::A, "NOERROR 10.0.0.2, by hosts")]
+#[case::wildcard_is_one_label("x.y.b.test", QuestionKind::A, "SERVFAIL, by hosts")]
+#[case::other_type("a.test", QuestionKind::Txt, "NODATA, by hosts")]
+#[case::unknown_address_passes("9.9.9.10.in-addr.arpa", QuestionKind::Ptr, "SERVFAIL, by server")]
+fn hosts_answers(#[case] name: &str, #[case] kind: QuestionKind, #[case] expected: &str) {
+    assert_eq!(ask(".:53 {\n  hosts {\n    10.0.0.1 a.test\n    10.0.0.2 *.b.test\n  }\n}\n", name, kind), expected);
+}
+
+#[rstest]
+#[case::exact("  rewrite name z.test a.test\n", "z.test", "NOERROR 10.0.0.1, by hosts")]
+#[case::suffix("  rewrite name suffix .z.test .test\n", "a.z.test", "NOERROR 10.0.0.1, by hosts")]
+#[case::pattern("  rewrite name regex a b\n", "a.test", "not covered by the model: `rewrite`")]
+#[case::template(
+    "  template IN A x.test {\n    answer \"{{ .Name }} 60 IN A 10.0.0.7\"\n  }\n",
+    "b.x.test",
+    "NOERROR 10.0.0.7, by template"
+)]
+#[case::template_code("  template ANY ANY {\n    rcode NXDOMAIN\n  }\n", "a.test", "NXDOMAIN, by template")]
+#[case::cache_changes_nothing("  cache 30\n", "a.test", "NOERROR 10.0.0.1, by hosts")]
+fn plugins_before_hosts_have_their_say(#[case] line: &str, #[case] name: &str, #[case] expected: &str) {
+    assert_eq!(answer(&format!(".:53 {{\n{line}  hosts {{\n    10.0.0.1 a.test\n  }}\n}}\n"), name), expected);
+}
+
+#[rstest]
+#[case::plugin(".:53 {\n  hots\n}\n", "line 2: CoreDNS has no plugin `hots`")]
+#[case::zone_twice(
+    "a.test {\n  log\n}\nA.test:53 {\n  log\n}\n",
+    "line 4: `A.test:53` already has a server block, on line 1"
+)]
+#[case::ttl(".:53 {\n  hosts {\n    ttl 0\n  }\n}\n", "line 2: `hosts` takes a ttl from 1 to 65535 seconds, not `0`")]
+#[case::forward(".:53 {\n  forward .\n}\n", "line 2: `forward` takes a zone and at least one server")]
+fn what_coredns_would_not_start_with_is_refused(#[case] text: &str, #[case] cause: &str) {
+    let error = text.parse::<Corefile>().unwrap().check(None).unwrap_err();
+    assert_eq!(error.to_string(), format!("failed to parse the Corefile: {cause}"));
+}
+
+#[test]
+fn corefiles_that_coredns_starts_with_pass_the_check() {
+    for text in [KUBEADM, State::example().corefile.as_str(), "a.test {\n  log\n}\na.test:5353 {\n  log\n}\n"] {
+        text.parse::<Corefile>().unwrap().check(None).unwrap();
+    }
+    let own: Corefile = ".:53 {\n  my-plugin\n}\n".parse().unwrap();
+    own.check(Some(&own)).unwrap();
+}
+
 fn corefiles() -> impl Strategy<Value = String> {
     let space = "[ \t]{1,3}";
     let comment = "( # [a-z {}\"]{0,8})?";
@@ -236,6 +323,8 @@ fn corefiles() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
     #[test]
     fn printing_gives_back_every_byte(text in corefiles()) {
         prop_assert_eq!(text.parse::<Corefile>().unwrap().to_string(), text);

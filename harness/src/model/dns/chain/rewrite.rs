@@ -48,12 +48,10 @@ impl Evaluation<'_> {
         let words: Vec<&str> = plugin.arguments.iter().map(String::as_str).collect();
         let (goes_on, rule) = match words.as_slice() {
             ["continue", rule @ ..] => (true, rule),
-            ["stop", rule @ ..] => (false, rule),
-            rule => (false, rule),
+            ["stop", rule @ ..] | rule => (false, rule),
         };
         let (how, from, to, answers) = match rule {
-            ["name", from, to] => ("exact", absolute(from), absolute(to), true),
-            ["name", "exact", from, to] => ("exact", absolute(from), absolute(to), true),
+            ["name", from, to] | ["name", "exact", from, to] => ("exact", absolute(from), absolute(to), true),
             ["name", how @ ("prefix" | "suffix" | "substring"), from, to] => {
                 (*how, absolute(from), absolute(to), false)
             }

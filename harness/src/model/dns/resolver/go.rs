@@ -92,11 +92,10 @@ fn try_one_name(full: &str, kind: QuestionKind, conf: &ResolvConf, wire: &mut Wi
                 continue;
             };
             match answer.rcode {
-                Rcode::NxDomain => return Err(Failure::NotFound),
                 Rcode::ServFail => failure = Failure::TryAgain,
                 Rcode::NoError if answer.addresses().next().is_some() => return Ok(answer),
                 // No record of the wanted type is "no such host" to Go, an alias or not.
-                Rcode::NoError => return Err(Failure::NotFound),
+                Rcode::NoError | Rcode::NxDomain => return Err(Failure::NotFound),
                 Rcode::FormErr | Rcode::NotImp | Rcode::Refused => failure = Failure::ServerFailure,
             }
         }

@@ -1,0 +1,126 @@
+//! The cases of the tutorial, and the comparison with recordings.
+
+use reachmap_wire::{End, Record, RecordData, Recorded, RecordedQuestion, Transport};
+use rstest::rstest;
+
+use super::*;
+use crate::model::dns::Rcode;
+
+fn pod() -> ResolvConf {
+    ResolvConf::of_pod("shop", "cluster.local", "10.96.0.10".parse().unwrap())
+}
+
+fn with(name: &str, resolver: Resolver, answer: impl Fn(&str) -> Rcode) -> Prediction {
+    predict(name, &pod(), resolver, Families::BOTH, |question| Some(Response::empty(answer(&question.name))))
+}
+
+fn names(prediction: &Prediction) -> Vec<String> {
+    let mut names: Vec<String> = prediction.queries().map(|query| query.question.name.clone()).collect();
+    names.dedup();
+    names
+}
+
+#[rstest]
+// Each server is asked twice, SERVFAIL moves on to the next name.
+#[case::glibc(Resolver::Glibc, 4, 16)]
+// At once up to four times more, and all of it twice: one name takes five seconds.
+#[case::musl(Resolver::Musl, 1, 12)]
+#[case::go(Resolver::Go, 4, 16)]
+#[case::hickory(Resolver::Hickory, 4, 24)]
+#[case::nslookup(Resolver::Nslookup, 1, 1)]
+#[case::dig(Resolver::Dig { search: false }, 1, 1)]
+#[case::dig_search(Resolver::Dig { search: true }, 1, 1)]
+fn servfail_for_all_costs(#[case] resolver: Resolver, #[case] walked: usize, #[case] questions: usize) {
+    let prediction = with("web.external.local", resolver, |_| Rcode::ServFail);
+    assert_eq!((names(&prediction).len(), prediction.queries().count()), (walked, questions));
+}
+
+#[test]
+fn refused_ends_glibcs_search_and_not_gos() {
+    let asked = |resolver| names(&with("web", resolver, |_| Rcode::Refused));
+    assert_eq!(asked(Resolver::Glibc), ["web.shop.svc.cluster.local.", "web."]);
+    assert_eq!(asked(Resolver::Go).len(), 4);
+}
+
+#[test]
+fn nodata_ends_musls_search_and_nslookups() {
+    for (resolver, walked) in [(Resolver::Musl, 1), (Resolver::Nslookup, 1), (Resolver::Glibc, 4), (Resolver::Go, 4)] {
+        assert_eq!(names(&with("web", resolver, |_| Rcode::NoError)).len(), walked, "{resolver}");
+    }
+}
+
+#[test]
+fn an_address_beside_nxdomain_does_not_count_for_musl() {
+    let prediction = predict("web.", &pod(), Resolver::Musl, Families::BOTH, |question| {
+        let data = RecordData::Address(IpAddr::from([10, 0, 0, 1]));
+        let record = Record { name: question.name.clone(), ttl: 5, data };
+        Some(match question.kind {
+            QuestionKind::A => Response::records(vec![record]),
+            _ => Response::empty(Rcode::NxDomain),
+        })
+    });
+    assert_eq!(prediction.seen.failure, Some(Failure::NotFound));
+}
+
+fn recorded(questions: &[(&str, QuestionKind)], end: End) -> Recorded {
+    let question = |(name, kind): &(&str, QuestionKind)| RecordedQuestion {
+        at_us: 0,
+        id: 1,
+        transport: Transport::Udp,
+        name: (*name).to_owned(),
+        kind: *kind,
+        rcode: Some("NXDOMAIN".to_owned()),
+        truncated: false,
+        answers: Vec::new(),
+        elapsed_us: Some(1),
+    };
+    Recorded { questions: questions.iter().map(question).collect(), end, elapsed_us: 1 }
+}
+
+fn exited(code: i32, stdout: &str) -> End {
+    End::Exited { code: Some(code), stdout: stdout.to_owned(), stderr: String::new() }
+}
+
+#[test]
+fn record_types_may_swap_only_where_they_run_side_by_side() {
+    use QuestionKind::{A, Aaaa};
+    let swapped = [("a.b.", Aaaa), ("a.b.", A)];
+    let go = with("a.b.", Resolver::Go, |_| Rcode::NxDomain);
+    assert_eq!(compare(&go, &recorded(&swapped, exited(1, ""))), Ok(()));
+    let glibc = with("a.b.", Resolver::Glibc, |_| Rcode::NxDomain);
+    let mismatch = compare(&glibc, &recorded(&swapped, exited(2, ""))).unwrap_err();
+    insta::assert_snapshot!(mismatch, @r"
+    round 1 differs
+           predicted  recorded
+    !   1. a.b. A     a.b. AAAA
+    !   2. a.b. AAAA  a.b. A
+    ");
+}
+
+#[test]
+fn a_retransmission_counts_only_where_it_is_predicted() {
+    use QuestionKind::A;
+    let dig = with("a.b.", Resolver::Dig { search: false }, |_| Rcode::NxDomain);
+    let line = "status: NXDOMAIN";
+    assert_eq!(compare(&dig, &recorded(&[("A.b.", A)], exited(0, line))), Ok(()));
+    assert!(compare(&dig, &recorded(&[("a.b.", A), ("a.b.", A)], exited(0, line))).is_err());
+    let silent = predict("a.b.", &pod(), Resolver::Dig { search: false }, Families::BOTH, |_| None);
+    let thrice = [("a.b.", A); 3];
+    assert_eq!(compare(&silent, &recorded(&thrice, exited(9, ";; no servers could be reached"))), Ok(()));
+    assert!(compare(&silent, &recorded(&thrice[..2], exited(9, ";; no servers could be reached"))).is_err());
+}
+
+#[test]
+fn what_the_program_saw_is_compared_too() {
+    use QuestionKind::A;
+    let nslookup = with("a.b.", Resolver::Nslookup, |_| Rcode::NxDomain);
+    let asked = [("a.b.", A)];
+    let said = "Server:\t\t10.96.0.10\nAddress:\t10.96.0.10#53\n\n** server can't find a.b: NXDOMAIN\n\n";
+    assert_eq!(compare(&nslookup, &recorded(&asked, exited(1, said))), Ok(()));
+    assert!(compare(&nslookup, &recorded(&asked, exited(0, said))).is_err());
+    assert!(compare(&nslookup, &recorded(&asked, exited(1, &said.replace("NXDOMAIN", "SERVFAIL")))).is_err());
+    let hickory = with("a.b.", Resolver::Hickory, |_| Rcode::NxDomain);
+    let both = [("a.b.", A), ("a.b.", QuestionKind::Aaaa)];
+    assert_eq!(compare(&hickory, &recorded(&both, End::Failed("no record found".to_owned()))), Ok(()));
+    assert!(compare(&hickory, &recorded(&both, End::Addresses(vec![IpAddr::from([10, 0, 0, 1])]))).is_err());
+}
