@@ -123,6 +123,8 @@ where
     let target = Target::corefile();
     let original = journal.original(&target).await?;
     let edited = edit(&original)?;
+    // What CoreDNS would not load is refused while nothing has been changed.
+    edited.parse::<Corefile>()?.check(Some(&original.parse()?))?;
     let (corefile, sentinel) = if edited == original {
         (original, None)
     } else {

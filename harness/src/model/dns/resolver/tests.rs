@@ -74,7 +74,7 @@ fn recorded(questions: &[(&str, QuestionKind)], end: End) -> Recorded {
         answers: Vec::new(),
         elapsed_us: Some(1),
     };
-    Recorded { questions: questions.iter().map(question).collect(), end, elapsed_us: 1 }
+    Recorded { questions: questions.iter().map(question).collect(), unreadable: 0, strays: 0, end, elapsed_us: 1 }
 }
 
 fn exited(code: i32, stdout: &str) -> End {
