@@ -258,10 +258,8 @@ impl Panel {
         let timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         // Here and not at the agent, whose answer has a time limit.
         let keeps_socket = resolver.keeps_socket();
-        let (_patient, _turn) = match keeps_socket {
-            true => (seat.patient.acquire().await.ok(), None),
-            false => (None, Some(seat.turn.lock().await)),
-        };
+        let (_patient, _turn) =
+            if keeps_socket { (seat.patient.acquire().await.ok(), None) } else { (None, Some(seat.turn.lock().await)) };
         seat.agent.record(Recording { asker, server, timeout_ms, keeps_socket }).await
     }
 
