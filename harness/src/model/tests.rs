@@ -245,9 +245,9 @@ fn a_hosts_entry_for_an_address_without_a_server_leads_elsewhere(#[case] address
 fn what_lies_outside_the_state_is_not_guessed() {
     let state = with_corefile("10.96.10.1 my", "203.0.113.9 my");
     assert_eq!(try_derive(&state, "testpod", "external-domain").unwrap_err().kind(), ErrorKind::Missing);
-    let state = with_corefile("    errors\n", "    errors\n    rewrite name a.test b.test\n");
+    let state = with_corefile("    errors\n", "    errors\n    autopath @kubernetes\n");
     let error = try_derive(&state, "testpod", "clusterip-fqdn").unwrap_err();
-    assert!(error.to_string().contains("plugin `rewrite`"), "{error}");
+    assert!(error.to_string().contains("plugin `autopath`"), "{error}");
     assert!(try_derive(&state, "testpod", "clusterip-address").unwrap().reachable);
 }
 

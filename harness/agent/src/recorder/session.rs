@@ -150,7 +150,9 @@ impl Current {
                     .or_else(|| several.iter().find(|session| !session.keeps_socket));
                 if found.is_none() {
                     // It is passed on for none, and every one of them says that it may lack something.
-                    several.iter().for_each(|session| session.log().strays += 1);
+                    for session in several {
+                        session.log().strays += 1;
+                    }
                 }
                 found.cloned()
             }

@@ -44,7 +44,7 @@ fn take(socket: &Arc<UdpSocket>, current: &Current) -> io::Result<()> {
             Ok((length, client)) => {
                 // Between two recordings there is nobody to whom it belongs.
                 if let Some(session) = current.of(client, Transport::Udp) {
-                    pass(Arc::clone(socket), session, buffer[..length].to_vec(), client);
+                    pass(Arc::clone(socket), &session, buffer[..length].to_vec(), client);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -54,10 +54,10 @@ fn take(socket: &Arc<UdpSocket>, current: &Current) -> io::Result<()> {
 }
 
 /// Writes a message down, passes it on, and passes back what comes.
-fn pass(socket: Arc<UdpSocket>, session: Arc<Session>, message: Vec<u8>, client: SocketAddr) {
+fn pass(socket: Arc<UdpSocket>, session: &Arc<Session>, message: Vec<u8>, client: SocketAddr) {
     let index = session.asked(&message, Transport::Udp, client).map(|(index, _)| index);
     let server = session.server;
-    let passing = Arc::clone(&session);
+    let passing = Arc::clone(session);
     session.pass(async move {
         let any = match server {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
