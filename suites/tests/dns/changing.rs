@@ -197,7 +197,8 @@ async fn a_rollout_of_coredns_fails_no_lookup() -> Result<()> {
         done
     };
     let ((count, failed), ()) = futures::future::try_join(lookups, rollout).await?;
-    assert!(count > 1_000, "only {count} lookups during the rollout");
+    // Far fewer than there ever are: it only says that they went on all the time.
+    assert!(count > 100, "only {count} lookups during the rollout");
     assert!(failed.is_empty(), "{} of {count} lookups failed, the first: {:#?}", failed.len(), failed[0]);
     Ok(())
 }
