@@ -5,10 +5,21 @@ use std::{fs, net::SocketAddr, path::Path};
 use reachmap_wire::Transport;
 use rustix::process::Pid;
 
-/// The process group of a process that has the socket `client` open, among those that `is_wanted` says.
+/// Who has a socket open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A process of this process group, which was asked for.
+    Group(Pid),
+    /// Somebody else.
+    Another,
+    /// It is closed already.
+    Nobody,
+}
+
+/// Who has the socket `client` open: a process of the groups that `is_wanted` says, or somebody else.
 ///
-/// Both are in the agent's own network and process namespaces; a socket that is closed has no owner.
-pub(super) fn group(client: SocketAddr, transport: Transport, is_wanted: impl Fn(Pid) -> bool) -> Option<Pid> {
+/// All of them are in the agent's own network and process namespaces.
+pub(super) fn of(client: SocketAddr, transport: Transport, is_wanted: impl Fn(Pid) -> bool) -> Owner {
     let table = match transport {
         Transport::Udp => "/proc/net/udp",
         Transport::Tcp => "/proc/net/tcp",
@@ -20,7 +31,10 @@ pub(super) fn group(client: SocketAddr, transport: Transport, is_wanted: impl Fn
         .flat_map(|text| inodes(&text, client.port()))
         .map(|inode| format!("socket:[{inode}]"))
         .collect();
-    let processes = fs::read_dir("/proc").ok()?.flatten();
+    if sockets.is_empty() {
+        return Owner::Nobody;
+    }
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter(|process| process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
         .find_map(|process| {
@@ -28,6 +42,7 @@ pub(super) fn group(client: SocketAddr, transport: Transport, is_wanted: impl Fn
             let group = process_group(&stat).filter(|group| is_wanted(*group))?;
             has_open(&process.path(), &sockets).then_some(group)
         })
+        .map_or(Owner::Another, Owner::Group)
 }
 
 fn has_open(process: &Path, sockets: &[String]) -> bool {
@@ -46,7 +61,9 @@ fn inodes(text: &str, port: u16) -> Vec<u64> {
             let mut fields = line.split_ascii_whitespace();
             let (_, local) = fields.nth(1)?.rsplit_once(':')?;
             // After it come the other end, the state, the queues, the timer, the retransmissions, the user and the timeout.
-            (u16::from_str_radix(local, 16) == Ok(port)).then(|| fields.nth(7)?.parse().ok())?
+            let inode = fields.nth(7)?.parse().ok()?;
+            // One that waits for its end (TIME_WAIT) is nobody's, and has none.
+            (u16::from_str_radix(local, 16) == Ok(port) && inode != 0).then_some(inode)
         })
         .collect()
 }
@@ -80,17 +97,17 @@ mod tests {
     }
 
     #[test]
-    fn our_own_sockets_are_ours_and_closed_ones_are_nobodys() {
+    fn our_own_sockets_are_ours_others_are_anothers_and_closed_ones_are_nobodys() {
         let ours = rustix::process::getpgrp();
         let is_ours = |group| group == ours;
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        assert_eq!(group(address, Transport::Udp, is_ours), Some(ours));
-        assert_eq!(group(address, Transport::Udp, |_| false), None);
+        assert_eq!(of(address, Transport::Udp, is_ours), Owner::Group(ours));
+        assert_eq!(of(address, Transport::Udp, |_| false), Owner::Another);
         drop(socket);
-        assert_eq!(group(address, Transport::Udp, is_ours), None);
+        assert_eq!(of(address, Transport::Udp, is_ours), Owner::Nobody);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert_eq!(group(stream.local_addr().unwrap(), Transport::Tcp, is_ours), Some(ours));
+        assert_eq!(of(stream.local_addr().unwrap(), Transport::Tcp, is_ours), Owner::Group(ours));
     }
 }

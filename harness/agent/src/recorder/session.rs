@@ -14,7 +14,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     dns::message::{Question, Said},
     probe::micros,
-    recorder::owner,
+    recorder::owner::{self, Owner},
 };
 
 /// How many questions one recording holds: a resolver that asks more is in a loop.
@@ -39,8 +39,8 @@ struct Log {
     questions: Vec<RecordedQuestion>,
     unreadable: u32,
     strays: u32,
-    /// From where it was asked.
-    clients: HashSet<SocketAddr>,
+    /// From where it was asked, by datagrams with which ids.
+    asked: HashSet<(SocketAddr, u16)>,
     /// What passes its messages on; ended with it.
     passing: JoinSet<()>,
     is_over: bool,
@@ -61,7 +61,7 @@ impl Session {
         let at_us = micros(self.started.elapsed());
         let question = Question::read(message);
         let mut log = self.log();
-        log.clients.insert(client);
+        log.asked.extend(question.as_ref().map(|question| (client, question.id)));
         match question {
             Some(Question { id, name, kind }) if log.questions.len() < LIMIT => {
                 log.questions.push(RecordedQuestion {
@@ -133,8 +133,9 @@ impl Current {
         Open { current: self, session: Arc::clone(session) }
     }
 
-    /// The session to which a message from `client` belongs, if there is one and it can be told.
-    pub(super) fn of(&self, client: SocketAddr, transport: Transport) -> Option<Arc<Session>> {
+    /// The session to which a message from `client` belongs, if there is one and it can be told; a datagram's `id`
+    /// helps.
+    pub(super) fn of(&self, client: SocketAddr, transport: Transport, id: Option<u16>) -> Option<Arc<Session>> {
         let sessions = self.sessions();
         match sessions.as_slice() {
             [] => None,
@@ -142,12 +143,16 @@ impl Current {
             several => {
                 let keep = || several.iter().filter(|session| session.keeps_socket);
                 let of_group = |group: Pid| keep().find(move |session| session.group.get() == Some(&group));
-                // An asker that has just ended has no socket any more, but it had.
-                let known = || keep().find(|session| session.log().clients.contains(&client));
-                let found = owner::group(client, transport, |group| of_group(group).is_some())
-                    .and_then(of_group)
-                    .or_else(known)
-                    .or_else(|| several.iter().find(|session| !session.keeps_socket));
+                let found = match owner::of(client, transport, |group| of_group(group).is_some()) {
+                    Owner::Group(group) => of_group(group),
+                    Owner::Another => None,
+                    // Its asker had it open, and repeated a question just before the answer came. The port alone does not
+                    // tell: the kernel may have given it to another since.
+                    Owner::Nobody => {
+                        id.and_then(|id| keep().find(|session| session.log().asked.contains(&(client, id))))
+                    }
+                };
+                let found = found.or_else(|| several.iter().find(|session| !session.keeps_socket));
                 if found.is_none() {
                     // It is passed on for none, and every one of them says that it may lack something.
                     for session in several {
@@ -174,5 +179,40 @@ pub(super) struct Open<'a> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.current.sessions().retain(|session| !Arc::ptr_eq(session, &self.session));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    const QUESTION: &[u8] = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x03web\0\0\x01\0\x01";
+
+    #[test]
+    fn a_port_that_was_one_askers_may_be_anothers_now() {
+        let server = SocketAddr::from(([127, 0, 0, 1], 53));
+        let current = Current::default();
+        let (keeping, other) = (Arc::new(Session::new(server, true)), Arc::new(Session::new(server, false)));
+        let of = |client, id| current.of(client, Transport::Udp, Some(id));
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = socket.local_addr().unwrap();
+        assert!(of(client, 7).is_none(), "there is no session");
+        let _open = current.open(&keeping);
+        assert!(Arc::ptr_eq(&of(client, 7).unwrap(), &keeping), "there is no other");
+        keeping.asked(QUESTION, Transport::Udp, client);
+        let also_open = current.open(&other);
+        assert!(Arc::ptr_eq(&of(client, 7).unwrap(), &other), "it is open, and not by a process of the group");
+        keeping.group.set(rustix::process::getpgrp()).unwrap();
+        assert!(Arc::ptr_eq(&of(client, 8).unwrap(), &keeping), "it is open by a process of the group");
+        drop(socket);
+        assert!(Arc::ptr_eq(&of(client, 7).unwrap(), &keeping), "it is closed, and this question is repeated");
+        assert!(Arc::ptr_eq(&of(client, 8).unwrap(), &other), "it is closed, and this question is new");
+        drop(also_open);
+        let another = Arc::new(Session::new(server, true));
+        let _also_open = current.open(&another);
+        assert!(of(client, 8).is_none());
+        assert_eq!((keeping.close().2, another.close().2), (1, 1), "both say that it may be theirs");
     }
 }

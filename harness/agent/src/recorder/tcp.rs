@@ -27,7 +27,7 @@ pub(super) async fn listen(listener: TcpListener, current: Current) {
         match listener.accept().await {
             Ok((client, address)) => {
                 // Between two recordings there is nobody to whom it belongs: it is closed.
-                if let Some(session) = current.of(address, Transport::Tcp) {
+                if let Some(session) = current.of(address, Transport::Tcp, None) {
                     let passing = Arc::clone(&session);
                     // An error on one side closes the other: the asker sees what it would have seen.
                     session.pass(async move { drop(connect(client, address, &passing).await) });

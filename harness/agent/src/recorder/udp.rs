@@ -42,8 +42,9 @@ fn take(socket: &Arc<UdpSocket>, current: &Current) -> io::Result<()> {
     loop {
         match socket.recv_from(&mut buffer) {
             Ok((length, client)) => {
+                let id = buffer[..length].first_chunk().copied().map(u16::from_be_bytes);
                 // Between two recordings there is nobody to whom it belongs.
-                if let Some(session) = current.of(client, Transport::Udp) {
+                if let Some(session) = current.of(client, Transport::Udp, id) {
                     pass(Arc::clone(socket), &session, buffer[..length].to_vec(), client);
                 }
             }
