@@ -41,18 +41,29 @@ fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
             table.trim_fmt()
         ));
     }
+    // Requests are sent in some stages, and names looked up in the others, each from places of their own.
+    for stages in [&Stage::OF_SERVICES[..], &Stage::OF_COREFILES[..]] {
+        let cells: Vec<&Cell> = cells.iter().filter(|cell| stages.contains(&cell.stage)).collect();
+        if !cells.is_empty() {
+            parts.push(counts(&cells, stages, look));
+        }
+    }
+    parts.push(format!("{} would be probed.", words::count(cells.len(), "cell")));
+    parts.join("\n\n")
+}
+
+/// How many of the cells there are in each stage from each vantage.
+fn counts(cells: &[&Cell], stages: &[Stage], look: Look) -> String {
     let mut vantages: Vec<&str> = Vec::new();
     for cell in cells {
         if !vantages.contains(&cell.vantage.as_str()) {
             vantages.push(&cell.vantage);
         }
     }
-    let stages: Vec<Stage> =
-        Stage::ALL.into_iter().filter(|stage| cells.iter().any(|cell| cell.stage == *stage)).collect();
     let mut table = plain(look);
     table.set_header(["vantage"].into_iter().chain(stages.iter().map(|stage| stage.id())));
     let count = |vantage: Option<&str>, stage| {
-        let chosen = |cell: &&Cell| cell.stage == stage && vantage.is_none_or(|vantage| vantage == cell.vantage);
+        let chosen = |cell: &&&Cell| cell.stage == stage && vantage.is_none_or(|vantage| vantage == cell.vantage);
         cells.iter().filter(chosen).count().to_string()
     };
     for vantage in vantages {
@@ -60,8 +71,7 @@ fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
         table.add_row([words::visible(vantage)].into_iter().chain(counts));
     }
     table.add_row(["in all".to_owned()].into_iter().chain(stages.iter().map(|stage| count(None, *stage))));
-    parts.push(format!("{}\n\n{} would be probed.", table.trim_fmt(), words::count(cells.len(), "cell")));
-    parts.join("\n\n")
+    table.trim_fmt()
 }
 
 fn plain(look: Look) -> Table {

@@ -34,6 +34,7 @@ pub(crate) fn kubeconfig(server: SocketAddr) -> String {
 pub(crate) fn server() -> SocketAddr {
     const VERSION: &str = r#"{"major":"1","minor":"37","gitVersion":"v1.37.2","gitCommit":"","gitTreeState":"",
         "buildDate":"","goVersion":"","compiler":"","platform":""}"#;
+    const NOTHING: &str = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}"#;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -44,7 +45,7 @@ pub(crate) fn server() -> SocketAddr {
             let (status, body) = if request[..read].starts_with(b"GET /version ") {
                 ("200 OK", VERSION)
             } else {
-                ("404 Not Found", "{}")
+                ("404 Not Found", NOTHING)
             };
             let head = format!(
                 "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",

@@ -48,8 +48,8 @@ fn nothing_to_build_with_and_nothing_to_install_it_with() {
     let said = Place::new().run_on_disk("9g", false, &["e2e", "--engine", "sandbox"]);
     insta::assert_snapshot!(said, @"
     exit 3
-    error: failed to find mmdebstrap, cc, unshare, tar, ip: there is no apt-get to install them with
-    Install them; on Debian and Ubuntu: apt-get install mmdebstrap gcc util-linux tar iproute2.
+    error: failed to find mmdebstrap, cc, musl-gcc, unshare, tar, ip: there is no apt-get to install them with
+    Install them; on Debian and Ubuntu: apt-get install mmdebstrap gcc musl-tools util-linux tar iproute2.
     ");
 }
 

@@ -16,7 +16,7 @@ fn an_unknown_suite() {
     insta::assert_snapshot!(refused(&["e2e", "--suite", "acess"]), @"
     exit 2
     error: failed to choose the suite acess: there is no such suite
-    The suites are: access, sabotage.
+    The suites are: access, dns, sabotage.
     ");
 }
 
@@ -24,8 +24,8 @@ fn an_unknown_suite() {
 fn a_filter_that_matches_nothing() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "labtop/clusterip-fdqn"]), @"
     exit 2
-    error: failed to choose cells by `labtop/clusterip-fdqn`: `labtop/clusterip-fdqn` matches none of the 210 cells
-    Near are: laptop, clusterip-fqdn, clusterip-svc, clusterip-short, pod-ip. `--list` shows every cell.
+    error: failed to choose cells by `labtop/clusterip-fdqn`: `labtop/clusterip-fdqn` matches none of the 462 cells
+    Near are: laptop, clusterip-fqdn, clusterip-svc, clusterip-short, glibc. `--list` shows every cell.
     ");
 }
 
@@ -33,7 +33,7 @@ fn a_filter_that_matches_nothing() {
 fn a_filter_whose_parts_never_meet() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "pod-ip/laptop"]), @"
     exit 2
-    error: failed to choose cells by `pod-ip/laptop`: `pod-ip/laptop` matches none of the 210 cells
+    error: failed to choose cells by `pod-ip/laptop`: `pod-ip/laptop` matches none of the 462 cells
     Each of its segments is known, but no cell has them together. `--list` shows every cell.
     ");
 }
@@ -195,8 +195,8 @@ fn list_shows_every_cell_and_touches_nothing() {
     load-balancer-pending/testpod/clusterip-svc
     load-balancer-pending/testpod/clusterip-fqdn
     …
-    load-balancer-ready/laptop/loadbalancer-name
-    211 lines
+    corefile-original/ndots5-six/dig-search
+    463 lines
     ");
     assert_eq!(
         refused(&["e2e", "--list", "--only", "load-balancer-ready/laptop/pod-ip"]),
@@ -231,6 +231,19 @@ fn plan_shows_steps_and_counts_and_touches_nothing() {
      laptop        ┆ 22                    ┆ 8
      in all        ┆ 154                   ┆ 56
 
-    210 cells would be probed.
+     vantage        ┆ corefile-fallthrough ┆ corefile-alias ┆ corefile-name ┆ corefile-original
+    ════════════════╪══════════════════════╪════════════════╪═══════════════╪═══════════════════
+     ndots1-cluster ┆ 7                    ┆ 7              ┆ 7             ┆ 7
+     ndots1-own     ┆ 7                    ┆ 7              ┆ 7             ┆ 7
+     ndots1-six     ┆ 7                    ┆ 7              ┆ 7             ┆ 7
+     ndots2-cluster ┆ 7                    ┆ 7              ┆ 7             ┆ 7
+     ndots2-own     ┆ 7                    ┆ 7              ┆ 7             ┆ 7
+     ndots2-six     ┆ 7                    ┆ 7              ┆ 7             ┆ 7
+     ndots5-cluster ┆ 7                    ┆ 7              ┆ 7             ┆ 7
+     ndots5-own     ┆ 7                    ┆ 7              ┆ 7             ┆ 7
+     ndots5-six     ┆ 7                    ┆ 7              ┆ 7             ┆ 7
+     in all         ┆ 63                   ┆ 63             ┆ 63            ┆ 63
+
+    462 cells would be probed.
     ");
 }
