@@ -1,12 +1,12 @@
-//! Opens the panel on the cluster called NAME, prints what every resolver asks for the given names in every
+//! Opens the panel on a cluster that is made or kept, prints what every resolver asks for the given names in every
 //! configuration, and then measures how many lookups are recorded in a minute.
 //!
-//!     cargo run -p reachmap --example panel -- NAME COUNT DOMAIN-NAME…
+//!     cargo run -p reachmap --example panel -- [--name CLUSTER] [--count LOOKUPS] DOMAIN-NAME…
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -24,7 +24,7 @@ use reachmap::{
     plan::EnvironmentOptions,
     probe::AgentBinary,
     progress::{Progress, Show},
-    wire::{End, Recorded},
+    wire::{End, QuestionKind, Recorded},
 };
 
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -62,17 +62,28 @@ async fn main() -> Result<()> {
     println!("the pods run after {:.1?}", started.elapsed());
     let panel = pods.open(&binary, &lookups).await?;
     println!("the panel is open after {:.1?}; it asks {}", started.elapsed(), panel.server());
+    let mut alone = BTreeMap::new();
     for name in &options.names {
         for configuration in pods.configurations() {
-            show(&panel, configuration, name).await?;
+            for (resolver, recorded) in show(&panel, configuration, name).await? {
+                alone.insert((configuration.id.clone(), resolver, name.clone()), asked(&recorded));
+            }
         }
     }
-    measure(&panel, pods.configurations(), &options).await?;
+    measure(&panel, pods.configurations(), &options, &alone).await?;
     drop(panel);
     pods.remove(DEADLINE).await
 }
 
-async fn show(panel: &Panel, configuration: &PanelConfiguration, name: &str) -> Result<()> {
+/// What is asked, whatever the order and however often: how often a question is repeated after SERVFAIL is left to chance by some.
+type Asked = BTreeSet<(String, QuestionKind)>;
+
+fn asked(recorded: &Recorded) -> Asked {
+    recorded.questions.iter().map(|question| (question.name.clone(), question.kind)).collect()
+}
+
+async fn show(panel: &Panel, configuration: &PanelConfiguration, name: &str) -> Result<Vec<(PanelResolver, Recorded)>> {
+    let mut all = Vec::new();
     let hello = panel.agent(&configuration.id)?.hello().await?;
     if hello.resolv_conf != configuration.resolv_conf() {
         let cause = format!("it is {:?}, not {:?}", hello.resolv_conf, configuration.resolv_conf());
@@ -105,8 +116,9 @@ async fn show(panel: &Panel, configuration: &PanelConfiguration, name: &str) -> 
         if recorded.unreadable > 0 {
             println!("   and {} messages that ask nothing", recorded.unreadable);
         }
+        all.push((resolver, recorded));
     }
-    Ok(())
+    Ok(all)
 }
 
 fn end(recorded: &Recorded) -> String {
@@ -119,8 +131,13 @@ fn end(recorded: &Recorded) -> String {
     }
 }
 
-/// Every resolver in turn, in all pods at once.
-async fn measure(panel: &Panel, configurations: &[PanelConfiguration], options: &Options) -> Result<()> {
+/// Every resolver in turn, in all pods at once; what is asked must be what was asked when each looked up alone.
+async fn measure(
+    panel: &Panel,
+    configurations: &[PanelConfiguration],
+    options: &Options,
+    alone: &BTreeMap<(String, PanelResolver, String), Asked>,
+) -> Result<()> {
     let names = &options.names;
     if names.is_empty() {
         return Ok(());
@@ -132,6 +149,14 @@ async fn measure(panel: &Panel, configurations: &[PanelConfiguration], options: 
         let configuration = &configurations[number % configurations.len()];
         let name = &names[number / configurations.len() % names.len()];
         let recorded = panel.lookup(&configuration.id, resolver, name).await?;
+        if let Some(wanted) = alone.get(&(configuration.id.clone(), resolver, name.clone()))
+            && *wanted != asked(&recorded)
+        {
+            println!(
+                "{resolver} asks otherwise than alone for {name} in {}: {wanted:?}, {recorded:#?}",
+                configuration.id
+            );
+        }
         Ok::<_, Error>((resolver, recorded))
     });
     let costs = try_join_all(lookups).await?;

@@ -37,7 +37,7 @@ pub(super) async fn run(argv: &[String], deadline: Instant, session: &Session) -
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(End::NoSuchProgram),
         Err(error) => return Err(format!("cannot start {program}: {error}")),
     };
-    let group = Group::of(&child);
+    let mut group = Group::of(&child);
     if let Some(group) = group.0 {
         // Once for each session.
         let _ = session.group.set(group);
@@ -86,8 +86,9 @@ impl Group {
         Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
     }
 
-    fn kill(&self) {
-        if let Some(group) = self.0 {
+    /// Once: later, the number may be another's.
+    fn kill(&mut self) {
+        if let Some(group) = self.0.take() {
             // An error means that nobody is left of it.
             let _ = kill_process_group(group, Signal::KILL);
         }
