@@ -82,7 +82,7 @@ fn asked(recorded: &Recorded) -> Asked {
     recorded.questions.iter().map(|question| (question.name.clone(), question.kind)).collect()
 }
 
-async fn show(panel: &Panel, configuration: &PanelConfiguration, name: &str) -> Result<Vec<(PanelResolver, Recorded)>> {
+async fn show(panel: &Panel, configuration: &PanelConfiguration, name: &str) -> Result<Vec<(Resolver, Recorded)>> {
     let mut all = Vec::new();
     let hello = panel.agent(&configuration.id)?.hello().await?;
     if hello.resolv_conf != configuration.resolv_conf() {
@@ -136,7 +136,7 @@ async fn measure(
     panel: &Panel,
     configurations: &[PanelConfiguration],
     options: &Options,
-    alone: &BTreeMap<(String, PanelResolver, String), Asked>,
+    alone: &BTreeMap<(String, Resolver, String), Asked>,
 ) -> Result<()> {
     let names = &options.names;
     if names.is_empty() {
