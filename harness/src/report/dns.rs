@@ -95,7 +95,7 @@ fn then(resolver: Resolver, question: &Question, next: Option<&Question>) -> Str
         None => format!("{resolver} stops here."),
         Some(next) if next == question => format!("{resolver} asks again."),
         Some(next) if next.name == question.name => format!("{resolver} asks for {} of the same name.", next.kind),
-        Some(next) => format!("{resolver} goes on to {}.", next.name),
+        Some(next) => format!("{resolver} goes on to {}", next.name),
     }
 }
 
