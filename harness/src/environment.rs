@@ -15,7 +15,7 @@ use crate::{
     command::Command,
     home::{Home, Lock},
     matrix::Stage,
-    model::{Target, Vantage, VantageKind},
+    model::{Vantage, VantageKind},
     plan::EnvironmentOptions,
     probe::{Agent, AgentBinary},
     process,
@@ -25,7 +25,6 @@ use crate::{
         directory::RunDirectory,
         handover::{Handover, LookupPrograms, Site, Start},
     },
-    wire::Lookup,
 };
 
 pub mod addons;
@@ -39,13 +38,11 @@ pub mod journal;
 mod on_existing;
 pub mod panel;
 mod release;
+mod stages;
 pub mod tutorial;
 pub mod workloads;
 
-use addons::{
-    coredns::{self, Change, Way},
-    metallb,
-};
+use addons::{coredns, metallb};
 pub use check::check;
 use cluster::{
     EngineAccess, EngineKind,
@@ -54,9 +51,8 @@ use cluster::{
     lease::{self, LeasedCluster},
 };
 use engine::Engine;
-use images::{Images, lookups::Lookups};
+use images::Images;
 use journal::Journal;
-use panel::PanelPods;
 pub use release::release;
 pub(crate) use release::running;
 use tutorial::Names;
@@ -247,133 +243,6 @@ impl Environment {
         });
         self.agents = try_join_all(started).await?;
         Ok(())
-    }
-
-    /// Makes the pods of the panel, in which `programs` and others look names up, unless they are there.
-    ///
-    /// # Errors
-    /// Those of [`PanelPods::deploy`].
-    pub async fn deploy_panel(&mut self, programs: &Lookups, progress: &Progress) -> Result<()> {
-        if self.lookups.is_some() {
-            return Ok(());
-        }
-        let step = progress.step("Deploy the panel of resolvers", Some(Duration::from_secs(5)));
-        PanelPods::beside_testpod(self.client.clone(), self.run.clone()).await?.deploy(READY).await?;
-        let [musl, go] = [&programs.musl, &programs.go].map(|program| program.path().to_owned());
-        self.lookups = Some(LookupPrograms { musl, go });
-        step.done();
-        Ok(())
-    }
-
-    /// Deletes the pods of the panel, if there are any.
-    ///
-    /// # Errors
-    /// Those of [`PanelPods::remove`].
-    pub async fn remove_panel(&mut self) -> Result<()> {
-        if self.lookups.take().is_some() {
-            PanelPods::beside_testpod(self.client.clone(), self.run.clone()).await?.remove(READY).await?;
-        }
-        Ok(())
-    }
-
-    /// Makes the Corefile that `stage` has live, and returns when every replica answers from it, and every node sends
-    /// questions to those replicas alone. Nothing is done if it is live already.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Deadline`] with CoreDNS's last words if it does not become live; it is put back then.
-    pub async fn publish_names(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
-        let names = stage.corefile();
-        if self.unsupported.contains_key(COREFILE_EDITS) || self.names == Some(names) {
-            return Ok(());
-        }
-        let step = progress.step(format!("Make the Corefile of {stage} live"), Some(Duration::from_secs(5)));
-        // The tutorial restarts CoreDNS; once an edit of ours is live, a replica sees the next one by itself, and sooner.
-        let way = if self.names.is_some() { Way::Reload } else { Way::Restart };
-        let change = self.edit_corefile(names, way).await?;
-        if let Some(sentinel) = &change.sentinel {
-            let server = self.workloads.dns_server().await?;
-            let inside: Vec<_> = self.agents.iter().filter(|(vantage, _)| vantage != "laptop").cloned().collect();
-            let unseen = barrier::until_known(&inside, server, sentinel, true).await;
-            self.note_unseen("the edit of the Corefile, asked through the Service kube-dns", &unseen);
-        }
-        self.edits.push(CorefileEdit::of(stage, &change));
-        step.done();
-        Ok(())
-    }
-
-    /// Makes one of the tutorial's Corefiles live in every replica of CoreDNS.
-    ///
-    /// # Errors
-    /// As [`coredns::change`].
-    pub async fn edit_corefile(&mut self, names: Names, way: Way) -> Result<Change> {
-        let address = match names {
-            // The tutorial's first two Corefiles name the node that its only pod runs on.
-            Names::Name | Names::NameAndAlias => self.workloads.first_worker_address().await?,
-            Names::Original | Names::WithFallthrough => self.workloads.cluster_ip().await?,
-        };
-        let asker = self.agent("testpod")?;
-        let ask = |replica, name: String| async move {
-            asker.resolve(Lookup { name: format!("{name}."), server: Some(replica) }).await
-        };
-        let edit = |original: &str| tutorial::corefile(original, address, names);
-        let change = coredns::change(&self.client, &self.journal, edit, ask, way, READY).await?;
-        self.names = Some(names);
-        Ok(change)
-    }
-
-    /// Brings the cluster into the state `stage`, and returns when every vantage has seen it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Deadline`] with the last status of what did not change.
-    pub async fn enter(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
-        self.publish_names(stage, progress).await?;
-        if self.unsupported.contains_key("load-balancer-ready/*/*") && stage != Stage::LoadBalancerPending {
-            return Ok(());
-        }
-        let wanted = stage != Stage::LoadBalancerPending;
-        if self.load_balancer == Some(wanted) {
-            return Ok(());
-        }
-        let step = progress.step(format!("Enter the stage {stage}"), Some(Duration::from_secs(3)));
-        let address = match (wanted, &self.pool) {
-            // The load balancer of a cluster that is not ours, if it has one, is left as it is.
-            (false, _) if !self.owns_load_balancer() => None,
-            (false, pool) => {
-                metallb::remove_pool(&self.client).await?;
-                self.workloads.until_no_load_balancer_address(READY).await?;
-                pool.as_ref().and_then(|pool| pool.split('-').next()?.parse().ok())
-            }
-            (true, Some(pool)) => {
-                let applied = metallb::apply_pool(&self.client, pool, &self.run, READY).await?;
-                if applied.attempts > 1 {
-                    self.retries.push(Retry {
-                        what: "apply MetalLB's address pool".to_owned(),
-                        times: applied.attempts,
-                        why: "its webhook refuses connections for a while after its pod is Ready".to_owned(),
-                    });
-                }
-                Some(self.workloads.until_load_balancer_address(READY).await?)
-            }
-            (true, None) => return Err(no_pool()),
-        };
-        if let Some(address) = address {
-            let target = Target { host: address.to_string(), port: 80 };
-            let unseen = barrier::until_reached(&self.agents, &target, wanted).await;
-            self.note_unseen(&format!("the stage {stage} at {target}"), &unseen);
-        }
-        self.load_balancer = Some(wanted);
-        step.done();
-        Ok(())
-    }
-
-    fn note_unseen(&mut self, what: &str, unseen: &[(String, u32)]) {
-        for (vantage, asked) in unseen {
-            self.retries.push(Retry {
-                what: format!("see {what}, from {vantage}"),
-                times: *asked,
-                why: "it was not seen in time: cells from there say more".to_owned(),
-            });
-        }
     }
 
     /// The run's own agent at the vantage called `id`, once it [stands everywhere](Self::stand_everywhere).

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::Table;
 
 use super::{
-    terminal::{Look, TABLE},
+    terminal::{Look, plain_table},
     words,
 };
 use crate::matrix::{Cell, Stage};
@@ -75,8 +75,8 @@ fn counts(cells: &[&Cell], stages: &[Stage], look: Look) -> String {
 }
 
 fn plain(look: Look) -> Table {
-    let mut table = Table::new();
-    table.load_style(TABLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width).force_no_tty();
+    let mut table = plain_table(look);
+    table.force_no_tty();
     table
 }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{matrix::RowOutcome, verdict::Verdict};
 
 /// The look of tables: a line below the header, and no more.
-pub(super) const TABLE: TableStyle = UTF8_NO_BORDERS.row_separator(LineStyle::none());
+const TABLE: TableStyle = UTF8_NO_BORDERS.row_separator(LineStyle::none());
 
 /// What a terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,8 @@ pub fn render(run: &Run, look: Look) -> String {
     parts.join("\n\n") + "\n"
 }
 
-fn table(grid: &Grid<'_>, look: Look) -> String {
+/// An empty table of our look, no wider than the terminal.
+pub(super) fn plain_table(look: Look) -> Table {
     let mut table = Table::new();
     table.load_style(TABLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width);
     if look.color {
@@ -82,6 +83,11 @@ fn table(grid: &Grid<'_>, look: Look) -> String {
     } else {
         table.force_no_tty();
     }
+    table
+}
+
+fn table(grid: &Grid<'_>, look: Look) -> String {
+    let mut table = plain_table(look);
     let name = |name: &&str| words::visible(name);
     let widest = |names: &[&str]| names.iter().map(|name| name.chars().count() + 3).max().unwrap_or_default();
     let all: usize = grid.vantages.iter().map(|name| name.chars().count() + 3).sum();

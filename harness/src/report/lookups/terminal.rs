@@ -1,11 +1,11 @@
 //! The lookups as a terminal shows them.
 
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, Color};
 
 use super::{LookupGrid, LookupGroup, Sum, costs};
 use crate::report::{
     Run,
-    terminal::{Look, TABLE, paint_first_line},
+    terminal::{Look, paint_first_line, plain_table},
     words,
 };
 
@@ -31,7 +31,7 @@ pub(in crate::report) fn parts(run: &Run, look: Look) -> Vec<String> {
 }
 
 fn table(grid: &LookupGrid<'_>, look: Look) -> String {
-    let mut table = plain(look);
+    let mut table = plain_table(look);
     table.set_header(std::iter::once("").chain(grid.configurations.iter().copied()));
     for resolver in &grid.resolvers {
         let fields = grid.configurations.iter().map(|configuration| match grid.group(configuration, resolver) {
@@ -64,7 +64,7 @@ fn cost_table(run: &Run, look: Look) -> Option<String> {
     if resolvers.is_empty() {
         return None;
     }
-    let mut table = plain(look);
+    let mut table = plain_table(look);
     table.set_header(std::iter::once("questions per lookup at ndots 5").chain(resolvers.iter().copied()));
     for row in &rows {
         let numbers = resolvers.iter().map(|resolver| {
@@ -75,15 +75,4 @@ fn cost_table(run: &Run, look: Look) -> Option<String> {
         table.add_row(std::iter::once(Cell::new(words::visible(row.name))).chain(numbers));
     }
     Some(table.trim_fmt())
-}
-
-fn plain(look: Look) -> Table {
-    let mut table = Table::new();
-    table.load_style(TABLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width);
-    if look.color {
-        table.enforce_styling();
-    } else {
-        table.force_no_tty();
-    }
-    table
 }
