@@ -55,6 +55,27 @@ pub(crate) fn is_of(address: IpAddr, kind: QuestionKind) -> bool {
     }
 }
 
+/// The name whose PTR record names an address (RFC 1035 section 3.5, RFC 3596 section 2.5), absolute.
+///
+/// ```
+/// use reachmap::model::dns::{address_of_reverse, reverse};
+/// assert_eq!(reverse("10.96.10.1".parse().unwrap()), "1.10.96.10.in-addr.arpa.");
+/// let address = "fd00:10:96::a".parse().unwrap();
+/// assert_eq!(address_of_reverse(&reverse(address)), Some(address));
+/// ```
+pub fn reverse(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa.")
+        }
+        IpAddr::V6(address) => {
+            let digits: Vec<String> = format!("{:032x}", address.to_bits()).chars().rev().map(String::from).collect();
+            format!("{}.ip6.arpa.", digits.join("."))
+        }
+    }
+}
+
 /// The address that a name of the reverse tree is for (RFC 1035 section 3.5, RFC 3596 section 2.5).
 ///
 /// ```

@@ -2,6 +2,7 @@
 //! Corefiles, and what names resolve to while things change.
 
 mod changing;
+mod records;
 mod tutorial;
 
 use reachmap::{Result, session::Session};
@@ -74,6 +75,11 @@ mod corefile_fallthrough {
     use super::tutorial;
 
     every_resolver_in_every_configuration!();
+
+    #[tokio::test]
+    async fn records_of_other_types_are_as_it_says() -> Result<()> {
+        crate::records::are_as_the_corefile_says().await
+    }
 
     #[tokio::test]
     async fn the_address_has_both_names() -> Result<()> {
@@ -192,6 +198,11 @@ mod corefile_original {
     use super::tutorial;
 
     every_resolver_in_every_configuration!();
+
+    #[tokio::test]
+    async fn records_of_other_types_are_as_it_says() -> Result<()> {
+        crate::records::are_as_the_corefile_says().await
+    }
 
     #[tokio::test]
     async fn the_service_is_answered() -> Result<()> {

@@ -6,6 +6,7 @@ use reachmap::{
     Error, ErrorKind, Result,
     command::Output,
     environment::workloads::{CLUSTER_IP, NAMESPACE},
+    model::dns::reverse,
     session::Session,
     state::ServiceType,
     wire::DnsFailure,
@@ -66,7 +67,8 @@ pub(crate) async fn nslookup_of_address(address: IpAddr, names: &[&str]) -> Resu
     let output = in_testpod(&["nslookup", &address.to_string()]).await?;
     let mut said: Vec<String> = said_of_the_name(&output).map(squeezed).filter(|line| !line.is_empty()).collect();
     said.sort();
-    let mut wanted: Vec<String> = names.iter().map(|name| format!("{} name = {name}.", reverse(address))).collect();
+    let mut wanted: Vec<String> =
+        names.iter().map(|name| format!("{} name = {name}.", reverse(address).trim_end_matches('.'))).collect();
     wanted.sort();
     assert_eq!((output.code, said), (Some(0), wanted), "nslookup {address}");
     Ok(())
@@ -133,18 +135,4 @@ async fn in_testpod(argv: &[&str]) -> Result<Output> {
 /// The text with every run of white space as one blank: what the tutorial's own text is.
 fn squeezed(text: impl AsRef<str>) -> String {
     text.as_ref().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The name whose PTR record names an address (RFC 1035 section 3.5).
-fn reverse(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
-        }
-        IpAddr::V6(address) => {
-            let digits: Vec<String> = format!("{:032x}", address.to_bits()).chars().rev().map(String::from).collect();
-            format!("{}.ip6.arpa", digits.join("."))
-        }
-    }
 }

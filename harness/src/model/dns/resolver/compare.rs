@@ -71,50 +71,76 @@ fn show((name, kind, transport): &Asked) -> String {
 /// assert!(mismatch.to_string().contains("web. A"));
 /// ```
 pub fn compare(prediction: &Prediction, recorded: &Recorded) -> Result<(), Mismatch> {
-    let seen: Vec<Asked> = recorded
-        .questions
-        .iter()
-        .enumerate()
-        .filter(|(index, question)| !is_impatient(question, recorded.questions.get(..*index).unwrap_or_default()))
-        .map(|(_, question)| (question.name.to_ascii_lowercase(), question.kind, question.transport))
-        .collect();
-    let mismatch = |what: String| Mismatch {
+    let questions = &recorded.questions;
+    let judged = compare_questions(prediction, without_retransmissions(questions, false));
+    let judged = judged.or_else(|first| {
+        compare_questions(prediction, without_retransmissions(questions, true)).map_err(|_second| first)
+    });
+    let seen = judged?;
+    end(prediction, &recorded.end).map_err(|what| mismatch(prediction, &seen, what))
+}
+
+fn mismatch(prediction: &Prediction, seen: &[Asked], what: String) -> Mismatch {
+    Mismatch {
         what,
         predicted: prediction.queries().map(|query| show(&asked(query))).collect(),
         recorded: seen.iter().map(show).collect(),
-    };
+    }
+}
+
+/// The questions alone, round by round.
+fn compare_questions(prediction: &Prediction, seen: Vec<Asked>) -> Result<Vec<Asked>, Mismatch> {
     let mut rest = seen.as_slice();
     for (number, round) in (1..).zip(&prediction.rounds) {
         let Some(taken) = take_round(round, rest) else {
-            return Err(mismatch(format!("round {number} differs")));
+            return Err(mismatch(prediction, &seen, format!("round {number} differs")));
         };
         rest = rest.get(taken..).unwrap_or_default();
     }
     if let Some(first) = rest.first() {
-        return Err(mismatch(format!(
-            "{} was asked, and {} more, where no question was predicted",
-            show(first),
-            rest.len() - 1
-        )));
+        let what = format!("{} was asked, and {} more, where no question was predicted", show(first), rest.len() - 1);
+        return Err(mismatch(prediction, &seen, what));
     }
-    end(prediction, &recorded.end).map_err(mismatch)
+    Ok(seen)
 }
 
 /// The least that any of the resolvers waits before it repeats a question that has not been answered, in microseconds:
-/// hickory's `retry_interval_floor` is 333 ms.
+/// hickory waits for 333 ms (`DEFAULT_RETRY_FLOOR`).
 const RETRANSMISSION_US: u64 = 300_000;
 
-/// Whether a question repeats one of `before` that was answered later: it is on its way twice only because the answer
-/// was slow to come, which no prediction can know. A repetition after an answer, or after none at all, is no such thing.
-fn is_impatient(question: &RecordedQuestion, before: &[RecordedQuestion]) -> bool {
-    before.iter().any(|earlier| {
-        let same = earlier.id == question.id
-            && earlier.kind == question.kind
-            && earlier.transport == question.transport
-            && earlier.name == question.name;
-        let waited = question.at_us.saturating_sub(earlier.at_us) >= RETRANSMISSION_US;
-        same && waited && earlier.elapsed_us.is_some_and(|took| earlier.at_us + took > question.at_us)
-    })
+/// How much later the recorder may read a question than its asker sent it, in microseconds, on a busy machine.
+const LATE_US: u64 = 50_000;
+
+/// The questions without retransmissions: repetitions of a question whose answer was still on its way. They are there
+/// only because the answer was slow to come, which no prediction can know. A repetition after an answer, or after none
+/// at all, is no such thing.
+///
+/// With `late`, the first repetition that came with the answer counts too, if the answer took so long that the resolver
+/// may have repeated the question before it came.
+fn without_retransmissions(questions: &[RecordedQuestion], late: bool) -> Vec<Asked> {
+    // Each with whether a late repetition of it may still come.
+    let mut kept: Vec<(&RecordedQuestion, bool)> = Vec::new();
+    for question in questions {
+        let same = |(earlier, _): &&mut (&RecordedQuestion, bool)| {
+            earlier.id == question.id
+                && earlier.kind == question.kind
+                && earlier.transport == question.transport
+                && earlier.name == question.name
+        };
+        let is_retransmission = kept.iter_mut().rev().find(same).is_some_and(|(earlier, may_be_late)| {
+            earlier.elapsed_us.is_some_and(|took| {
+                let answered_at = earlier.at_us + took;
+                let is_late = *may_be_late && took >= RETRANSMISSION_US && question.at_us < answered_at + LATE_US;
+                *may_be_late &= !is_late;
+                question.at_us < answered_at || is_late
+            })
+        });
+        if !is_retransmission {
+            kept.push((question, late));
+        }
+    }
+    let asked = |question: &RecordedQuestion| (question.name.to_ascii_lowercase(), question.kind, question.transport);
+    kept.into_iter().map(|(question, _)| asked(question)).collect()
 }
 
 /// A question, and how often in a row at least and at most.

@@ -63,8 +63,9 @@ fn an_address_beside_nxdomain_does_not_count_for_musl() {
 }
 
 fn recorded(questions: &[(&str, QuestionKind)], end: End) -> Recorded {
-    let question = |(name, kind): &(&str, QuestionKind)| RecordedQuestion {
-        at_us: 0,
+    // Each after the answer to the one before.
+    let question = |(at_us, (name, kind)): (u64, &(&str, QuestionKind))| RecordedQuestion {
+        at_us: 10 * at_us,
         id: 1,
         transport: Transport::Udp,
         name: (*name).to_owned(),
@@ -74,7 +75,7 @@ fn recorded(questions: &[(&str, QuestionKind)], end: End) -> Recorded {
         answers: Vec::new(),
         elapsed_us: Some(1),
     };
-    Recorded { questions: questions.iter().map(question).collect(), unreadable: 0, strays: 0, end, elapsed_us: 1 }
+    Recorded { questions: (0..).zip(questions).map(question).collect(), unreadable: 0, strays: 0, end, elapsed_us: 1 }
 }
 
 fn exited(code: i32, stdout: &str) -> End {
@@ -95,6 +96,28 @@ fn record_types_may_swap_only_where_they_run_side_by_side() {
     !   1. a.b. A     a.b. AAAA
     !   2. a.b. AAAA  a.b. A
     ");
+}
+
+#[test]
+fn a_question_repeated_while_its_answer_is_on_the_way_is_no_question_more() {
+    let hickory = with("a.b.", Resolver::Hickory, |_| Rcode::ServFail);
+    let asked: Vec<_> = hickory.queries().map(|query| ("a.b.", query.question.kind)).collect();
+    let mut seen = recorded(&asked, End::Failed("servfail".to_owned()));
+    assert_eq!(compare(&hickory, &seen), Ok(()));
+    // The first answer took long; hickory asked once more meanwhile, and was answered after it had gone on.
+    seen.questions[0].elapsed_us = Some(400_000);
+    for (index, question) in (1..).zip(&mut seen.questions[1..]) {
+        question.at_us = 400_010 + 10 * index;
+    }
+    let repeated = RecordedQuestion { at_us: 333_000, elapsed_us: Some(900_000), ..seen.questions[0].clone() };
+    seen.questions.insert(1, repeated);
+    assert_eq!(compare(&hickory, &seen), Ok(()));
+    // It came just after the answer: it had been sent before.
+    seen.questions[1].at_us = 400_005;
+    assert_eq!(compare(&hickory, &seen), Ok(()));
+    // An answer that came at once is no reason to ask again.
+    seen.questions[0].elapsed_us = Some(100);
+    assert!(compare(&hickory, &seen).is_err());
 }
 
 #[test]
