@@ -61,7 +61,7 @@ const SELECTOR: &str = "app=panel";
 const CONTAINER: &str = "panel";
 
 /// How many lookups by musl are under way in one pod.
-const PATIENT: usize = 14;
+const PATIENT: usize = 8;
 
 /// How long a lookup may take unless told otherwise: a server that is silent is asked twice, five seconds each
 /// (`resolv.conf(5)`), for the name and for one of the search path.

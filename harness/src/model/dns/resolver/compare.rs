@@ -104,19 +104,16 @@ fn compare_questions(prediction: &Prediction, seen: Vec<Asked>) -> Result<Vec<As
     Ok(seen)
 }
 
-/// The least that any of the resolvers waits before it repeats a question that has not been answered, in microseconds:
-/// hickory waits for 333 ms (`DEFAULT_RETRY_FLOOR`).
-const RETRANSMISSION_US: u64 = 300_000;
-
-/// How much later the recorder may read a question than its asker sent it, in microseconds, on a busy machine.
-const LATE_US: u64 = 50_000;
+/// Less than any of the resolvers waits before it repeats a question that has not been answered, in microseconds: the
+/// least is hickory's 333 ms (`DEFAULT_RETRY_FLOOR`), and a busy recorder may read the first question late.
+const RETRANSMISSION_US: u64 = 250_000;
 
 /// The questions without retransmissions: repetitions of a question whose answer was still on its way. They are there
 /// only because the answer was slow to come, which no prediction can know. A repetition after an answer, or after none
 /// at all, is no such thing.
 ///
-/// With `late`, the first repetition that came with the answer counts too, if the answer took so long that the resolver
-/// may have repeated the question before it came.
+/// With `late`, the first repetition that came after so long a time counts too: a resolver that was not given the
+/// processor may repeat a question before it reads the answer that has come.
 fn without_retransmissions(questions: &[RecordedQuestion], late: bool) -> Vec<Asked> {
     // Each with whether a late repetition of it may still come.
     let mut kept: Vec<(&RecordedQuestion, bool)> = Vec::new();
@@ -129,10 +126,9 @@ fn without_retransmissions(questions: &[RecordedQuestion], late: bool) -> Vec<As
         };
         let is_retransmission = kept.iter_mut().rev().find(same).is_some_and(|(earlier, may_be_late)| {
             earlier.elapsed_us.is_some_and(|took| {
-                let answered_at = earlier.at_us + took;
-                let is_late = *may_be_late && took >= RETRANSMISSION_US && question.at_us < answered_at + LATE_US;
+                let is_late = *may_be_late && question.at_us - earlier.at_us >= RETRANSMISSION_US;
                 *may_be_late &= !is_late;
-                question.at_us < answered_at || is_late
+                question.at_us < earlier.at_us + took || is_late
             })
         });
         if !is_retransmission {
