@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub use tutorial::{RowOutcome, TutorialRow};
 
 use crate::{
-    environment::tutorial::Names,
-    model::{Method, Vantage},
+    environment::{panel::PanelConfiguration, tutorial::Names},
+    model::{Method, Vantage, dns::Resolver},
 };
 
 /// A state of the cluster in which requests are sent and names are looked up.
@@ -144,22 +144,6 @@ const READY: [&str; 8] = [
     "loadbalancer-name",
 ];
 
-/// The DNS configurations in which names are looked up: how many dots a name must have, and where it is searched.
-const CONFIGURATIONS: [&str; 9] = [
-    "ndots1-cluster",
-    "ndots1-own",
-    "ndots1-six",
-    "ndots2-cluster",
-    "ndots2-own",
-    "ndots2-six",
-    "ndots5-cluster",
-    "ndots5-own",
-    "ndots5-six",
-];
-
-/// The resolvers that look names up.
-const RESOLVERS: [&str; 7] = ["glibc", "musl", "go", "hickory", "nslookup", "dig", "dig-search"];
-
 /// The tutorial's matrix.
 ///
 /// ```
@@ -195,9 +179,9 @@ impl Matrix {
     pub fn lookups() -> Vec<Cell> {
         let mut cells = Vec::new();
         for stage in Stage::OF_COREFILES {
-            for configuration in CONFIGURATIONS {
-                for resolver in RESOLVERS {
-                    cells.push(Cell::new(stage, configuration, resolver));
+            for configuration in PanelConfiguration::all() {
+                for resolver in Resolver::ALL {
+                    cells.push(Cell::new(stage, &configuration.id, resolver.id()));
                 }
             }
         }

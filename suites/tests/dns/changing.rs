@@ -168,14 +168,15 @@ async fn a_rollout_of_coredns_fails_no_lookup() -> Result<()> {
                 && status.unavailable_replicas.unwrap_or(0) == 0
         };
         let started = Instant::now();
+        let mut pauses = tokio::time::interval(Duration::from_millis(200));
         loop {
+            pauses.tick().await;
             let deployment = api.get("coredns").await.tried(ErrorKind::Environment, || "read CoreDNS's Deployment")?;
             // The replicas of before serve on for five seconds (`lameduck`) and then end: those seconds count.
             if rolled_out(&deployment) && started.elapsed() > Duration::from_secs(12) {
                 return Ok::<(), Error>(());
             }
             assert!(started.elapsed() < Duration::from_secs(120), "the rollout does not end: {deployment:?}");
-            tokio::time::interval(Duration::from_millis(200)).tick().await;
         }
     };
     let over = std::sync::atomic::AtomicBool::new(false);
