@@ -37,8 +37,9 @@ pub(crate) fn node_address() -> Result<IpAddr> {
     node.addresses.first().copied().ok_or_else(|| no_address(&node.name))
 }
 
-fn dns_server() -> Result<IpAddr> {
-    address_of("kube-system", "kube-dns")
+/// Where the cluster's DNS answers.
+pub(crate) fn dns_server() -> Result<SocketAddr> {
+    Ok(SocketAddr::new(address_of("kube-system", "kube-dns")?, 53))
 }
 
 fn address_of(namespace: &str, name: &str) -> Result<IpAddr> {
@@ -53,7 +54,7 @@ fn no_address(name: &str) -> Error {
 
 /// `nslookup NAME`, which finds the name under another one, or ends at one with a code.
 pub(crate) async fn nslookup(name: &str, wanted: Result<(&str, IpAddr), (&str, &str)>) -> Result<()> {
-    let server = dns_server()?;
+    let server = dns_server()?.ip();
     let head = format!("Server: {server} Address: {server}#53");
     let (code, said) = match wanted {
         Ok((answered, address)) => (0, format!("{head} Name: {answered} Address: {address}")),
@@ -100,7 +101,7 @@ pub(crate) async fn curl(name: &str, wanted: Result<&str, i32>) -> Result<()> {
 /// What the tutorial does not say of its first two Corefiles: not one name is lost, but every Service of the cluster.
 pub(crate) async fn every_service_name_is_servfail() -> Result<()> {
     let session = Session::current()?;
-    let server = SocketAddr::new(dns_server()?, 53);
+    let server = dns_server()?;
     let services = session.state().services.iter();
     let names: Vec<String> = services
         .filter(|service| service.kind != ServiceType::ExternalName || service.namespace == NAMESPACE)

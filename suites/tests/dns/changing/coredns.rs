@@ -1,0 +1,167 @@
+//! CoreDNS itself: rolled out, one of its replicas killed, and given Corefiles that it cannot run.
+
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use reachmap::{
+    Context as _, Error, ErrorKind, Result,
+    environment::{
+        addons::coredns::{self, Way},
+        journal::{self, Journal},
+    },
+    k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod},
+    kube::{
+        Api,
+        api::{DeleteParams, ListParams},
+    },
+    session::Session,
+    wire::{Lookup, Resolve},
+};
+
+use super::ONE_AT_A_TIME;
+use crate::tutorial::dns_server;
+
+/// How long a change of the Corefile may take that is never going to be live.
+const NEVER_LIVE: Duration = Duration::from_secs(20);
+
+/// The name that is looked up all the time.
+const NAME: &str = "nginx-clusterip-service.service-type-test.svc.cluster.local.";
+
+/// The replicas of before serve on for five seconds (`lameduck`) and then end: those seconds count.
+const AT_LEAST: Duration = Duration::from_secs(12);
+
+const AT_MOST: Duration = Duration::from_secs(120);
+
+/// What a pod sees of a rollout of CoreDNS: nothing.
+#[tokio::test]
+async fn a_rollout_of_coredns_fails_no_lookup() -> Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let session = Session::current()?;
+    let api: Api<Deployment> = Api::namespaced(session.client().clone(), "kube-system");
+    let lookups = lookups_during(session, async {
+        api.restart("coredns").await.tried(ErrorKind::Environment, || "restart CoreDNS")?;
+        until_whole(&api).await
+    })
+    .await?;
+    let failed = &lookups.failed;
+    assert!(failed.is_empty(), "{} of {} lookups failed, the first: {:#?}", failed.len(), lookups.count, failed[0]);
+    Ok(())
+}
+
+/// A replica that is killed takes with it what it has not answered yet. The resolver asks again, and then another one
+/// answers: no lookup fails, and only those that were with the dead one are late.
+#[tokio::test]
+async fn a_dead_replica_of_coredns_fails_no_lookup() -> Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let session = Session::current()?;
+    let api: Api<Deployment> = Api::namespaced(session.client().clone(), "kube-system");
+    let pods: Api<Pod> = Api::namespaced(session.client().clone(), "kube-system");
+    let replicas = pods.list(&ListParams::default().labels("k8s-app=kube-dns")).await;
+    let replicas = replicas.tried(ErrorKind::Environment, || "list the replicas of CoreDNS")?.items;
+    assert!(replicas.len() >= 2, "a cluster with {} replicas of CoreDNS has no other one to ask", replicas.len());
+    let victim = replicas.first().and_then(|pod| pod.metadata.name.clone()).unwrap_or_default();
+    let lookups = lookups_during(session, async {
+        let killed = pods.delete(&victim, &DeleteParams::default().grace_period(0)).await;
+        killed.map(drop).tried(ErrorKind::Environment, || format!("kill {victim}"))?;
+        until_whole(&api).await
+    })
+    .await?;
+    let failed = &lookups.failed;
+    assert!(failed.is_empty(), "{} of {} lookups failed, the first: {:#?}", failed.len(), lookups.count, failed[0]);
+    Ok(())
+}
+
+/// Waits until the Deployment has all of its replicas, each of its last template.
+async fn until_whole(api: &Api<Deployment>) -> Result<()> {
+    let is_whole = |deployment: &Deployment| {
+        let (wanted, status) = (deployment.metadata.generation, deployment.status.clone().unwrap_or_default());
+        status.observed_generation == wanted
+            && status.updated_replicas == status.replicas
+            && status.available_replicas == status.replicas
+            && status.unavailable_replicas.unwrap_or(0) == 0
+    };
+    let started = Instant::now();
+    let mut pauses = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        pauses.tick().await;
+        let deployment = api.get("coredns").await.tried(ErrorKind::Environment, || "read CoreDNS's Deployment")?;
+        if is_whole(&deployment) && started.elapsed() > AT_LEAST {
+            return Ok(());
+        }
+        assert!(started.elapsed() < AT_MOST, "it is not whole again: {deployment:?}");
+    }
+}
+
+/// Lookups one after the other, and those that failed.
+struct Lookups {
+    count: u32,
+    failed: Vec<Resolve>,
+}
+
+/// Looks a name up in the test pod, again and again, until `change` is over.
+async fn lookups_during(session: &Session, change: impl Future<Output = Result<()>>) -> Result<Lookups> {
+    let over = AtomicBool::new(false);
+    let lookups = async {
+        let mut lookups = Lookups { count: 0, failed: Vec::new() };
+        while !over.load(Ordering::Relaxed) {
+            let lookup = Lookup { name: NAME.to_owned(), server: None };
+            let seen = session.agent("testpod")?.resolve(lookup).await?;
+            lookups.count += 1;
+            if seen.failure.is_some() {
+                lookups.failed.push(seen);
+            }
+        }
+        Ok::<_, Error>(lookups)
+    };
+    let change = async {
+        let changed = change.await;
+        over.store(true, Ordering::Relaxed);
+        changed
+    };
+    let (lookups, ()) = futures::future::try_join(lookups, change).await?;
+    // Far fewer than there ever are: it only says that they went on all the time.
+    assert!(lookups.count > 100, "only {} lookups during the change", lookups.count);
+    Ok(lookups)
+}
+
+async fn live_corefile(session: &Session) -> Result<String> {
+    session.journal().live_text(&journal::Target::corefile()).await
+}
+
+async fn edit(session: &Session, journal: &Journal, to: impl FnOnce(&str) -> String) -> Result<coredns::Change> {
+    let ask = |replica, name| session.ask(replica, name);
+    coredns::change(session.client(), journal, |original| Ok(to(original)), ask, Way::Restart, NEVER_LIVE).await
+}
+
+#[tokio::test]
+async fn a_corefile_that_coredns_would_reject_never_reaches_the_cluster() -> Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let session = Session::current()?;
+    let before = live_corefile(session).await?;
+    let broken = |original: &str| original.replacen("    ready\n", "    ready\n    hosts {\n", 1);
+    let error = edit(session, &session.journal(), broken).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+    assert!(error.to_string().contains("line "), "{error}");
+    assert_eq!(live_corefile(session).await?, before);
+    Ok(())
+}
+
+/// A text that parses and that CoreDNS still cannot run: it is taken back, and CoreDNS's own words say why.
+#[tokio::test]
+async fn an_edit_that_never_becomes_live_is_taken_back_with_coredns_s_own_words() -> Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let session = Session::current()?;
+    let journal = session.journal();
+    let original = journal.original(&journal::Target::corefile()).await?;
+    let broken = |original: &str| original.replacen("/etc/resolv.conf", "/etc/no-such-file", 1);
+    let error = edit(session, &journal, broken).await.unwrap_err();
+    assert!(error.to_string().contains("no-such-file"), "CoreDNS's own words are missing: {error}");
+    assert_eq!(live_corefile(session).await?, original);
+    let server = dns_server()?;
+    let known = session.ask(server, "kubernetes.default.svc.cluster.local".to_owned()).await?;
+    assert_eq!(known.failure, None, "{known:#?}");
+    Ok(())
+}
