@@ -14,6 +14,7 @@ mod hickory;
 mod owner;
 mod program;
 mod session;
+mod starved;
 mod tcp;
 mod udp;
 
@@ -31,7 +32,10 @@ use tokio::{
     time::{Instant, interval, timeout},
 };
 
-use self::session::{Current, Session};
+use self::{
+    session::{Current, Session},
+    starved::Starved,
+};
 use crate::{dns, probe::micros};
 
 /// No lookup may take longer, whatever it asks for.
@@ -113,6 +117,7 @@ impl Listening {
         udp::drain(&self.datagrams, &self.current);
         let session = Arc::new(Session::new(recording.server, recording.keeps_socket));
         let open = self.current.open(&session);
+        let starved = Starved::watch();
         let timeout = Duration::from_millis(recording.timeout_ms).min(LIMIT);
         let deadline = Instant::now() + timeout;
         let end = match recording.asker {
@@ -120,11 +125,12 @@ impl Listening {
             Asker::Hickory { name } => hickory::run(name, deadline).await,
         };
         let elapsed_us = micros(session.started.elapsed());
+        let starved_us = micros(starved.longest());
         // What it asked last may not have been read yet: it counts, also if nobody waits for the answer.
         udp::drain(&self.datagrams, &self.current);
         drop(open);
         let (questions, unreadable, strays) = session.close();
-        Ok(Recorded { questions, unreadable, strays, end: end?, elapsed_us })
+        Ok(Recorded { questions, unreadable, strays, end: end?, elapsed_us, starved_us })
     }
 }
 

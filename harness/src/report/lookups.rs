@@ -28,6 +28,10 @@ pub struct LookupGroup {
     pub lookups: usize,
     /// How many of them went as predicted: every question in its place, and what the application sees of it.
     pub as_predicted: usize,
+    /// How many lookups were thrown away, whatever they had asked, and made again: the machine had not run the recorder for
+    /// a tenth of a second, so that a resolver's timers may have run out.
+    #[serde(default)]
+    pub repeated: usize,
     /// How often each outcome was seen by the program: `found`, `not-found`, `no-data`, `try-again` and so on.
     pub outcomes: BTreeMap<String, usize>,
     /// Those that did not go as predicted, each with both sequences.
@@ -82,6 +86,7 @@ impl LookupGroup {
             resolver: resolver.into(),
             lookups: 0,
             as_predicted: 0,
+            repeated: 0,
             outcomes: BTreeMap::new(),
             mismatches: Vec::new(),
             not_covered: BTreeMap::new(),
@@ -108,6 +113,7 @@ pub(super) struct Sum {
     pub(super) lookups: usize,
     pub(super) as_predicted: usize,
     pub(super) not_covered: usize,
+    pub(super) repeated: usize,
     pub(super) outcomes: BTreeMap<String, usize>,
 }
 
@@ -118,6 +124,7 @@ impl Sum {
             sum.lookups += group.lookups;
             sum.as_predicted += group.as_predicted;
             sum.not_covered += group.not_covered.len();
+            sum.repeated += group.repeated;
             for (outcome, number) in &group.outcomes {
                 *sum.outcomes.entry(outcome.clone()).or_default() += number;
             }
@@ -133,8 +140,12 @@ impl Sum {
             0 => String::new(),
             number => format!(", {number} of them not covered by the model"),
         };
+        let repeated = match self.repeated {
+            0 => String::new(),
+            number => format!("; made again because the machine was too busy to run the recorder: {number}"),
+        };
         format!(
-            "{} of {} lookups as predicted{covered}; their outcomes: {}",
+            "{} of {} lookups as predicted{covered}; their outcomes: {}{repeated}",
             self.as_predicted,
             self.lookups,
             outcomes.join(", ")

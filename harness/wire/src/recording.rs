@@ -55,6 +55,9 @@ pub struct Recorded {
     pub end: End,
     /// From the start of the asker to its end, in microseconds.
     pub elapsed_us: u64,
+    /// The longest time for which the machine did not run the recorder although it had to run, in microseconds: timers
+    /// that are shorter may have run out in the asker, too, whose questions then say more of the machine than of it.
+    pub starved_us: u64,
 }
 
 /// One question as it went over the wire, and what came back.

@@ -1,9 +1,12 @@
 //! Whose socket it is, as `/proc` tells (`proc(5)`): the process group that has it open.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path};
 
 use reachmap_wire::Transport;
 use rustix::process::Pid;
+
+/// How often the table is read before a socket counts as closed.
+const LOOKS: usize = 3;
 
 /// Who has a socket open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,20 +23,10 @@ pub(super) enum Owner {
 ///
 /// All of them are in the agent's own network and process namespaces.
 pub(super) fn of(client: SocketAddr, transport: Transport, is_wanted: impl Fn(Pid) -> bool) -> Owner {
-    let table = match transport {
-        Transport::Udp => "/proc/net/udp",
-        Transport::Tcp => "/proc/net/tcp",
-    };
-    // A socket of IPv6 speaks IPv4, too.
-    let sockets: Vec<String> = [table.to_owned(), format!("{table}6")]
-        .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|text| inodes(&text, client.port()))
-        .map(|inode| format!("socket:[{inode}]"))
-        .collect();
-    if sockets.is_empty() {
+    // The kernel does not hold its table still while it is read: what is not found there may have been passed over.
+    let Some(sockets) = (0..LOOKS).map(|_| sockets(client, transport)).find(|sockets| !sockets.is_empty()) else {
         return Owner::Nobody;
-    }
+    };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter(|process| process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
@@ -42,10 +35,32 @@ pub(super) fn of(client: SocketAddr, transport: Transport, is_wanted: impl Fn(Pi
             let group = process_group(&stat).filter(|group| is_wanted(*group))?;
             has_open(&process.path(), &sockets).then_some(group)
         })
-        .map_or(Owner::Another, Owner::Group)
+        .map_or_else(
+            || match self::sockets(client, transport) {
+                // It was closed while its owner was looked for.
+                now if now.is_disjoint(&sockets) => Owner::Nobody,
+                _ => Owner::Another,
+            },
+            Owner::Group,
+        )
 }
 
-fn has_open(process: &Path, sockets: &[String]) -> bool {
+/// The sockets with the client's port, as the links in `/proc/PID/fd` call them.
+fn sockets(client: SocketAddr, transport: Transport) -> BTreeSet<String> {
+    let table = match transport {
+        Transport::Udp => "/proc/net/udp",
+        Transport::Tcp => "/proc/net/tcp",
+    };
+    // A socket of IPv6 speaks IPv4, too.
+    [table.to_owned(), format!("{table}6")]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|text| inodes(&text, client.port()))
+        .map(|inode| format!("socket:[{inode}]"))
+        .collect()
+}
+
+fn has_open(process: &Path, sockets: &BTreeSet<String>) -> bool {
     // One that has ended meanwhile has nothing open.
     let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
     files

@@ -12,7 +12,7 @@ use reachmap::{
     kube::{Api, api::LogParams},
     model::dns::Resolver,
     session::Session,
-    wire::{RecordedQuestion, Transport},
+    wire::{RecordData, RecordedQuestion, Transport},
 };
 
 use super::{CONVERGENCE, ONE_AT_A_TIME, changed};
@@ -27,7 +27,8 @@ const NAMES: [&str; 4] =
 type Asked = (u16, String, String, String, String);
 
 /// The recorder stands between a pod's resolver and CoreDNS. Every question that it recorded is in CoreDNS's log
-/// (<https://coredns.io/plugins/log/>), and every question that CoreDNS logged of that pod was recorded.
+/// (<https://coredns.io/plugins/log/>), and every question that CoreDNS logged of that pod was recorded, but for those that
+/// it asks itself.
 #[tokio::test]
 async fn coredns_logs_what_was_recorded() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
@@ -38,7 +39,8 @@ async fn coredns_logs_what_was_recorded() -> Result<()> {
         let edit = move |original: &str| {
             Ok(if logs { original.replacen("    errors\n", "    errors\n    log\n", 1) } else { original.to_owned() })
         };
-        coredns::change(session.client(), &journal, edit, ask, Way::Restart, CONVERGENCE)
+        // Reloaded and not restarted: replicas of before would serve on for a while, unseen.
+        coredns::change(session.client(), &journal, edit, ask, Way::Reload, CONVERGENCE)
     };
     let logging = std::sync::OnceLock::new();
     changed(
@@ -52,15 +54,15 @@ async fn coredns_logs_what_was_recorded() -> Result<()> {
             let mut recorded = Vec::new();
             for resolver in Resolver::ALL {
                 for name in NAMES {
-                    let lookup = session.panel().await?.lookup(PLACE, resolver, name).await?;
-                    recorded.extend(lookup.questions.iter().map(as_recorded));
+                    recorded.extend(session.panel().await?.lookup(PLACE, resolver, name).await?.questions);
                 }
             }
-            let mut logged = logged(session, change).await?;
-            recorded.sort();
-            logged.sort();
-            assert!(recorded.len() > 50, "only {} questions were recorded", recorded.len());
-            assert_eq!(logged, recorded, "what CoreDNS logged (left) and what was recorded (right)");
+            let expected: Vec<Asked> = recorded.iter().flat_map(as_logged).collect();
+            let logged = logged(session, change).await?;
+            assert!(expected.len() > 50, "only {} questions were recorded", expected.len());
+            let (only_logged, only_recorded) = (without(&logged, &expected), without(&expected, &logged));
+            let same = only_logged.is_empty() && only_recorded.is_empty();
+            assert!(same, "only logged: {only_logged:#?}\nonly recorded: {only_recorded:#?}");
             Ok(())
         },
         || async { change(false).await.map(drop) },
@@ -68,13 +70,38 @@ async fn coredns_logs_what_was_recorded() -> Result<()> {
     .await
 }
 
-fn as_recorded(asked: &RecordedQuestion) -> Asked {
+/// What is in `all` and, as often, not in `others`.
+fn without(all: &[Asked], others: &[Asked]) -> Vec<Asked> {
+    let mut others = others.to_vec();
+    let mut left = all.to_vec();
+    left.retain(|asked| match others.iter().position(|other| other == asked) {
+        Some(index) => {
+            others.swap_remove(index);
+            false
+        }
+        None => true,
+    });
+    left
+}
+
+/// What CoreDNS logs of a question: the question, and behind an alias the one that it asks itself, through its own plugins
+/// and as if by the same client, for the name that the alias leads to.
+fn as_logged(asked: &RecordedQuestion) -> Vec<Asked> {
     let transport = match asked.transport {
         Transport::Udp => "udp",
         Transport::Tcp => "tcp",
     };
-    let rcode = asked.rcode.clone().unwrap_or_else(|| "-".to_owned());
-    (asked.id, asked.kind.to_string(), asked.name.to_ascii_lowercase(), transport.to_owned(), rcode)
+    let line = |name: &str, rcode: &str| {
+        (asked.id, asked.kind.to_string(), name.to_ascii_lowercase(), transport.to_owned(), rcode.to_owned())
+    };
+    let mut lines = vec![line(&asked.name, asked.rcode.as_deref().unwrap_or("-"))];
+    let targets = asked.answers.iter().filter_map(|record| match &record.data {
+        RecordData::Cname(target) => Some(target),
+        _ => None,
+    });
+    // Nobody outside knows the tutorial's name while the Corefile does not.
+    lines.extend(targets.map(|target| line(target, "SERVFAIL")));
+    lines
 }
 
 /// What the replicas logged of the pod's questions, once each has logged one that was asked after all of them.

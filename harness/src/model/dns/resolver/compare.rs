@@ -66,7 +66,7 @@ fn show((name, kind, transport): &Asked) -> String {
 /// };
 /// let conf = ResolvConf::default();
 /// let prediction = predict("web.", &conf, Resolver::Dig { search: false }, Families::V4, |_| Some(Response::empty(Rcode::NxDomain)));
-/// let recorded = Recorded { questions: Vec::new(), unreadable: 0, strays: 0, end: End::TimedOut, elapsed_us: 0 };
+/// let recorded = Recorded { questions: Vec::new(), unreadable: 0, strays: 0, end: End::TimedOut, elapsed_us: 0, starved_us: 0 };
 /// let mismatch = compare(&prediction, &recorded).unwrap_err();
 /// assert!(mismatch.to_string().contains("web. A"));
 /// ```

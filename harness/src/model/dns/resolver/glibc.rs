@@ -4,7 +4,9 @@
 //! `__res_context_query` in <https://sourceware.org/git/?p=glibc.git;a=blob;f=resolv/res_query.c>; attempts, servers
 //! and the way to TCP are `__res_context_send` in
 //! <https://sourceware.org/git/?p=glibc.git;a=blob;f=resolv/res_send.c>; what the caller sees is
-//! `_nss_dns_gethostbyname4_r` in <https://sourceware.org/git/?p=glibc.git;a=blob;f=resolv/nss_dns/dns-host.c>.
+//! `_nss_dns_gethostbyname4_r` in <https://sourceware.org/git/?p=glibc.git;a=blob;f=resolv/nss_dns/dns-host.c>; that the whole is
+//! done again when there are more addresses than there is room for is `get_nss_addresses` in
+//! <https://sourceware.org/git/?p=glibc.git;a=blob;f=sysdeps/posix/getaddrinfo.c>.
 
 use reachmap_wire::{QuestionKind, Transport};
 
@@ -13,6 +15,13 @@ use super::{
     wire::{Order, Wire},
 };
 use crate::model::dns::{Rcode, ResolvConf, Response, absolute};
+
+/// The bytes that `getaddrinfo` first has for what is found (`scratch_buffer`): if they are too few it takes twice as
+/// many, and looks the name up again from the start.
+const ROOM: usize = 1024;
+
+/// The bytes that one address takes of them (`struct gaih_addrtuple`, where pointers have 64 bits).
+const ADDRESS: usize = 40;
 
 /// What a name's questions came to: `h_errno`, and the code that is left in the first buffer.
 struct Failed {
@@ -40,7 +49,13 @@ pub(super) fn lookup(name: &str, conf: &ResolvConf, kinds: &[QuestionKind], wire
         (false, false) => 0,
     };
     let mut lookup = Lookup { conf, kinds, wire, one_by_one, hangs: false };
-    match lookup.search(name) {
+    let mut found = lookup.search(name);
+    let mut room = ROOM;
+    while found.as_ref().is_ok_and(|answers| needed(answers) > room) {
+        room *= 2;
+        found = lookup.search(name);
+    }
+    match found {
         Ok(answers) => {
             let addresses: Vec<_> = answers.iter().flat_map(Response::addresses).collect();
             if addresses.is_empty() {
@@ -54,6 +69,13 @@ pub(super) fn lookup(name: &str, conf: &ResolvConf, kinds: &[QuestionKind], wire
         Err(Failure::ServerFailure) => failed(Failure::NotFound),
         Err(failure) => failed(failure),
     }
+}
+
+/// How many bytes the addresses and the name that they are found under take in the caller's buffer.
+fn needed(answers: &Answers) -> usize {
+    let addresses = answers.iter().flat_map(Response::addresses).count();
+    let name = answers.iter().flat_map(|answer| &answer.answers).map(|record| record.name.len()).max().unwrap_or(0);
+    addresses * ADDRESS + name
 }
 
 fn failed(failure: Failure) -> Seen {

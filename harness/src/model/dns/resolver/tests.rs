@@ -35,6 +35,25 @@ fn servfail_for_all_costs(#[case] resolver: Resolver, #[case] walked: usize, #[c
     assert_eq!((names(&prediction).len(), prediction.queries().count()), (walked, questions));
 }
 
+#[rstest]
+#[case::there_is_room(24, 2)]
+#[case::twice_the_room(50, 4)]
+#[case::eight_times_the_room(120, 8)]
+fn glibc_looks_up_again_what_it_has_no_room_for(#[case] addresses: u8, #[case] questions: usize) {
+    let records = |kind| match kind {
+        QuestionKind::A => (0..addresses).map(|number| address([198, 51, 100, number])).collect(),
+        _ => Vec::new(),
+    };
+    let prediction = predict("many.", &pod(), Resolver::Glibc, Families::BOTH, |question| {
+        Some(Response::records(records(question.kind)))
+    });
+    assert_eq!(prediction.queries().count(), questions);
+}
+
+fn address(octets: [u8; 4]) -> Record {
+    Record { name: "many.".to_owned(), ttl: 5, data: RecordData::Address(octets.into()) }
+}
+
 #[test]
 fn refused_ends_glibcs_search_and_not_gos() {
     let asked = |resolver| names(&with("web", resolver, |_| Rcode::Refused));
@@ -75,7 +94,14 @@ fn recorded(questions: &[(&str, QuestionKind)], end: End) -> Recorded {
         answers: Vec::new(),
         elapsed_us: Some(1),
     };
-    Recorded { questions: (0..).zip(questions).map(question).collect(), unreadable: 0, strays: 0, end, elapsed_us: 1 }
+    Recorded {
+        questions: (0..).zip(questions).map(question).collect(),
+        unreadable: 0,
+        strays: 0,
+        end,
+        elapsed_us: 1,
+        starved_us: 0,
+    }
 }
 
 fn exited(code: i32, stdout: &str) -> End {
