@@ -4,6 +4,7 @@
 //! Text that came over the network (bodies, headers, DNS names, error messages) is never trusted: it is cut,
 //! its control characters are made visible, and each renderer escapes it for its own format.
 
+mod beside;
 pub mod dns;
 mod explain;
 pub mod github;
@@ -23,6 +24,7 @@ mod tests;
 mod words;
 mod write;
 
+pub use beside::{Beside, Holds};
 pub use explain::explain;
 pub use html::html;
 pub use json::{json, schema};

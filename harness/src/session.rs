@@ -24,6 +24,7 @@ use crate::{
     home::write_atomically,
     model::{Method, Vantage, expect},
     probe::{Agent, AgentBinary, Timeouts, probe_target},
+    report::{Beside, Holds},
     state::{self, NodeRole, Roles, State},
     verdict::{Verdict, judge},
     wire::{Hello, Lookup, Observation, Resolve},
@@ -202,6 +203,21 @@ impl Session {
             expectation: Some(expectation),
             observation: Some(observation),
         })
+    }
+
+    /// Puts what was just seen beside the tutorial's own words, in the report: to be called once the test has shown it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if it cannot be written down.
+    pub fn beside(&self, id: &str, says: &str, holds: Holds, seen: impl Into<String>) -> Result<()> {
+        let beside = Beside {
+            place: format!("{}/{}", self.handover.suite, self.handover.stage),
+            id: id.to_owned(),
+            says: says.to_owned(),
+            holds,
+            seen: seen.into(),
+        };
+        self.write(&format!("beside/{}/{id}", self.handover.stage), &beside)
     }
 
     /// Resolves an absolute name at the DNS server at `server`, from the pod in the Services' namespace.

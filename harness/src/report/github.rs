@@ -20,6 +20,7 @@ fn parts(run: &Run) -> Vec<String> {
     let mut parts = vec![markdown::title(run)];
     parts.extend(markdown::failures(run, 2));
     parts.extend(markdown::tutorial(run, 2));
+    parts.extend(markdown::beside(run, 3).map(|beside| folded("The tutorial says, and what was seen", &beside)));
     parts.extend(markdown::claims(run, 3).map(|claims| folded("The tutorial's comparison of Service types", &claims)));
     for grid in Grid::all(&run.verdicts) {
         let title =

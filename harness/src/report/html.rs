@@ -49,6 +49,13 @@ pub fn html(run: &Run) -> String {
                 took => words::seconds(edit.seconds),
                 replicas => edit.replicas.iter().map(|replica| pair(&replica.pod, &words::seconds(replica.seconds))).collect::<Vec<_>>(),
             }).collect::<Vec<_>>(),
+            beside => run.beside.iter().map(|beside| context! {
+                says => words::visible(&beside.says),
+                holds => beside.holds.words(),
+                seen => words::visible(&beside.seen),
+                place => words::visible(&beside.place),
+                id => words::visible(&beside.id),
+            }).collect::<Vec<_>>(),
             tutorial => tutorial(run),
             unsupported => unsupported(run).into_iter().map(|(reason, verdicts)| {
                 context! { reason => words::visible(reason), cells => verdicts.iter().map(|verdict| words::visible(&verdict.cell())).collect::<Vec<_>>() }

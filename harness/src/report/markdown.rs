@@ -21,6 +21,7 @@ pub fn markdown(run: &Run) -> String {
     parts.extend(failures(run, 2));
     parts.extend(tutorial(run, 2));
     parts.extend(claims(run, 2));
+    parts.extend(beside(run, 2));
     for grid in Grid::all(&run.verdicts) {
         parts.push(format!("## Suite {}, stage {}", code(grid.suite), code(grid.stage)));
         parts.push(matrix(&grid));
@@ -149,6 +150,20 @@ pub(super) fn claims(run: &Run, level: usize) -> Option<String> {
             holds,
             cells.join("<br>"),
         ]));
+    }
+    Some(text.trim_end().to_owned())
+}
+
+/// What the tutorial says elsewhere, beside what tests saw of it.
+pub(super) fn beside(run: &Run, level: usize) -> Option<String> {
+    if run.beside.is_empty() {
+        return None;
+    }
+    let mut text = heading(level, "The tutorial says, and what was seen");
+    text.push_str("\n\n| The tutorial says | Holds? | What was seen | Where |\n|---|---|---|---|\n");
+    for beside in &run.beside {
+        let place = code(&format!("{}: {}", beside.place, beside.id));
+        text.push_str(&line([escape(&beside.says), beside.holds.words().to_owned(), escape(&beside.seen), place]));
     }
     Some(text.trim_end().to_owned())
 }

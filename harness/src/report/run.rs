@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    beside::Beside,
     grid,
     lookups::{CorefileEdit, LookupGroup},
 };
@@ -62,6 +63,9 @@ pub struct Run {
     /// How names were looked up, by Corefile, DNS configuration and resolver; empty if the run looked none up.
     #[serde(default)]
     pub lookups: Vec<LookupGroup>,
+    /// What the tutorial says, beside what tests saw of it.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
     /// How the Corefile was edited, and how long each edit took to become live.
     #[serde(default)]
     pub corefile_edits: Vec<CorefileEdit>,
@@ -188,6 +192,7 @@ impl Run {
             failed_tests: Vec::new(),
             retries: Vec::new(),
             lookups: Vec::new(),
+            beside: Vec::new(),
             corefile_edits: Vec::new(),
             timeline: Vec::new(),
             stages: Vec::new(),
@@ -214,6 +219,7 @@ impl Run {
         grid::sort(&mut self.verdicts);
         self.lookups
             .sort_by(|a, b| (&a.stage, &a.configuration, &a.resolver).cmp(&(&b.stage, &b.configuration, &b.resolver)));
+        self.beside.sort_by(|a, b| (&a.place, &a.id).cmp(&(&b.place, &b.id)));
         if let Some(state) = self.stages.iter().rev().find_map(|stage| stage.state.as_ref()) {
             self.environment.complete(state);
         }

@@ -9,7 +9,7 @@ use reachmap_wire::{
     RecordData, Resolve, Respond, Route, RouteOutcome, Step,
 };
 
-use super::{Counts, Environment, FailedTest, Retry, Row, Run, grid};
+use super::{Beside, Counts, Environment, FailedTest, Holds, Retry, Row, Run, grid};
 use crate::{
     claims::{Claim, ClaimOutcome, ClaimVerdict, Column, Evidence},
     matrix::{Cell, RowOutcome, Stage, TutorialRow},
@@ -342,6 +342,13 @@ pub(super) fn run() -> Run {
             why: "the webhook refused the connection".to_owned(),
         }],
         lookups: lookups::groups(),
+        beside: vec![Beside {
+            place: "dns/corefile-name".to_owned(),
+            id: "the-dot".to_owned(),
+            says: "It’s a must for current configuration".to_owned(),
+            holds: Holds::InPart,
+            seen: format!("nslookup gives up without the dot; glibc does not{HOSTILE}"),
+        }],
         corefile_edits: lookups::edits(),
         timeline: vec![
             step("Create the cluster", 2.1, 33.0, StepEnd::Done),

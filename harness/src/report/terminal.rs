@@ -8,7 +8,7 @@ use comfy_table::{
 };
 
 use super::{
-    Run, explain, github,
+    Holds, Run, explain, github,
     grid::{Grid, Mark},
     lookups, words,
 };
@@ -68,6 +68,7 @@ pub fn render(run: &Run, look: Look) -> String {
     }));
     parts.extend(lookups::terminal::parts(run, look));
     parts.extend(tutorial(run));
+    parts.extend(beside(run));
     parts.extend(retries(run));
     parts.extend(unsupported(run));
     parts.push(summary(run, look));
@@ -137,6 +138,17 @@ pub(super) fn paint_first_line(text: &str, look: Look) -> String {
         Some((first, rest)) if look.color => format!("\u{1b}[1;31m{first}\u{1b}[0m\n{rest}"),
         _ => text.to_owned(),
     }
+}
+
+/// How much of what the tutorial says holds, and what does not.
+fn beside(run: &Run) -> Option<String> {
+    let held = run.beside.iter().filter(|beside| beside.holds == Holds::Yes).count();
+    let mut lines = vec![format!("tutorial: {held} of {} seen to hold", words::count(run.beside.len(), "statement"))];
+    for beside in run.beside.iter().filter(|beside| beside.holds != Holds::Yes) {
+        let (says, seen) = (words::visible(&beside.says), words::visible(&beside.seen));
+        lines.push(format!("  {:<11}“{says}”: {seen}", beside.holds.words()));
+    }
+    (!run.beside.is_empty()).then(|| lines.join("\n"))
 }
 
 /// Only what a reader must know: rows that the run refutes or could not show.

@@ -70,7 +70,7 @@ macro_rules! every_resolver_in_every_configuration {
 
 /// The tutorial's last Corefile: the cluster IP, the alias, and `fallthrough`.
 mod corefile_fallthrough {
-    use reachmap::Result;
+    use reachmap::{Result, report::Holds, session::Session};
 
     use super::tutorial;
 
@@ -84,7 +84,13 @@ mod corefile_fallthrough {
     #[tokio::test]
     async fn the_address_has_both_names() -> Result<()> {
         let address = tutorial::cluster_ip()?;
-        tutorial::nslookup_of_address(address, &[tutorial::NAME, &tutorial::alias()]).await
+        tutorial::nslookup_of_address(address, &[tutorial::NAME, &tutorial::alias()]).await?;
+        Session::current()?.beside(
+            "two-names",
+            "nslookup of the cluster IP names my-nginx.external.local and its alias",
+            Holds::Yes,
+            "The PTR record comes from the hosts block, which answers before `kubernetes` does: both names, and not the Service’s own.",
+        )
     }
 
     #[tokio::test]
@@ -107,13 +113,18 @@ mod corefile_fallthrough {
         for name in [tutorial::SERVICE, tutorial::EXTERNAL_SERVICE, tutorial::NAME] {
             tutorial::curl(name, Ok("200")).await?;
         }
-        Ok(())
+        Session::current()?.beside(
+            "fallthrough",
+            "The fallthrough directive allows other DNS plugins (like kubernetes) to continue processing if the entry isn’t found in hosts firstly",
+            Holds::Yes,
+            "With it, the made-up name, its ExternalName Service and the Service itself are all reached by curl.",
+        )
     }
 }
 
 /// The tutorial's second Corefile: a node's address, the name and the alias, without `fallthrough`.
 mod corefile_alias {
-    use reachmap::Result;
+    use reachmap::{Result, report::Holds, session::Session};
 
     use super::tutorial;
 
@@ -130,12 +141,24 @@ mod corefile_alias {
     async fn both_names_work_now() -> Result<()> {
         let address = tutorial::node_address()?;
         tutorial::nslookup(tutorial::NAME, Ok((&tutorial::alias(), address))).await?;
-        tutorial::nslookup(&format!("{}.", tutorial::NAME), Ok((tutorial::NAME, address))).await
+        tutorial::nslookup(&format!("{}.", tutorial::NAME), Ok((tutorial::NAME, address))).await?;
+        Session::current()?.beside(
+            "both-names-work",
+            "Now both my-nginx.external.local and my-nginx.external.local. work!",
+            Holds::Yes,
+            "The search path makes the first one the alias that the hosts block has; the second is asked as it is.",
+        )
     }
 
     #[tokio::test]
     async fn every_service_name_of_the_cluster_is_servfail() -> Result<()> {
-        tutorial::every_service_name_is_servfail().await
+        tutorial::every_service_name_is_servfail().await?;
+        Session::current()?.beside(
+            "what-the-second-corefile-breaks",
+            "Can we make life easier?",
+            Holds::No,
+            "For this one name. Every Service name of the cluster is still answered with SERVFAIL.",
+        )
     }
 
     #[tokio::test]
@@ -146,7 +169,7 @@ mod corefile_alias {
 
 /// The tutorial's first Corefile: a node's address and the name alone, without `fallthrough`.
 mod corefile_name {
-    use reachmap::Result;
+    use reachmap::{Result, report::Holds, session::Session};
 
     use super::tutorial;
 
@@ -165,13 +188,25 @@ mod corefile_name {
     /// The tutorial's error line, word for word.
     #[tokio::test]
     async fn without_the_dot_nslookup_gives_up_at_the_first_servfail() -> Result<()> {
-        tutorial::nslookup(tutorial::NAME, Err((&tutorial::alias(), "SERVFAIL"))).await
+        tutorial::nslookup(tutorial::NAME, Err((&tutorial::alias(), "SERVFAIL"))).await?;
+        Session::current()?.beside(
+            "without-the-dot",
+            "Otherwise, you will hit this: server can’t find my-nginx.external.local.service-type-test.svc.cluster.local: SERVFAIL",
+            Holds::Yes,
+            "nslookup asks for the name in the first domain of the search path, is answered with SERVFAIL, and stops: the line is printed word for word.",
+        )
     }
 
     /// "It's a must for current configuration": of nslookup, and not of programs that ask as glibc does.
     #[tokio::test]
     async fn without_the_dot_glibc_goes_on_and_finds_it() -> Result<()> {
-        tutorial::getent(tutorial::NAME, tutorial::node_address()?).await
+        tutorial::getent(tutorial::NAME, tutorial::node_address()?).await?;
+        Session::current()?.beside(
+            "the-dot-is-a-must",
+            "It’s a must for current configuration",
+            Holds::InPart,
+            "It is for nslookup. Programs that ask as glibc does go on after the SERVFAIL and find the name without the dot.",
+        )
     }
 
     #[tokio::test]
@@ -182,7 +217,13 @@ mod corefile_name {
 
     #[tokio::test]
     async fn every_service_name_of_the_cluster_is_servfail() -> Result<()> {
-        tutorial::every_service_name_is_servfail().await
+        tutorial::every_service_name_is_servfail().await?;
+        Session::current()?.beside(
+            "what-the-first-corefile-breaks",
+            "hosts { 172.16.211.12 my-nginx.external.local }",
+            Holds::No,
+            "Without `fallthrough` every Service name of the cluster is answered with SERVFAIL, kubernetes.default included: `hosts` is responsible for every name and hands none on.",
+        )
     }
 
     #[tokio::test]
@@ -193,7 +234,7 @@ mod corefile_name {
 
 /// The Corefile as the cluster came with it.
 mod corefile_original {
-    use reachmap::Result;
+    use reachmap::{Result, report::Holds, session::Session};
 
     use super::tutorial;
 
@@ -212,6 +253,12 @@ mod corefile_original {
     #[tokio::test]
     async fn curl_reaches_the_service_and_not_the_made_up_name() -> Result<()> {
         tutorial::curl(tutorial::SERVICE, Ok("200")).await?;
-        tutorial::curl(tutorial::NAME, Err(tutorial::COULD_NOT_RESOLVE)).await
+        tutorial::curl(tutorial::NAME, Err(tutorial::COULD_NOT_RESOLVE)).await?;
+        Session::current()?.beside(
+            "manual-dns",
+            "I must manually configure DNS resolution for my-nginx.external.local",
+            Holds::Yes,
+            "With the Corefile as the cluster came with it, nobody knows the name: curl ends with code 6.",
+        )
     }
 }

@@ -169,7 +169,7 @@ async fn falls_back(session: &'static Session, resolver: Resolver, name: &str) -
     match resolver {
         Resolver::Musl => assert!(over_tcp.is_empty(), "{over_tcp:#?}"),
         _ => {
-            assert!(over_tcp.iter().any(|asked| asked.answers.len() == usize::from(MANY)), "{resolver}: {recorded:#?}")
+            assert!(over_tcp.iter().any(|asked| asked.answers.len() == usize::from(MANY)), "{resolver}: {recorded:#?}");
         }
     }
     Ok(())
