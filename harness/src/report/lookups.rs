@@ -29,7 +29,7 @@ pub struct LookupGroup {
     /// How many of them went as predicted: every question in its place, and what the application sees of it.
     pub as_predicted: usize,
     /// How many lookups were thrown away, whatever they had asked, and made again: the machine had not run the recorder for
-    /// a tenth of a second, so that a resolver's timers may have run out.
+    /// so long that the resolver's timers may have run out.
     #[serde(default)]
     pub repeated: usize,
     /// How often each outcome was seen by the program: `found`, `not-found`, `no-data`, `try-again` and so on.
