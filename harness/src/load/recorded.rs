@@ -126,8 +126,8 @@ impl Recorded {
             });
         }
         sentences.push(
-            "A client address tells by which node a request came to its pod, not which pod it was: that takes the pods' logs \
-             one by one, or a header."
+            "A client address does not say which pod wrote the line, nor, behind masquerading, who the client was: that takes \
+             the pods' logs one by one, and the routes between the nodes."
                 .to_owned(),
         );
         sentences

@@ -6,7 +6,7 @@
 //! goes to the same pod. With keep-alive, 1,000 requests over 50 connections are a sample of 50. A chi-square test
 //! of the 1,000 requests over 3 pods, as if each had been a choice of its own, computes a statistic that is 20 times
 //! too large: at an alpha of 0.05 it calls a perfect balancer uneven in about 82 of 100 runs
-//! (chi-square with 2 degrees of freedom exceeds 5.99 / 20 that often). So a [`Sample`] is made of connections, and the requests that each
+//! ([`simulate`](super::simulate) reproduces it). So a [`Sample`] is made of connections, and the requests that each
 //! of them carried are reported and never tested.
 //!
 //! # One test, planned
@@ -31,6 +31,8 @@ mod noncentral;
 mod plan;
 mod sample;
 mod shares;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     holm::{Decision, Holm},
@@ -40,4 +42,4 @@ pub use self::{
     plan::{ALPHA, Plan, chance_of_one, power, sample_size, smallest_effect},
     sample::{Connection, Sample},
 };
-pub(super) use self::{independence::Repeats, shares::SharesTest};
+pub(super) use self::{independence::Repeats, law::real, noncentral::critical, shares::SharesTest};

@@ -10,6 +10,10 @@ use super::law::real;
 /// Up to how many connections the distribution is computed exactly where the shares differ.
 const MOST_CONNECTIONS: u64 = 20_000;
 
+/// The share of misses that the normal approximation is asked for: a balancer that sticks varies more than it knows, the
+/// more the more its shares differ.
+const MISSES: f64 = 0.5;
+
 /// What a state may have lost at the ends of the distribution without being missed.
 const NEGLIGIBLE: f64 = 1e-22;
 
@@ -76,10 +80,10 @@ impl Repeats {
 
     /// The smallest chance of simply taking the last endpoint again that a test at `alpha` finds with a chance of
     /// `power`, by the normal approximation.
-    pub(super) fn smallest_effect(&self, alpha: f64, power: f64) -> f64 {
+    pub(in crate::load) fn smallest_effect(&self, alpha: f64, power: f64) -> f64 {
         let Ok(normal) = Normal::new(0.0, 1.0) else { return 1.0 };
         // By the lower tail, whose small values keep their digits.
-        let (critical, reserve) = (-normal.inverse_cdf(alpha / 2.0), normal.inverse_cdf(power));
+        let (critical, reserve) = (-normal.inverse_cdf(alpha / 2.0), -normal.inverse_cdf((1.0 - power) * MISSES));
         let pairs = real(self.pairs());
         let enough = |stick: f64| {
             let chance = stick + (1.0 - stick) * self.chance();

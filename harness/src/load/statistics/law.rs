@@ -200,6 +200,6 @@ fn usage(cause: String) -> Error {
 
 /// A count as a real number.
 #[expect(clippy::cast_precision_loss, reason = "nobody makes 2^52 connections")]
-pub(super) const fn real(count: u64) -> f64 {
+pub(in crate::load) const fn real(count: u64) -> f64 {
     count as f64
 }

@@ -10,15 +10,10 @@ use super::law::real;
 /// Beyond this noncentrality, every alpha that anybody asks for is far exceeded.
 const CERTAIN: f64 = 5_000.0;
 
-/// The chance that a test of `degrees` degrees of freedom rejects at `alpha` when the noncentrality is `noncentrality`.
-pub(super) fn power(degrees: f64, noncentrality: f64, alpha: f64) -> f64 {
-    survival(critical(degrees, alpha), degrees, noncentrality)
-}
-
 /// The value that a chi-square variable exceeds with a chance of `alpha`.
 ///
 /// By bisection of the survival function: at an alpha of 1e-5, one minus alpha has lost half of its digits already.
-pub(super) fn critical(degrees: f64, alpha: f64) -> f64 {
+pub(in crate::load) fn critical(degrees: f64, alpha: f64) -> f64 {
     let Ok(chi) = ChiSquared::new(degrees) else { return f64::INFINITY };
     let (mut low, mut high) = (0.0, degrees + 10.0);
     while chi.sf(high) > alpha {

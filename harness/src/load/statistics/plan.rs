@@ -14,6 +14,10 @@ use crate::{Error, ErrorKind, Result};
 /// It costs three connections in a hundred.
 pub const ALPHA: f64 = 7e-4;
 
+/// The share of misses that a plan asks the approximation of the power for. In simulations, up to 6 in 5 of the misses that
+/// it computes happen; three quarters of the promised ones leave room for that.
+const MISSES: f64 = 0.75;
+
 /// More connections than anybody makes: a plan that needs them is a slip of the pen.
 const MOST_CONNECTIONS: u64 = 1_000_000_000;
 
@@ -107,7 +111,7 @@ pub fn sample_size(law: &Law, effect: f64, alpha: f64, power: f64) -> Result<u64
                 let powers = others.iter().map(|other| shares::approximate_power(n, &shares, other, alpha));
                 powers.fold(1.0, f64::min)
             };
-            Box::new(move |n| weakest(n) >= power)
+            Box::new(move |n| 1.0 - weakest(n) <= (1.0 - power) * MISSES)
         }
         _ => Box::new(move |n| exact_law_power(law, n) >= power),
     };
