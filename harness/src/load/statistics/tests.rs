@@ -282,7 +282,9 @@ proptest! {
     fn holm_is_monotone(ps in prop::collection::vec(0.0..=1.0_f64, 1..20), index in any::<prop::sample::Index>()) {
         let decide = |ps: &[f64]| {
             let mut holm = Holm::new(0.05);
-            ps.iter().for_each(|p| { holm.add("", *p).unwrap(); });
+            for p in ps {
+                holm.add("", *p).unwrap();
+            }
             holm.decide()
         };
         let decisions = decide(&ps);
