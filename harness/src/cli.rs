@@ -15,6 +15,7 @@ use crate::{
 mod cluster;
 mod dns;
 mod machine;
+mod statistics;
 
 /// The command line, with the suites that `e2e` can run.
 ///
@@ -189,6 +190,18 @@ enum BenchCommand {
     Boot(EnvironmentArguments),
     /// How long an edit of the Corefile takes until every replica of CoreDNS serves it.
     Corefile(CorefileArguments),
+    /// Whether the statistics of the load's distribution keep their word: known balancers, tested over and over.
+    Statistics(StatisticsArguments),
+}
+
+#[derive(Debug, Args)]
+struct StatisticsArguments {
+    /// How many runs a row.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
+    runs: u64,
+    /// The seed of the random numbers; the same seed gives the same counts.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Debug, Args)]
@@ -264,6 +277,7 @@ impl Cli {
                     BenchCommand::Probes(arguments) => Box::pin(machine::bench_probes(arguments)).await,
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,
                     BenchCommand::Corefile(arguments) => Box::pin(dns::bench_corefile(arguments)).await,
+                    BenchCommand::Statistics(arguments) => statistics::bench_statistics(&arguments),
                 },
             }
         });

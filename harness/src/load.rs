@@ -1,0 +1,31 @@
+//! Load, and what its answers prove: which pod answered, how evenly, and whether both ends saw the same.
+//!
+//! Everything here is pure: no packet is sent and no file is read. Four rooms:
+//!
+//! - [`statistics`]: the null model of each proxy mode, tests with a stated alpha, effect and power, and Holm's
+//!   correction over the rows of a run.
+//! - [`access_log`] and [`conservation`]: what the servers wrote down, held against what the clients saw, by request id.
+//! - [`hey`] and [`recorded`]: what people know from `hey`, read, and what can be concluded from such a run.
+//! - [`simulate`]: the proof that the statistics keep their word.
+//!
+//! ```
+//! use reachmap::load::statistics::{Finding, Law, Plan, Sample};
+//!
+//! # fn main() -> reachmap::Result<()> {
+//! let law = Law::even(["a", "b", "c"])?;
+//! let plan = Plan { effect: 0.3, ..Plan::for_laws([&law]) };
+//! let pods = ["a", "c", "c", "b", "a", "a", "b", "c", "b", "b"];
+//! let sample = Sample::of_requests((0..200).map(|number: u64| (number, pods[(number * number % 97 % 10) as usize])));
+//! for judgement in plan.judge("laptop/loadbalancer-address", &law, &sample)? {
+//!     assert_eq!(judgement.verdict, Finding::Consistent, "{judgement}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod access_log;
+pub mod conservation;
+pub mod hey;
+pub mod recorded;
+pub mod simulate;
+pub mod statistics;
