@@ -193,3 +193,6 @@ impl Seen {
         Self::NotCovered { because: because.into() }
     }
 }
+
+#[cfg(test)]
+mod tests;
