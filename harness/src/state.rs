@@ -27,6 +27,9 @@ pub struct State {
     pub cluster_domain: String,
     /// How kube-proxy programs Services.
     pub proxy_mode: ProxyMode,
+    /// What else of kube-proxy's configuration decides source addresses.
+    #[serde(default)]
+    pub proxy: ProxySettings,
     /// The network plugin.
     pub cni: Cni,
     /// Where cluster IPs come from.
@@ -70,6 +73,34 @@ pub enum ProxyMode {
     Unknown,
 }
 
+/// What of kube-proxy's configuration decides which source address a pod sees.
+///
+/// The default is kubeadm's, and kind's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ProxySettings {
+    /// Whether everything to a cluster IP is masqueraded (`masqueradeAll`), and not only what comes from outside.
+    pub masquerade_all: bool,
+    /// How it tells the cluster's own pods from everybody else (`detectLocalMode`).
+    pub local_detection: LocalDetection,
+}
+
+/// How kube-proxy tells traffic of the cluster's own pods from other traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalDetection {
+    /// By a source in the cluster's pod network.
+    #[default]
+    ClusterCidr,
+    /// By a source in the node's own pod network.
+    NodeCidr,
+    /// By the bridge that it comes from.
+    BridgeInterface,
+    /// By the name of the interface that it comes from.
+    InterfacePrefix,
+    /// Not at all: no pod network is configured.
+    None,
+}
+
 /// The network plugin, as far as it decides routes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -109,6 +140,9 @@ pub struct Node {
     pub pod_networks: Vec<IpNet>,
     /// Whether it is Ready.
     pub ready: bool,
+    /// Its zone, by the label `topology.kubernetes.io/zone`.
+    #[serde(default)]
+    pub zone: Option<String>,
 }
 
 /// A Service's type.
@@ -134,6 +168,20 @@ pub enum TrafficPolicy {
     Cluster,
     /// Only endpoints of the node that the packet is on.
     Local,
+}
+
+/// Whether connections of one client stay with one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionAffinity {
+    /// Each connection is a new choice.
+    #[default]
+    None,
+    /// They stay, by the client's address, until none came for so long.
+    ClientIp {
+        /// How long, in seconds.
+        timeout_seconds: u32,
+    },
 }
 
 /// A Service.
@@ -163,6 +211,12 @@ pub struct Service {
     pub internal_traffic_policy: TrafficPolicy,
     /// Whether endpoints that are not ready are published.
     pub publish_not_ready_addresses: bool,
+    /// Whether connections of one client stay with one endpoint.
+    #[serde(default)]
+    pub session_affinity: SessionAffinity,
+    /// Which endpoints its hints are to prefer, such as `PreferSameZone`: it decides nothing by itself, the hints do.
+    #[serde(default)]
+    pub traffic_distribution: Option<String>,
 }
 
 /// A port of a Service.
@@ -191,6 +245,18 @@ pub struct Endpoint {
     pub ports: BTreeMap<String, u16>,
     /// Whether it takes new connections.
     pub ready: bool,
+    /// Whether it would, were it not ending.
+    #[serde(default)]
+    pub serving: bool,
+    /// Whether it is ending.
+    #[serde(default)]
+    pub terminating: bool,
+    /// The zones whose traffic it is meant for (`hints.forZones`).
+    #[serde(default)]
+    pub for_zones: Vec<String>,
+    /// The nodes whose traffic it is meant for (`hints.forNodes`, KEP-3015).
+    #[serde(default)]
+    pub for_nodes: Vec<String>,
     /// The pod behind it, if it is one.
     pub pod: Option<String>,
     /// The node that it is on.

@@ -77,8 +77,10 @@ pub(crate) fn observation_of(expectation: &Expectation) -> Observation {
                     elapsed_us: 1,
                 });
             }
-            Fact::SeenAs(addresses) => {
-                observation.respond.as_mut().unwrap().client_address = addresses.first().copied();
+            Fact::SeenBy(by_pod) => {
+                let respond = observation.respond.as_mut().unwrap();
+                let sources = respond.served_by.as_ref().and_then(|pod| by_pod.get(pod));
+                respond.client_address = sources.and_then(|sources| sources.first()).map(|source| source.address);
             }
         }
     }

@@ -6,20 +6,21 @@
 mod translate;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
 };
 
 use reachmap_wire::FailureClass;
 
-use self::translate::{fails, port_name, succeeds, translate};
+use self::translate::{Translation, fails, port_of, translate};
 use super::{
-    Fact, Reason,
+    Answering, Fact, Law, Reason, Seen, Selection,
     route::{Hop, Origin},
+    source::{self, Access},
 };
 use crate::{
     Result,
-    state::{Node, Pod, ProxyMode, Service, State, TrafficPolicy},
+    state::{Endpoint, Node, Pod, ProxyMode, Service, State},
 };
 
 /// What happens to packets to one address, or to several that a name resolved to.
@@ -28,6 +29,12 @@ pub(super) struct Delivery {
     pub(super) reachable: bool,
     pub(super) reason: Reason,
     pub(super) facts: Vec<Fact>,
+    /// Who may answer, and what each of them sees.
+    pub(super) answering: Vec<Answering>,
+    /// The nodes that may handle the packets first.
+    pub(super) entries: BTreeSet<String>,
+    pub(super) selection: Option<Selection>,
+    pub(super) law: Law,
 }
 
 /// Nobody has the address, on the link or behind the first hop.
@@ -47,6 +54,10 @@ const NO_ROUTE: &[FailureClass] = &[
 /// and MetalLB stops announcing the address.
 const NO_ENDPOINT_OUTSIDE: &[FailureClass] =
     &[FailureClass::Refused, FailureClass::Timeout, FailureClass::HostUnreachable];
+
+/// kube-proxy has nobody to pass a connection on to, and says so: an ICMP "port unreachable", which the client's kernel
+/// reports as a refused connection.
+const REJECTED: &[FailureClass] = &[FailureClass::Refused];
 
 /// What an address belongs to.
 enum Destination<'s> {
@@ -122,10 +133,10 @@ pub(super) fn deliver(state: &State, origin: &Origin<'_>, address: IpAddr, port:
 }
 
 /// The first node that handles a packet to an address inside the cluster, and whether it is the client's own.
-fn first_node<'s>(state: &'s State, origin: &Origin<'s>, address: IpAddr) -> Option<(&'s str, bool)> {
+fn first_node<'s>(state: &'s State, origin: &Origin<'s>, address: IpAddr) -> Option<(&'s Node, bool)> {
     match (origin.node, origin.hop(state, address)) {
         (Some(own), _) => Some((own, true)),
-        (None, Hop::Via(node)) => Some((node.name.as_str(), false)),
+        (None, Hop::Via(node)) => Some((node, false)),
         // On the link nobody answers for these addresses; elsewhere nobody knows them.
         (None, Hop::OnLink | Hop::Nowhere) => None,
     }
@@ -133,43 +144,48 @@ fn first_node<'s>(state: &'s State, origin: &Origin<'s>, address: IpAddr) -> Opt
 
 fn cluster_ip(state: &State, origin: &Origin<'_>, service: &Service, at: SocketAddr, elsewhere: Reason) -> Delivery {
     let cluster_ip = at.ip();
-    let Some((node, own)) = first_node(state, origin, cluster_ip) else {
+    let Some((entry, own)) = first_node(state, origin, cluster_ip) else {
         return fails(Reason::NoRouteToServices { cluster_ip }, NO_ROUTE);
     };
-    let Some(name) = port_name(service, at.port()) else {
+    let Some(port) = port_of(service, at.port()) else {
         return fails(elsewhere, NOBODY);
     };
-    let node = node.to_owned();
-    let reason = if own {
-        Reason::ClusterIp { cluster_ip, node: node.clone() }
-    } else {
-        Reason::RoutedToService { cluster_ip, node: node.clone() }
-    };
-    let local_only = service.internal_traffic_policy == TrafficPolicy::Local;
-    let no_endpoint: &[FailureClass] = match state.proxy_mode {
-        // Both reject with an ICMP "port unreachable", which the client's kernel reports as a refused connection.
-        ProxyMode::Iptables | ProxyMode::Nftables => &[FailureClass::Refused],
-        ProxyMode::Ipvs | ProxyMode::Unknown => NO_ENDPOINT_OUTSIDE,
-    };
-    translate(state, service, name, at, local_only.then_some(node), reason, no_endpoint)
+    let node = entry.name.clone();
+    let reason =
+        if own { Reason::ClusterIp { cluster_ip, node } } else { Reason::RoutedToService { cluster_ip, node } };
+    let access = Access::ClusterIp(service.internal_traffic_policy);
+    let no_endpoint = if rejects(state) { REJECTED } else { NO_ENDPOINT_OUTSIDE };
+    translate(state, origin, Translation { service, port, at, access, entries: vec![entry], no_endpoint }, reason)
+}
+
+/// Whether kube-proxy rejects what has no endpoint at all: "has no endpoints" in its `iptables/proxier.go`, and its map
+/// `no-endpoint-services` in `nftables/proxier.go`.
+fn rejects(state: &State) -> bool {
+    matches!(state.proxy_mode, ProxyMode::Iptables | ProxyMode::Nftables)
 }
 
 fn load_balancer(state: &State, origin: &Origin<'_>, service: &Service, at: SocketAddr, elsewhere: Reason) -> Delivery {
     let address = at.ip();
-    let Some(name) = port_name(service, at.port()) else {
+    let Some(port) = port_of(service, at.port()) else {
         return fails(elsewhere, NOBODY);
     };
-    let local_only = service.external_traffic_policy == TrafficPolicy::Local;
-    // kube-proxy takes the packet on the client's own node; inside the cluster the external policy does not count.
+    let access = Access::External(service.external_traffic_policy);
+    let on = |entries: Vec<_>, no_endpoint, reason| {
+        translate(state, origin, Translation { service, port, at, access, entries, no_endpoint }, reason)
+    };
+    // kube-proxy takes the packet on the client's own node.
     if let Some(own) = origin.node {
-        let reason = Reason::LoadBalancerShortCircuit { address, node: own.to_owned() };
-        return translate(state, service, name, at, None, reason, NO_ENDPOINT_OUTSIDE);
+        // iptables looks for these rules in INPUT and FORWARD only (`iptablesJumpChains`): a node's own packet passes
+        // them by. nftables looks in the output hook too (`nftablesJumpChains`).
+        let seen = !origin.on_host || state.proxy_mode == ProxyMode::Nftables;
+        let no_endpoint = if rejects(state) && seen { REJECTED } else { NO_ENDPOINT_OUTSIDE };
+        return on(vec![own], no_endpoint, Reason::LoadBalancerShortCircuit { address, node: own.name.clone() });
     }
     match origin.hop(state, address) {
         Hop::Nowhere => fails(Reason::NoRoute { address }, NO_ROUTE),
         Hop::Via(node) => {
             let reason = Reason::LoadBalancerAnnounced { address, node: Some(node.name.clone()) };
-            translate(state, service, name, at, local_only.then(|| node.name.clone()), reason, NO_ENDPOINT_OUTSIDE)
+            on(vec![node], NO_ENDPOINT_OUTSIDE, reason)
         }
         Hop::OnLink => {
             let ours = state.load_balancer.as_ref();
@@ -177,10 +193,11 @@ fn load_balancer(state: &State, origin: &Origin<'_>, service: &Service, at: Sock
                 return fails(Reason::NotAnnounced { address }, NOBODY);
             }
             let reason = Reason::LoadBalancerAnnounced { address, node: service.announced_by.clone() };
-            // Whoever announces the address under the Local policy has an endpoint; if it is not said who does,
-            // any ready endpoint may be the one.
-            let only = if local_only { service.announced_by.clone() } else { None };
-            translate(state, service, name, at, only, reason, NO_ENDPOINT_OUTSIDE)
+            // If it is not said who announces the address, any node may be the one; under the Local policy, any that
+            // has an endpoint.
+            let announcer = service.announced_by.as_deref().and_then(|name| state.node(name));
+            let entries = announcer.map_or_else(|| state.nodes.iter().collect(), |node| vec![node]);
+            on(entries, NO_ENDPOINT_OUTSIDE, reason)
         }
     }
 }
@@ -191,16 +208,16 @@ fn node_address(state: &State, origin: &Origin<'_>, node: &Node, at: SocketAddr,
     }
     let found = state.services.iter().find_map(|service| {
         let port = service.ports.iter().find(|port| port.protocol == "TCP" && port.node_port == Some(at.port()))?;
-        Some((service, port.name.as_str()))
+        Some((service, port))
     });
-    let Some((service, name)) = found else {
+    let Some((service, port)) = found else {
         return fails(elsewhere, NOBODY);
     };
-    // From the node itself, and from its own pods, the external policy does not count; from other nodes it does,
-    // because what they send on carries their own address.
-    let local_only = service.external_traffic_policy == TrafficPolicy::Local && origin.node != Some(node.name.as_str());
     let reason = Reason::NodePort { node: node.name.clone(), port: at.port() };
-    translate(state, service, name, at, local_only.then(|| node.name.clone()), reason, NO_ENDPOINT_OUTSIDE)
+    let access = Access::External(service.external_traffic_policy);
+    // Whoever sends it, it comes in by the node's INPUT, where both modes reject it.
+    let no_endpoint = if rejects(state) { REJECTED } else { NO_ENDPOINT_OUTSIDE };
+    translate(state, origin, Translation { service, port, at, access, entries: vec![node], no_endpoint }, reason)
 }
 
 fn pod_address(state: &State, origin: &Origin<'_>, pod: &Pod, at: SocketAddr, elsewhere: Reason) -> Delivery {
@@ -208,29 +225,66 @@ fn pod_address(state: &State, origin: &Origin<'_>, pod: &Pod, at: SocketAddr, el
     let Some((first, own)) = first_node(state, origin, address) else {
         return fails(Reason::NoRouteToPods { address }, NO_ROUTE);
     };
-    let listens = pod.ports.contains(&at.port())
-        || state
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.address == address && endpoint.ports.values().any(|port| *port == at.port()));
+    let endpoints = || {
+        let of_pod = |endpoint: &&Endpoint| endpoint.address == address;
+        state.endpoints.iter().filter(of_pod)
+    };
+    let listens =
+        pod.ports.contains(&at.port()) || endpoints().any(|found| found.ports.values().any(|port| *port == at.port()));
     if !listens {
         return fails(elsewhere, NOBODY);
     }
+    let node = pod.node.clone();
     let reason = if own {
-        let node = pod.node.clone().unwrap_or_default();
-        Reason::PodRoute { pod: pod.name.clone(), same_node: node == first, node }
+        let node = node.clone().unwrap_or_default();
+        Reason::PodRoute { pod: pod.name.clone(), same_node: node == first.name, node }
     } else {
-        Reason::RoutedToPod { pod: pod.name.clone(), node: first.to_owned() }
+        Reason::RoutedToPod { pod: pod.name.clone(), node: first.name.clone() }
     };
-    let mut delivery = succeeds(reason, at, [pod.name.clone()].into());
-    // Pods talk to pods without address translation, on whatever node they are: the network model of
-    // https://kubernetes.io/docs/concepts/services-networking/#the-kubernetes-network-model.
-    let seen: BTreeSet<IpAddr> =
-        origin.pod_addresses.iter().copied().filter(|own| own.is_ipv4() == address.is_ipv4()).collect();
-    if !seen.is_empty() {
-        delivery.facts.push(Fact::SeenAs(seen));
+    let arriving = origin.arriving(state, first, address);
+    let seen = source::direct(state, first, &arriving, address, node.as_deref());
+    let answering = Answering { pod: pod.name.clone(), node, address, port: at.port(), seen };
+    let entries = [first.name.clone()].into();
+    let (selection, law) = (Some(Selection::Named), Law::OneConnection);
+    Delivery { entries, selection, law, ..answers(reason, at, vec![answering]) }
+}
+
+/// These may answer; whoever calls knows how it is chosen.
+fn answers(reason: Reason, at: SocketAddr, answering: Vec<Answering>) -> Delivery {
+    let mut facts = vec![
+        Fact::Connects([at].into()),
+        Fact::ServedBy(answering.iter().map(|answering| answering.pod.clone()).collect()),
+    ];
+    facts.extend(seen_by(&answering));
+    Delivery {
+        reachable: true,
+        reason,
+        facts,
+        answering,
+        entries: BTreeSet::new(),
+        selection: None,
+        law: Law::NotCovered,
     }
-    delivery
+}
+
+/// What each pod sees; a pod of which the model does not say it for every way is left out.
+fn seen_by(answering: &[Answering]) -> Option<Fact> {
+    let mut by_pod: BTreeMap<&String, Seen> = BTreeMap::new();
+    for one in answering {
+        let seen = match by_pod.remove(&one.pod) {
+            Some(before) => before.or(one.seen.clone()),
+            None => one.seen.clone(),
+        };
+        by_pod.insert(&one.pod, seen);
+    }
+    let known: BTreeMap<_, _> = by_pod
+        .into_iter()
+        .filter_map(|(pod, seen)| match seen {
+            Seen::As(sources) => Some((pod.clone(), sources)),
+            Seen::NotCovered { .. } => None,
+        })
+        .collect();
+    (!known.is_empty()).then_some(Fact::SeenBy(known))
 }
 
 /// Several addresses of one name: tried until one connects. `None` if there are none.
@@ -242,7 +296,15 @@ pub(super) fn any_of(deliveries: Vec<Delivery>) -> Option<Delivery> {
         for fact in delivery.facts {
             merge(&mut whole.facts, fact);
         }
+        whole.answering.extend(delivery.answering);
+        whole.entries.extend(delivery.entries);
+        if whole.selection != delivery.selection {
+            whole.selection = None;
+        }
     }
+    // What a pod sees may depend on the address that was taken: it is put together anew.
+    whole.facts.retain(|fact| !matches!(fact, Fact::SeenBy(_)));
+    whole.facts.extend(seen_by(&whole.answering));
     Some(whole)
 }
 
@@ -254,7 +316,6 @@ fn merge(facts: &mut Vec<Fact>, fact: Fact) {
             (Fact::ServedBy(known), Fact::ServedBy(more)) => {
                 return known.extend(more.iter().cloned());
             }
-            (Fact::SeenAs(known), Fact::SeenAs(more)) => return known.extend(more),
             _ => {}
         }
     }

@@ -49,12 +49,21 @@ const NEVER_PUBLIC: [&str; 6] = ["local.", "test.", "invalid.", "internal.", "on
 /// [`ErrorKind::Missing`] if the outcome depends on something that the model does not cover: such a cell is not
 /// supported here, and never guessed.
 pub fn expect(state: &State, vantage: &Vantage, method: &Method) -> Result<Expectation> {
+    derive(state, vantage, method).map(|(expectation, _)| expectation)
+}
+
+/// An expectation, and what happens to the packets; none if no address comes of the name.
+pub(super) type Derived = (Expectation, Option<Delivery>);
+
+/// The expectation with what it was made of.
+pub(super) fn derive(state: &State, vantage: &Vantage, method: &Method) -> Result<Derived> {
     let target = method.way.target(state)?;
     let origin = Origin::of(state, vantage)?;
     match target.host.parse::<IpAddr>() {
         Ok(address) => {
             let delivery = deliver(state, &origin, address, target.port, &target.host)?;
-            Ok(expectation(target, vec![Fact::NothingAsked], delivery))
+            let reason = delivery.reason.clone();
+            Ok(expectation(target, vec![Fact::NothingAsked], reason, delivery))
         }
         Err(_) => by_name(state, vantage, &origin, &method.way, target),
     }
@@ -65,16 +74,16 @@ pub(super) fn not_covered(tried: impl Into<String>, cause: impl std::fmt::Displa
     Error::new(ErrorKind::Missing, tried, format!("not covered by the model: {cause}"))
 }
 
-fn expectation(target: Target, mut facts: Vec<Fact>, delivery: Delivery) -> Expectation {
-    facts.extend(delivery.facts);
-    Expectation { target, reachable: delivery.reachable, reason: delivery.reason, facts }
+fn expectation(target: Target, mut facts: Vec<Fact>, reason: Reason, delivery: Delivery) -> Derived {
+    facts.extend(delivery.facts.iter().cloned());
+    (Expectation { target, reachable: delivery.reachable, reason, facts }, Some(delivery))
 }
 
-fn unresolved(target: Target, facts: Vec<Fact>, reason: Reason) -> Expectation {
-    Expectation { target, reachable: false, reason, facts }
+fn unresolved(target: Target, facts: Vec<Fact>, reason: Reason) -> Derived {
+    (Expectation { target, reachable: false, reason, facts }, None)
 }
 
-fn by_name(state: &State, vantage: &Vantage, origin: &Origin<'_>, way: &Way, target: Target) -> Result<Expectation> {
+fn by_name(state: &State, vantage: &Vantage, origin: &Origin<'_>, way: &Way, target: Target) -> Result<Derived> {
     let place = state.places.get(&vantage.id).ok_or_else(|| {
         Error::new(ErrorKind::Usage, format!("find the resolver of {vantage}"), "no agent stands there")
     })?;
@@ -100,7 +109,7 @@ fn by_cluster_dns(
     conf: &ResolvConf,
     origin: &Origin<'_>,
     target: Target,
-) -> Result<Expectation> {
+) -> Result<Derived> {
     let name = target.host.clone();
     let tried = || format!("derive what {name} resolves to");
     if state.corefile.trim().is_empty() {
@@ -121,7 +130,7 @@ fn by_cluster_dns(
                 .ok_or_else(|| Error::new(ErrorKind::Internal, tried(), "no address was found"))?;
             let reason = reason_by_name(&name, &answered, &aliases, &addresses, by, delivery.reason.clone());
             let facts = vec![asks, Fact::Resolves { answered, aliases, addresses }];
-            Ok(expectation(target, facts, Delivery { reason, ..delivery }))
+            Ok(expectation(target, facts, reason, delivery))
         }
         Outcome::Failed(failure) => {
             let facts = vec![asks, Fact::DoesNotResolve([failure].into())];

@@ -1,7 +1,7 @@
 //! Why a cell is as it is: a closed set of reasons, each with the facts that must bear it out.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -9,7 +9,7 @@ use reachmap_wire::{DnsFailure, FailureClass};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Target;
+use super::{Source, Target};
 
 /// What the model says must happen in a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,8 +49,9 @@ pub enum Fact {
     DoesNotConnect(BTreeSet<FailureClass>),
     /// Respond: one of these pods answers with status 200.
     ServedBy(BTreeSet<String>),
-    /// Respond: the pod saw one of these as the source address.
-    SeenAs(BTreeSet<IpAddr>),
+    /// Respond: the pod that answered saw one of these as the source address. A pod that is not listed may have seen
+    /// any: the model does not say.
+    SeenBy(BTreeMap<String, BTreeSet<Source>>),
 }
 
 /// Why a request arrives, or does not.

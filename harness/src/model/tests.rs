@@ -120,6 +120,28 @@ fn the_whole_expectation_of_a_name_in_the_search_path() {
             "nginx-multiple-nodes-7c5ddbdf54-cjz2r",
             "nginx-multiple-nodes-7c5ddbdf54-zlwqv"
           ]
+        },
+        {
+          "seen_by": {
+            "nginx-multiple-nodes-7c5ddbdf54-4v8db": [
+              {
+                "address": "10.244.2.5",
+                "reason": "kept_pod_to_pod"
+              }
+            ],
+            "nginx-multiple-nodes-7c5ddbdf54-cjz2r": [
+              {
+                "address": "10.244.2.5",
+                "reason": "kept_pod_to_pod"
+              }
+            ],
+            "nginx-multiple-nodes-7c5ddbdf54-zlwqv": [
+              {
+                "address": "10.244.2.5",
+                "reason": "kept_pod_to_pod"
+              }
+            ]
+          }
         }
       ]
     }

@@ -13,7 +13,7 @@ use super::{Beside, Counts, Environment, FailedTest, Holds, Retry, Row, Run, gri
 use crate::{
     claims::{Claim, ClaimOutcome, ClaimVerdict, Column, Evidence},
     matrix::{Cell, RowOutcome, Stage, TutorialRow},
-    model::{Expectation, Fact, Method, Reason, Target, Vantage, VantageKind},
+    model::{Expectation, Fact, Interface, Method, Reason, Source, SourceReason, Target, Vantage, VantageKind},
     progress::{StepEnd, StepTime},
     report::StageRecord,
     state::{NodeRole, ServiceType, State},
@@ -261,6 +261,12 @@ fn wrong_at_connect() -> Verdict {
     }
 }
 
+/// nginx-a is on the node that was named, and sees its bridge.
+fn seen_by_nginx() -> Fact {
+    let reason = SourceReason::MasqueradedByProxy { node: "demo-worker2".to_owned(), interface: Interface::Bridge };
+    Fact::SeenBy([("nginx-a".to_owned(), [Source { address: ip("10.244.2.1"), reason }].into())].into())
+}
+
 fn wrong_at_respond() -> Verdict {
     Verdict {
         expectation: Some(expectation(
@@ -268,7 +274,7 @@ fn wrong_at_respond() -> Verdict {
             30_080,
             true,
             Reason::NodePort { node: "worker-2".to_owned(), port: 30_080 },
-            vec![Fact::ServedBy(["nginx-a".to_owned()].into()), Fact::SeenAs([ip("172.18.0.5")].into())],
+            vec![Fact::ServedBy(["nginx-a".to_owned()].into()), seen_by_nginx()],
         )),
         observation: Some(Observation {
             route: Some(route("172.18.0.4", "172.18.0.5")),

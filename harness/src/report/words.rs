@@ -1,12 +1,15 @@
 //! Steps, facts and failures in words, and text from the network made safe to show.
 
-use std::{collections::BTreeSet, fmt::Display};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
 
 use reachmap_wire::{
     Connect, DnsFailure, Failure, FailureClass, Observation, Question, Resolve, Respond, Route, RouteOutcome, Step,
 };
 
-use crate::model::Fact;
+use crate::model::{Fact, Source};
 
 /// How much of a text from the network is shown.
 const LONGEST: usize = 200;
@@ -132,8 +135,24 @@ pub(super) fn fact(fact: &Fact) -> String {
             format!("no connection: {}", list(classes.iter().map(|class| network(*class)), " or "))
         }
         Fact::ServedBy(pods) => format!("an answer with status 200 by {}", either(pods)),
-        Fact::SeenAs(addresses) => format!("the pod sees the client as {}", either(addresses)),
+        Fact::SeenBy(by_pod) => seen_by(by_pod),
     }
+}
+
+/// Who sees the client as whom; pods that see the same are named together.
+fn seen_by(by_pod: &BTreeMap<String, BTreeSet<Source>>) -> String {
+    let mut together: Vec<(&BTreeSet<Source>, Vec<&String>)> = Vec::new();
+    for (pod, sources) in by_pod {
+        match together.iter_mut().find(|(known, _)| *known == sources) {
+            Some((_, pods)) => pods.push(pod),
+            None => together.push((sources, vec![pod])),
+        }
+    }
+    let source = |source: &Source| format!("{} ({})", source.address, source.reason);
+    let seen = |(sources, pods): (&BTreeSet<Source>, Vec<&String>)| {
+        format!("{} sees the client as {}", list(pods, " or "), list(sources.iter().map(source), " or "))
+    };
+    list(together.into_iter().map(seen), "; ")
 }
 
 /// Everything that a probe saw, step by step: the step's name, and a line for each thing seen in it.

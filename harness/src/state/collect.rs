@@ -19,7 +19,7 @@ use reachmap_wire::Hello;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Cni, Endpoint, LoadBalancer, ProxyMode, State, convert, lookup::natural};
+use super::{Cni, Endpoint, LoadBalancer, LocalDetection, ProxyMode, ProxySettings, State, convert, lookup::natural};
 use crate::{
     Context as _, ErrorKind, Result,
     model::dns::{Corefile, absolute, is_in_zone},
@@ -95,6 +95,7 @@ pub async fn collect(
         kubernetes,
         cluster_domain: cluster_domain(&corefile),
         proxy_mode: proxy_mode(proxy.as_ref()),
+        proxy: proxy_settings(proxy.as_ref()),
         cni: flannel.unwrap_or_else(|| convert::cni(&pods)),
         service_networks: if networks.is_empty() { kubeadm_networks(kubeadm.as_deref()) } else { networks },
         pod_networks: pod_networks(proxy.as_ref(), &nodes),
@@ -232,6 +233,31 @@ fn proxy_mode(proxy: Option<&Value>) -> ProxyMode {
         Some("nftables") => ProxyMode::Nftables,
         Some("ipvs") => ProxyMode::Ipvs,
         _ => ProxyMode::Unknown,
+    }
+}
+
+/// The rest of kube-proxy's configuration that counts; kubeadm's where there is none to read.
+fn proxy_settings(proxy: Option<&Value>) -> ProxySettings {
+    let Some(conf) = proxy else { return ProxySettings::default() };
+    let at = |pointer: &str| conf.pointer(pointer);
+    let mode = at("/detectLocalMode").and_then(Value::as_str).unwrap_or_default();
+    ProxySettings {
+        // IPVS takes the section of iptables (kube-proxy's `v1alpha1/conversion.go`).
+        masquerade_all: at(if proxy_mode(proxy) == ProxyMode::Nftables {
+            "/nftables/masqueradeAll"
+        } else {
+            "/iptables/masqueradeAll"
+        })
+        .and_then(Value::as_bool)
+        .unwrap_or_default(),
+        local_detection: match mode {
+            "NodeCIDR" => LocalDetection::NodeCidr,
+            "BridgeInterface" => LocalDetection::BridgeInterface,
+            "InterfaceNamePrefix" => LocalDetection::InterfacePrefix,
+            // Without a network to compare with, nothing is detected: kube-proxy's `getLocalDetectors`.
+            _ if networks(at("/clusterCIDR")).is_empty() => LocalDetection::None,
+            _ => LocalDetection::ClusterCidr,
+        },
     }
 }
 

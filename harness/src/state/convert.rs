@@ -3,17 +3,23 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
-    core::v1::{Node as ApiNode, Pod as ApiPod, Service as ApiService},
+    core::v1::{Node as ApiNode, Pod as ApiPod, Service as ApiService, ServiceSpec},
     discovery::v1::EndpointSlice,
 };
 
 use super::{
-    Cni, Endpoint, Node, NodeRole, Pod, Service, ServicePort, ServiceType, TrafficPolicy,
+    Cni, Endpoint, Node, NodeRole, Pod, Service, ServicePort, ServiceType, SessionAffinity, TrafficPolicy,
     collect::{addresses, identity},
 };
 
 /// The label that every control-plane node has.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
+/// The label that says which zone a node is in.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// How long `ClientIP` affinity lasts where the Service does not say: the API server's default, three hours.
+const AFFINITY_SECONDS: i32 = 10_800;
 
 pub(crate) fn node(node: &ApiNode) -> Node {
     let (_, name) = identity(&node.metadata);
@@ -31,6 +37,7 @@ pub(crate) fn node(node: &ApiNode) -> Node {
         ),
         pod_networks: pod_networks.filter_map(|cidr| cidr.parse().ok()).collect(),
         ready: conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        zone: node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE).cloned()),
     }
 }
 
@@ -69,7 +76,18 @@ pub(super) fn service(service: &ApiService) -> Service {
         external_traffic_policy: policy(spec.external_traffic_policy.as_ref()),
         internal_traffic_policy: policy(spec.internal_traffic_policy.as_ref()),
         publish_not_ready_addresses: spec.publish_not_ready_addresses.unwrap_or_default(),
+        session_affinity: affinity(&spec),
+        traffic_distribution: spec.traffic_distribution,
     }
+}
+
+fn affinity(spec: &ServiceSpec) -> SessionAffinity {
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return SessionAffinity::None;
+    }
+    let client = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    let seconds = client.and_then(|client| client.timeout_seconds).unwrap_or(AFFINITY_SECONDS);
+    SessionAffinity::ClientIp { timeout_seconds: u32::try_from(seconds).unwrap_or_default() }
 }
 
 /// Every address of a slice; none if it belongs to no Service, or does not hold addresses but names.
@@ -87,6 +105,11 @@ pub(super) fn endpoints(slice: &EndpointSlice) -> Vec<Endpoint> {
         .collect();
     let mut endpoints = Vec::new();
     for endpoint in &slice.endpoints {
+        // Not said means ready, and serving means the same where it is not said
+        // (https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/).
+        let conditions = endpoint.conditions.as_ref();
+        let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+        let hints = endpoint.hints.as_ref();
         let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
         for address in addresses(&endpoint.addresses) {
             endpoints.push(Endpoint {
@@ -94,8 +117,15 @@ pub(super) fn endpoints(slice: &EndpointSlice) -> Vec<Endpoint> {
                 service: service.clone(),
                 address,
                 ports: ports.clone(),
-                // Not said means ready (https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/).
-                ready: endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true),
+                ready,
+                serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(ready),
+                terminating: conditions.and_then(|conditions| conditions.terminating).unwrap_or_default(),
+                for_zones: hints
+                    .map(|hints| hints.for_zones.iter().flatten().map(|zone| zone.name.clone()).collect())
+                    .unwrap_or_default(),
+                for_nodes: hints
+                    .map(|hints| hints.for_nodes.iter().flatten().map(|node| node.name.clone()).collect())
+                    .unwrap_or_default(),
                 pod: pod.and_then(|pod| pod.name.clone()),
                 node: endpoint.node_name.clone(),
                 hostname: endpoint.hostname.clone(),

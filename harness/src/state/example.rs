@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use reachmap_wire::{Hello, PROTOCOL, RouteEntry};
 
 use super::{
-    Cni, Endpoint, LoadBalancer, Node, NodeRole, Pod, ProxyMode, Service, ServicePort, ServiceType, State,
-    TrafficPolicy,
+    Cni, Endpoint, LoadBalancer, Node, NodeRole, Pod, ProxyMode, ProxySettings, Service, ServicePort, ServiceType,
+    SessionAffinity, State, TrafficPolicy,
 };
 
 const NAMESPACE: &str = "service-type-test";
@@ -58,6 +58,7 @@ impl State {
             kubernetes: "v1.37.2".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             proxy_mode: ProxyMode::Iptables,
+            proxy: ProxySettings::default(),
             cni: Cni::Flannel { backend: "vxlan".to_owned() },
             service_networks: vec![network("10.96.0.0/16")],
             pod_networks: vec![network("10.244.0.0/16")],
@@ -112,6 +113,7 @@ fn nodes() -> Vec<Node> {
         addresses: vec![address(172, 18, 0, last)],
         pod_networks: vec![network(pods)],
         ready: true,
+        zone: None,
     })
     .into()
 }
@@ -204,6 +206,8 @@ fn services() -> Vec<Service> {
         external_traffic_policy: TrafficPolicy::Cluster,
         internal_traffic_policy: TrafficPolicy::Cluster,
         publish_not_ready_addresses: false,
+        session_affinity: SessionAffinity::None,
+        traffic_distribution: None,
     };
     let mut dns = service("kube-system", "kube-dns", ServiceType::ClusterIp, Some(address(10, 96, 0, 10)));
     dns.ports = vec![ServicePort { name: "dns-tcp".to_owned(), protocol: "TCP".to_owned(), port: 53, node_port: None }];
@@ -233,6 +237,10 @@ fn endpoints(pods: &[Pod]) -> Vec<Endpoint> {
         address: pod.addresses.first().copied().unwrap_or_else(|| address(0, 0, 0, 0)),
         ports: [(port_name.to_owned(), port)].into(),
         ready: true,
+        serving: true,
+        terminating: false,
+        for_zones: Vec::new(),
+        for_nodes: Vec::new(),
         pod: Some(pod.name.clone()),
         node: pod.node.clone(),
         hostname: None,

@@ -382,6 +382,7 @@ mod tests {
       },
       {
         "respond": {
+          "client_address": "vantage:testpod",
           "served_by": "pod:nginx-*",
           "status": 200
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Display, net::IpAddr};
 use reachmap_wire::{Connect, FailureClass, Observation, RecordData, Resolve, Respond, RouteOutcome, Step};
 
 use super::Judgement;
-use crate::model::{Expectation, Fact, dns::absolute, why::dns_words};
+use crate::model::{Expectation, Fact, Source, dns::absolute, why::dns_words};
 
 /// Compares what was seen with what had to be seen, in the order of the steps; the first fact that was not borne out
 /// is where they part.
@@ -40,7 +40,7 @@ fn step_of(fact: &Fact) -> Step {
     match fact {
         Fact::NothingAsked | Fact::Asks(_) | Fact::Resolves { .. } | Fact::DoesNotResolve(_) => Step::Resolve,
         Fact::Connects(_) | Fact::DoesNotConnect(_) => Step::Connect,
-        Fact::ServedBy(_) | Fact::SeenAs(_) => Step::Respond,
+        Fact::ServedBy(_) | Fact::SeenBy(_) => Step::Respond,
     }
 }
 
@@ -91,12 +91,19 @@ fn parting(fact: &Fact, observation: &Observation) -> Option<Parting> {
             let expected = || format!("status 200 from {}", one_of(pods));
             (!served).then(|| (Step::Respond, expected(), respond_words(observation)))
         }
-        Fact::SeenAs(addresses) => {
-            let seen = observation.respond.as_ref().and_then(|respond| respond.client_address);
-            let words = |what: &str| format!("source address {what}");
-            let observed = || seen.map_or_else(|| words("not reported"), |address| words(&address.to_string()));
-            (!seen.is_some_and(|address| addresses.contains(&address)))
-                .then(|| (Step::Respond, words(&one_of(addresses)), observed()))
+        Fact::SeenBy(by_pod) => {
+            let respond = observation.respond.as_ref();
+            let pod = respond.and_then(|respond| respond.served_by.as_ref())?;
+            // Who may answer is another fact's business, and of who is not listed nothing is said.
+            let sources = by_pod.get(pod)?;
+            let seen = respond.and_then(|respond| respond.client_address);
+            let expected = || format!("source address {} at {pod}", list_or(sources));
+            let observed = || match seen {
+                Some(address) => format!("source address {address} at {pod}"),
+                None => format!("source address not reported by {pod}"),
+            };
+            (!seen.is_some_and(|address| sources.iter().any(|source| source.address == address)))
+                .then(|| (Step::Respond, expected(), observed()))
         }
     }
 }
@@ -245,6 +252,11 @@ fn network_words(class: FailureClass) -> &'static str {
 
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Addresses with their reasons, which have commas of their own.
+fn list_or(sources: &BTreeSet<Source>) -> String {
+    sources.iter().map(|source| format!("{} ({})", source.address, source.reason)).collect::<Vec<_>>().join(", or ")
 }
 
 fn one_of<T: Display>(items: &BTreeSet<T>) -> String {

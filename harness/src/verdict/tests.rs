@@ -175,8 +175,28 @@ fn a_masqueraded_pod_is_the_wrong_source(#[case] vantage: &str, #[case] method: 
     });
     assert_eq!(
         (step, expected.as_str(), observed.as_str()),
-        (Step::Respond, "source address 10.244.2.5", "source address 10.244.2.1")
+        (
+            Step::Respond,
+            "source address 10.244.2.5 (the client pod's own address) at nginx-single-6d8f9-x2x2x",
+            "source address 10.244.2.1 at nginx-single-6d8f9-x2x2x"
+        )
     );
+}
+
+#[test]
+fn which_source_is_right_depends_on_the_pod_that_answers() {
+    let expectation = expectation("laptop", "nodeport-worker-1");
+    let judged = |end: &str, source: Option<&str>| {
+        let mut observation = observation_of(&expectation);
+        let respond = observation.respond.as_mut().unwrap();
+        respond.served_by = Some(format!("nginx-multiple-nodes-7c5ddbdf54-{end}"));
+        respond.client_address = source.map(|source| source.parse().unwrap());
+        judge(&expectation, &observation) == Judgement::AsExpected
+    };
+    // The first is on worker-1, whose bridge it sees; the second comes by its tunnel.
+    assert!(judged("4v8db", Some("10.244.1.1")) && judged("cjz2r", Some("10.244.1.0")));
+    assert!(!judged("4v8db", Some("10.244.1.0")) && !judged("cjz2r", Some("10.244.1.1")));
+    assert!(!judged("4v8db", None), "a pod that does not report it bears nothing out");
 }
 
 /// Observations of every shape, mostly nonsense.

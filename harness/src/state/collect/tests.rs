@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, pin::pin};
 
 use http::{Request, Response};
 use kube::{Client, client::Body};
+use rstest::rstest;
 use serde_json::{Value, json};
 use tower_test::mock::{self, Handle};
 
 use super::*;
-use crate::state::{ServiceType, TrafficPolicy};
+use crate::state::{ServiceType, SessionAffinity, TrafficPolicy};
 
 /// Answers by path until the client is gone; what is not there is a 404, as from the API server.
 async fn serve(
@@ -82,7 +83,7 @@ fn objects() -> BTreeMap<&'static str, Value> {
             "/api/v1/nodes",
             list(&json!([
                 node("t-worker10", json!({}), "10.244.3.0/24", "172.18.0.5"),
-                node("t-worker2", json!({}), "10.244.2.0/24", "172.18.0.4"),
+                node("t-worker2", json!({ "topology.kubernetes.io/zone": "a" }), "10.244.2.0/24", "172.18.0.4"),
                 node(
                     "t-control-plane",
                     json!({ "node-role.kubernetes.io/control-plane": "" }),
@@ -99,6 +100,8 @@ fn objects() -> BTreeMap<&'static str, Value> {
                     "spec": {
                         "type": "LoadBalancer", "clusterIP": "10.96.10.2", "clusterIPs": ["10.96.10.2"],
                         "externalTrafficPolicy": "Local", "internalTrafficPolicy": "Cluster",
+                        "sessionAffinity": "ClientIP", "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": 30 } },
+                        "trafficDistribution": "PreferSameZone",
                         "ports": [{ "port": 80, "protocol": "TCP", "nodePort": 31380, "targetPort": 80 }],
                     },
                     "status": { "loadBalancer": { "ingress": [{ "ip": "172.18.255.200", "ipMode": "VIP" }] } },
@@ -126,9 +129,10 @@ fn objects() -> BTreeMap<&'static str, Value> {
                 "endpoints": [
                     {
                         "addresses": ["10.244.2.4"], "nodeName": "t-worker2", "conditions": { "ready": true },
+                        "hints": { "forZones": [{ "name": "a" }], "forNodes": [{ "name": "t-worker2" }] },
                         "targetRef": { "kind": "Pod", "name": "nginx-multiple-nodes-668cdc96dd-cjz2r", "namespace": "service-type-test" },
                     },
-                    { "addresses": ["10.244.3.4"], "nodeName": "t-worker10", "conditions": { "ready": false, "terminating": true } },
+                    { "addresses": ["10.244.3.4"], "nodeName": "t-worker10", "conditions": { "ready": false, "serving": true, "terminating": true } },
                 ],
                 "ports": [{ "name": "", "port": 80, "protocol": "TCP" }],
             }])),
@@ -159,7 +163,7 @@ fn objects() -> BTreeMap<&'static str, Value> {
             "/api/v1/namespaces/kube-system/configmaps/kube-proxy",
             json!({
                 "metadata": { "name": "kube-proxy" },
-                "data": { "config.conf": "clusterCIDR: 10.244.0.0/16\nkind: KubeProxyConfiguration\nmode: nftables\n", "kubeconfig.conf": "" },
+                "data": { "config.conf": "clusterCIDR: 10.244.0.0/16\nkind: KubeProxyConfiguration\nmode: nftables\nnftables:\n  masqueradeAll: true\n", "kubeconfig.conf": "" },
             }),
         ),
         (
@@ -217,6 +221,8 @@ async fn a_cluster_is_read_whole() {
     assert_eq!(state.kubernetes, "v1.37.2");
     assert_eq!(state.cluster_domain, "my.cluster");
     assert_eq!(state.proxy_mode, ProxyMode::Nftables);
+    assert_eq!(state.proxy, ProxySettings { masquerade_all: true, local_detection: LocalDetection::ClusterCidr });
+    assert_eq!(state.node("t-worker2").unwrap().zone.as_deref(), Some("a"));
     assert_eq!(state.cni, Cni::Flannel { backend: "vxlan".to_owned() });
     assert_eq!(state.service_networks, ["10.96.0.0/16".parse().unwrap()]);
     assert_eq!(state.pod_networks, ["10.244.0.0/16".parse().unwrap()]);
@@ -248,7 +254,14 @@ async fn services_and_their_endpoints_are_read_whole() {
         state.endpoints_of(balanced).map(|endpoint| (endpoint.address.to_string(), endpoint.ready)).collect();
     assert_eq!(endpoints, [("10.244.2.4".to_owned(), true), ("10.244.3.4".to_owned(), false)]);
 
+    assert_eq!(balanced.session_affinity, SessionAffinity::ClientIp { timeout_seconds: 30 });
+    assert_eq!(balanced.traffic_distribution.as_deref(), Some("PreferSameZone"));
+    let [first, second] = state.endpoints_of(balanced).collect::<Vec<_>>()[..] else { panic!() };
+    assert_eq!((first.serving, first.terminating, second.serving, second.terminating), (true, false, true, true));
+    assert_eq!((&first.for_zones[..], &first.for_nodes[..]), (&["a".to_owned()][..], &["t-worker2".to_owned()][..]));
+
     let headless = state.service("service-type-test", "nginx-headless-service").unwrap();
+    assert_eq!(headless.session_affinity, SessionAffinity::None);
     assert!(headless.headless && headless.cluster_ips.is_empty());
     let external = state.service("service-type-test", "nginx-external-service").unwrap();
     assert_eq!(
@@ -273,6 +286,7 @@ async fn what_is_not_installed_is_none_and_old_clusters_have_other_sources() {
     assert_eq!(state.load_balancer, None);
     assert_eq!(state.cni, Cni::Other("unknown".to_owned()));
     assert_eq!(state.proxy_mode, ProxyMode::Unknown);
+    assert_eq!(state.proxy, ProxySettings::default());
     assert_eq!(state.service_networks, ["10.32.0.0/16".parse().unwrap(), "fd00::/112".parse().unwrap()]);
     assert_eq!(state.pod_networks.len(), 3, "what the nodes own");
 }
@@ -284,4 +298,23 @@ async fn what_may_not_be_read_is_an_error_that_names_it() {
     let error = collected(objects).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Environment);
     assert!(error.to_string().starts_with("failed to list the cluster's EndpointSlices: "), "{error}");
+}
+
+#[rstest]
+#[case("clusterCIDR: 10.244.0.0/16", LocalDetection::ClusterCidr, false)]
+#[case("mode: iptables", LocalDetection::None, false)]
+#[case("clusterCIDR: 10.244.0.0/16\ndetectLocalMode: BridgeInterface", LocalDetection::BridgeInterface, false)]
+#[case("detectLocalMode: NodeCIDR\niptables:\n  masqueradeAll: true", LocalDetection::NodeCidr, true)]
+#[case(
+    "detectLocalMode: InterfaceNamePrefix\nmode: nftables\niptables:\n  masqueradeAll: true",
+    LocalDetection::InterfacePrefix,
+    false
+)]
+fn kube_proxys_settings_are_those_of_its_mode(
+    #[case] conf: &str,
+    #[case] detection: LocalDetection,
+    #[case] all: bool,
+) {
+    let settings = proxy_settings(yaml(conf).as_ref());
+    assert_eq!((settings.local_detection, settings.masquerade_all), (detection, all));
 }
