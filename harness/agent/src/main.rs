@@ -99,6 +99,7 @@ async fn answer(
         }
         // It has a queue of its own.
         Action::Record(recording) => recorder.record(recording).await.map_or_else(Outcome::Error, Outcome::Recorded),
+        Action::Load(_) => Outcome::Error("this agent does not load".to_owned()),
         Action::Resolve(lookup) => {
             let _slot = slots.acquire().await;
             Outcome::Resolve(dns::resolve(&lookup.name, lookup.server, Instant::now() + LOOKUP_LIMIT).await)

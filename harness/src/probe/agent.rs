@@ -199,6 +199,7 @@ impl Agent {
                 Action::Probe(probe) => format!("probe {}:{}", probe.host, probe.port),
                 Action::Resolve(lookup) => format!("resolve {}", lookup.name),
                 Action::Record(recording) => format!("record {:?}", recording.asker),
+                Action::Load(load) => format!("load {}", load.destination),
             };
             format!("have the agent in {} answer ({what})", shared.label)
         };
