@@ -50,6 +50,8 @@ pub enum Action {
     Record(Recording),
     /// Send many HTTP requests; answered piece by piece.
     Load(Load),
+    /// Let the load of that request start no further request; what is under way ends, and then the load does.
+    StopLoad(u64),
 }
 
 /// A name to resolve.
@@ -93,7 +95,7 @@ pub struct Reply {
 pub enum Outcome {
     /// To [`Action::Hello`].
     Hello(Hello),
-    /// To [`Action::Ping`].
+    /// To [`Action::Ping`] and [`Action::StopLoad`].
     Pong,
     /// To [`Action::Probe`].
     Observation(Box<Observation>),
