@@ -14,6 +14,7 @@ use crate::{
 
 mod cluster;
 mod dns;
+mod load;
 mod machine;
 
 /// The command line, with the suites that `e2e` can run.
@@ -189,6 +190,23 @@ enum BenchCommand {
     Boot(EnvironmentArguments),
     /// How long an edit of the Corefile takes until every replica of CoreDNS serves it.
     Corefile(CorefileArguments),
+    /// The load generator beside hey and wrk, against a small server on loopback.
+    Load(BenchLoadArguments),
+}
+
+#[derive(Debug, Args)]
+struct BenchLoadArguments {
+    #[command(flatten)]
+    home: HomeArguments,
+    /// How many requests each run sends.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    requests: u64,
+    /// Over how many connections at once.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: u32,
+    /// How many runs of each program.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
 }
 
 #[derive(Debug, Args)]
@@ -264,6 +282,7 @@ impl Cli {
                     BenchCommand::Probes(arguments) => Box::pin(machine::bench_probes(arguments)).await,
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,
                     BenchCommand::Corefile(arguments) => Box::pin(dns::bench_corefile(arguments)).await,
+                    BenchCommand::Load(arguments) => Box::pin(load::bench_load(arguments)).await,
                 },
             }
         });

@@ -4,6 +4,7 @@
 //! target that is not the cluster's own. [`Agent::load`](crate::probe::Agent::load) carries a load out, and its
 //! [`LoadResult`]s are merged; [`summary`] prints them as people know it from hey.
 
+pub mod bench;
 pub mod generator;
 mod result;
 pub mod summary;
