@@ -14,6 +14,7 @@ use crate::{
 
 mod cluster;
 mod dns;
+mod load;
 mod machine;
 mod statistics;
 
@@ -192,6 +193,8 @@ enum BenchCommand {
     Corefile(CorefileArguments),
     /// Whether the statistics of the load's distribution keep their word: known balancers, tested over and over.
     Statistics(StatisticsArguments),
+    /// The load generator beside hey and wrk, against a small server on loopback.
+    Load(BenchLoadArguments),
 }
 
 #[derive(Debug, Args)]
@@ -202,6 +205,21 @@ struct StatisticsArguments {
     /// The seed of the random numbers; the same seed gives the same counts.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+#[derive(Debug, Args)]
+struct BenchLoadArguments {
+    #[command(flatten)]
+    home: HomeArguments,
+    /// How many requests each run sends.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    requests: u64,
+    /// Over how many connections at once.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: u32,
+    /// How many runs of each program.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
 }
 
 #[derive(Debug, Args)]
@@ -278,6 +296,7 @@ impl Cli {
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,
                     BenchCommand::Corefile(arguments) => Box::pin(dns::bench_corefile(arguments)).await,
                     BenchCommand::Statistics(arguments) => statistics::bench_statistics(&arguments),
+                    BenchCommand::Load(arguments) => Box::pin(load::bench_load(arguments)).await,
                 },
             }
         });

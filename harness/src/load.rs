@@ -1,6 +1,9 @@
 //! Load, and what its answers prove: which pod answered, how evenly, and whether both ends saw the same.
 //!
-//! Everything here is pure: no packet is sent and no file is read. Four rooms:
+//! A [`Plan`](generator::Plan) says what to send, and is refused if it makes no sense; [`generator::allow`] refuses a
+//! target that is not the cluster's own. [`Agent::load`](crate::probe::Agent::load) carries a load out, and its
+//! [`LoadResult`]s are merged; [`summary`] prints them as people know it from hey. All else here is pure: no packet is
+//! sent and no file is read.
 //!
 //! - [`statistics`]: the null model of each proxy mode, tests with a stated alpha, effect and power, and Holm's
 //!   correction over the rows of a run.
@@ -24,8 +27,14 @@
 //! ```
 
 pub mod access_log;
+pub mod bench;
 pub mod conservation;
+pub mod generator;
 pub mod hey;
 pub mod recorded;
+mod result;
 pub mod simulate;
 pub mod statistics;
+pub mod summary;
+
+pub use result::{Kept, LoadResult, Part, Results};

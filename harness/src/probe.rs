@@ -23,6 +23,7 @@ mod binary;
 pub mod exec;
 mod install;
 mod link;
+mod load;
 mod program;
 
 use std::{
@@ -36,6 +37,7 @@ use std::{
 
 pub use agent::Agent;
 pub use binary::AgentBinary;
+pub use load::{LoadUnderWay, load_together};
 pub use program::ProgramFile;
 
 use crate::{Result, model::method::Target, wire};

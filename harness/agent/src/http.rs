@@ -3,7 +3,7 @@
 //! Bounded throughout: a head of [`HEAD_LIMIT`], a body of [`BODY_LIMIT`], of which the first
 //! [`BODY_START`] bytes are kept.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use reachmap_wire::{Failure, FailureClass};
 
@@ -17,7 +17,7 @@ const BODY_LIMIT: u64 = 1024 * 1024;
 const BODY_START: usize = 256;
 
 /// A line or head, and the bytes that follow it.
-type Taken<'a> = (Vec<u8>, &'a [u8]);
+type Taken<'a> = (Cow<'a, [u8]>, &'a [u8]);
 
 /// A response under way: [`Response::feed`] it until [`Response::is_complete`], or tell it of the [`Response::end`].
 #[derive(Debug)]
@@ -33,6 +33,9 @@ pub(crate) struct Response {
     pub(crate) client_address: Option<IpAddr>,
     /// The length of the body so far, in bytes.
     pub(crate) body_length: u64,
+    /// Whether the connection may carry no further request (RFC 9112 section 9.3).
+    pub(crate) closes: bool,
+    body_limit: u64,
     body_start: Vec<u8>,
 }
 
@@ -58,6 +61,11 @@ fn malformed(message: impl Into<String>) -> Failure {
 impl Response {
     /// Nothing read yet.
     pub(crate) fn new() -> Self {
+        Self::with_body_limit(BODY_LIMIT)
+    }
+
+    /// Nothing read yet, and a body of at most so many bytes to come.
+    pub(crate) fn with_body_limit(body_limit: u64) -> Self {
         Self {
             phase: Phase::Head,
             pending: Vec::new(),
@@ -65,6 +73,8 @@ impl Response {
             served_by: None,
             client_address: None,
             body_length: 0,
+            closes: false,
+            body_limit,
             body_start: Vec::new(),
         }
     }
@@ -83,11 +93,14 @@ impl Response {
         String::from_utf8_lossy(&self.body_start[..cut]).into_owned()
     }
 
-    /// Reads the next `bytes`; what follows a complete response is ignored.
+    /// Reads the next `bytes`; what follows a complete response is ignored, and the connection is of no more use.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
         loop {
             bytes = match self.phase {
-                Phase::Complete => return Ok(()),
+                Phase::Complete => {
+                    self.closes |= !bytes.is_empty();
+                    return Ok(());
+                }
                 Phase::Head => match self.line_or_head(bytes, head_end)? {
                     Some((head, rest)) => {
                         self.head(&head)?;
@@ -174,6 +187,12 @@ impl Response {
         end: fn(&[u8]) -> Option<(usize, usize)>,
     ) -> Result<Option<Taken<'a>>, Failure> {
         let known = self.pending.len();
+        // Mostly all of it comes at once, and need not be kept.
+        if known == 0
+            && let Some((length, consumed)) = end(bytes).filter(|(length, _)| *length <= HEAD_LIMIT)
+        {
+            return Ok(Some((Cow::Borrowed(&bytes[..length]), &bytes[consumed..])));
+        }
         self.pending.extend_from_slice(bytes);
         let Some((length, consumed)) = end(&self.pending) else {
             if self.pending.len() > HEAD_LIMIT {
@@ -186,7 +205,7 @@ impl Response {
         }
         let mut taken = std::mem::take(&mut self.pending);
         taken.truncate(length);
-        Ok(Some((taken, &bytes[consumed - known..])))
+        Ok(Some((Cow::Owned(taken), &bytes[consumed - known..])))
     }
 
     fn body<'a>(&mut self, bytes: &'a [u8], left: u64, next: impl FnOnce(u64) -> Phase) -> Result<&'a [u8], Failure> {
@@ -195,10 +214,10 @@ impl Response {
         let keep = (BODY_START - self.body_start.len()).min(data.len());
         self.body_start.extend_from_slice(&data[..keep]);
         self.body_length += data.len() as u64;
-        if self.body_length > BODY_LIMIT {
+        if self.body_length > self.body_limit {
             return Err(Failure {
                 class: FailureClass::Other,
-                message: format!("the body is longer than {BODY_LIMIT} bytes"),
+                message: format!("the body is longer than {} bytes", self.body_limit),
             });
         }
         self.phase = next(left - take as u64);
@@ -208,31 +227,33 @@ impl Response {
     fn head(&mut self, head: &[u8]) -> Result<(), Failure> {
         let head = String::from_utf8_lossy(head);
         let mut lines = head.split('\n').map(|line| line.trim_end_matches('\r'));
-        let status = status(lines.next().unwrap_or_default())?;
+        let first = lines.next().unwrap_or_default();
+        let status = status(first)?;
+        self.closes = first.starts_with("HTTP/1.0");
         let mut length: Option<u64> = None;
         let mut chunked = false;
         for line in lines.filter(|line| !line.is_empty()) {
             let (name, value) = line.split_once(':').ok_or_else(|| malformed(format!("not a header: {line:?}")))?;
             let value = value.trim();
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => {
-                    let parsed = value.parse().map_err(|_| malformed(format!("Content-Length is {value:?}")))?;
-                    if length.is_some_and(|length| length != parsed) {
-                        return Err(malformed("two different Content-Lengths"));
-                    }
-                    length = Some(parsed);
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            if is("content-length") {
+                let parsed = value.parse().map_err(|_| malformed(format!("Content-Length is {value:?}")))?;
+                if length.is_some_and(|length| length != parsed) {
+                    return Err(malformed("two different Content-Lengths"));
                 }
-                "transfer-encoding" => {
-                    chunked = value.to_ascii_lowercase().ends_with("chunked");
+                length = Some(parsed);
+            } else if is("transfer-encoding") {
+                chunked = value.to_ascii_lowercase().ends_with("chunked");
+            } else if is("connection") {
+                for option in value.split(',').map(str::trim) {
+                    self.closes |= option.eq_ignore_ascii_case("close");
+                    self.closes &= !option.eq_ignore_ascii_case("keep-alive");
                 }
-                "x-served-by" => {
-                    self.served_by.get_or_insert_with(|| value.to_owned());
-                }
-                "x-client-address" => {
-                    let address = || value.parse().ok().map(|ip: IpAddr| ip.to_canonical());
-                    self.client_address = self.client_address.or_else(address);
-                }
-                _ => {}
+            } else if is("x-served-by") {
+                self.served_by.get_or_insert_with(|| value.to_owned());
+            } else if is("x-client-address") {
+                let address = || value.parse().ok().map(|ip: IpAddr| ip.to_canonical());
+                self.client_address = self.client_address.or_else(address);
             }
         }
         self.phase = match status {
@@ -253,6 +274,7 @@ impl Response {
         if self.phase != Phase::Head {
             self.status = Some(status);
         }
+        self.closes |= status == 101 || self.phase == Phase::UntilClose;
         Ok(())
     }
 }

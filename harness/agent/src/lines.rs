@@ -8,7 +8,7 @@ use std::{
 
 use reachmap_wire::{Outcome, Reply, Request};
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// The longest line that is read, in bytes: a request is a few hundred.
 const LINE_LIMIT: u64 = 64 * 1024;
@@ -22,11 +22,28 @@ const BATCH: usize = 64 * 1024;
 /// How long the last replies may take to be written; nobody may be reading any more.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
+/// Where replies go; closed when standard output is.
+pub(crate) type Sender = mpsc::UnboundedSender<Message>;
+
+/// A reply on its way out.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) reply: Reply,
+    /// Given back when the reply is written: who sends many keeps to what is read.
+    pub(crate) slot: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Reply> for Message {
+    fn from(reply: Reply) -> Self {
+        Self { reply, slot: None }
+    }
+}
+
 /// The way out for replies.
 #[derive(Debug)]
 pub(crate) struct Replies {
-    /// Where replies go; closed when standard output is.
-    pub(crate) sender: mpsc::UnboundedSender<Reply>,
+    /// Where they are put in.
+    pub(crate) sender: Sender,
     writer: JoinHandle<()>,
 }
 
@@ -64,7 +81,7 @@ pub(crate) fn complain(text: &str) {
     eprintln!("reachmap-agent: {text}");
 }
 
-fn read(requests: &mpsc::Sender<Request>, replies: &mpsc::UnboundedSender<Reply>) {
+fn read(requests: &mpsc::Sender<Request>, replies: &Sender) {
     let mut input = std::io::stdin().lock();
     let mut line = Vec::new();
     loop {
@@ -90,7 +107,7 @@ fn read(requests: &mpsc::Sender<Request>, replies: &mpsc::UnboundedSender<Reply>
                 let why = format!("not a request that this agent knows: {error}");
                 match serde_json::from_slice::<OnlyId>(&line) {
                     // A failed send means that the writer is gone: the main task sees that, too.
-                    Ok(OnlyId { id }) => drop(replies.send(Reply { id, outcome: Outcome::Error(why) })),
+                    Ok(OnlyId { id }) => drop(replies.send(Reply { id, outcome: Outcome::Error(why) }.into())),
                     Err(_) => complain(&why),
                 }
             }
@@ -98,12 +115,14 @@ fn read(requests: &mpsc::Sender<Request>, replies: &mpsc::UnboundedSender<Reply>
     }
 }
 
-fn write(mut replies: mpsc::UnboundedReceiver<Reply>) {
+fn write(mut replies: mpsc::UnboundedReceiver<Message>) {
     let mut output = std::io::stdout().lock();
     let mut batch = Vec::with_capacity(2 * BATCH);
-    while let Some(reply) = replies.blocking_recv() {
-        let mut next = Some(reply);
-        while let Some(reply) = next {
+    let mut slots = Vec::new();
+    while let Some(message) = replies.blocking_recv() {
+        let mut next = Some(message);
+        while let Some(Message { reply, slot }) = next {
+            slots.extend(slot);
             if let Err(error) = serde_json::to_writer(&mut batch, &reply) {
                 return complain(&format!("cannot write reply {}: {error}", reply.id));
             }
@@ -115,5 +134,6 @@ fn write(mut replies: mpsc::UnboundedReceiver<Reply>) {
             return;
         }
         batch.clear();
+        slots.clear();
     }
 }

@@ -2,7 +2,7 @@
 //! and output, one JSON line a message, and reports every step of every probe.
 //!
 //! It opens no port, but for the recorder's when it is asked to record, and needs no privilege. It ends when its standard input ends (what is under way
-//! is finished first, for at most [`DRAIN_LIMIT`]), when its standard output is closed, or when it
+//! is finished first, for at most [`DRAIN_LIMIT`]; a load starts no further request), when its standard output is closed, or when it
 //! has heard nothing for [`IDLE_LIMIT_SECONDS`]: its harness was killed and the connection in
 //! between has not noticed.
 //!
@@ -12,6 +12,7 @@
 mod dns;
 mod http;
 mod lines;
+mod load;
 mod place;
 mod probe;
 mod recorder;
@@ -25,6 +26,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use lines::Sender;
+use load::Loads;
 use recorder::Recorder;
 
 /// How many probes and lookups are under way at once; more wait their turn.
@@ -53,9 +56,10 @@ fn main() -> ExitCode {
 }
 
 /// Answers requests until there are no more.
-async fn serve(mut requests: mpsc::Receiver<Request>, replies: mpsc::UnboundedSender<Reply>) {
+async fn serve(mut requests: mpsc::Receiver<Request>, replies: Sender) {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT));
     let recorder = Arc::new(Recorder::new());
+    let loads = Loads::default();
     let mut tasks = JoinSet::new();
     loop {
         let request = tokio::select! {
@@ -66,9 +70,13 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: mpsc::UnboundedSe
         };
         match request {
             Ok(Some(request)) => {
-                tasks.spawn(answer(request, Arc::clone(&slots), Arc::clone(&recorder), replies.clone()));
+                tasks.spawn(answer(request, Arc::clone(&slots), Arc::clone(&recorder), loads.clone(), replies.clone()));
             }
-            Ok(None) => break,
+            Ok(None) => {
+                // Nobody could end them any more.
+                loads.stop_all();
+                break;
+            }
             Err(_idle) => {
                 lines::complain(&format!("heard nothing for {IDLE_LIMIT_SECONDS} seconds: ending"));
                 return;
@@ -82,12 +90,7 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: mpsc::UnboundedSe
     }
 }
 
-async fn answer(
-    request: Request,
-    slots: Arc<Semaphore>,
-    recorder: Arc<Recorder>,
-    replies: mpsc::UnboundedSender<Reply>,
-) {
+async fn answer(request: Request, slots: Arc<Semaphore>, recorder: Arc<Recorder>, loads: Loads, replies: Sender) {
     let outcome = match request.action {
         Action::Ping => Outcome::Pong,
         Action::Hello => place::hello().map_or_else(Outcome::Error, Outcome::Hello),
@@ -99,13 +102,22 @@ async fn answer(
         }
         // It has a queue of its own.
         Action::Record(recording) => recorder.record(recording).await.map_or_else(Outcome::Error, Outcome::Recorded),
+        // It has threads of its own.
+        Action::Load(load) => match loads.run(request.id, load, &replies).await {
+            Ok(loaded) => Outcome::Loaded(Box::new(loaded)),
+            Err(why) => Outcome::Error(why),
+        },
+        Action::StopLoad(id) => {
+            loads.stop(id);
+            Outcome::Pong
+        }
         Action::Resolve(lookup) => {
             let _slot = slots.acquire().await;
             Outcome::Resolve(dns::resolve(&lookup.name, lookup.server, Instant::now() + LOOKUP_LIMIT).await)
         }
     };
     // A failed send means that the writer is gone, and then so are we.
-    let _ = replies.send(Reply { id: request.id, outcome });
+    let _ = replies.send(Reply { id: request.id, outcome }.into());
 }
 
 #[cfg(test)]
@@ -123,7 +135,7 @@ mod tests {
         };
         tokio::join!(serve(receiver, sender), ping);
         assert_eq!(started.elapsed(), Duration::from_secs(20 + IDLE_LIMIT_SECONDS));
-        assert_eq!(replies.recv().await.map(|reply| reply.outcome), Some(Outcome::Pong));
+        assert_eq!(replies.recv().await.map(|message| message.reply.outcome), Some(Outcome::Pong));
         drop(requests);
     }
 }

@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 ///
 /// The side that closes first keeps the port pair for a minute (`TIME_WAIT`, RFC 9293 section 3.6.1):
 /// let it be the server, or thousands of probes a second would use up this vantage's ports.
-const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// A duration in whole microseconds.
 pub(crate) fn micros(duration: Duration) -> u64 {
@@ -173,11 +173,13 @@ fn request(probe: &Probe) -> Vec<u8> {
     .into_bytes()
 }
 
-fn timed_out(started: Instant) -> Failure {
+/// The failure of whatever `started` then and was not done in time.
+pub(crate) fn timed_out(started: Instant) -> Failure {
     Failure { class: FailureClass::Timeout, message: format!("nothing within {} ms", started.elapsed().as_millis()) }
 }
 
-fn failure(error: &io::Error) -> Failure {
+/// A failure of a socket, with its class.
+pub(crate) fn failure(error: &io::Error) -> Failure {
     use io::ErrorKind as Kind;
     let class = match error.kind() {
         Kind::NetworkUnreachable => FailureClass::NetworkUnreachable,

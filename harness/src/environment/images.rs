@@ -10,6 +10,7 @@ use crate::{
 pub mod cache;
 mod debian;
 mod go;
+pub mod hey;
 pub mod lookups;
 pub mod packages;
 pub mod store;

@@ -15,21 +15,22 @@ use tokio::{
 };
 
 use super::{
-    AgentBinary, exec,
+    AgentBinary, LoadUnderWay, exec,
     install::{self, Place},
     link::{self, Pending},
 };
 use crate::{
     Error, ErrorKind, Result,
     command::Command,
-    wire::{Action, Hello, Lookup, Observation, Outcome, PROTOCOL, Probe, Recorded, Recording, Request, Resolve},
+    load::LoadResult,
+    wire::{Action, Hello, Load, Lookup, Observation, Outcome, PROTOCOL, Probe, Recorded, Recording, Request, Resolve},
 };
 
 /// How many requests are with an agent at once, over all handles; more wait for their turn.
 const IN_FLIGHT: usize = 512;
 
 /// How long an answer may take beyond the time that the request itself allows.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// As long as the agent gives a lookup on its own.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
@@ -189,6 +190,50 @@ impl Agent {
         }
     }
 
+    /// Starts a load, and returns what is under way.
+    ///
+    /// It goes on beside any other calls. It ends when it has done enough, when it is stopped, or when what is returned
+    /// is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] if the agent is lost.
+    pub fn start_load(&self, load: Load) -> Result<LoadUnderWay> {
+        let shared = &self.shared;
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let replies = shared.pending.expect_many(id);
+        let replies = replies.map_err(|why| self.lost(&format!("load {}", load.destination), why))?;
+        // A failed send means that the agent is gone: the replies' channel tells why.
+        let _ = shared.requests.send(link::line(&Request { id, action: Action::Load(load.clone()) }));
+        Ok(LoadUnderWay::new(self.clone(), id, load, replies))
+    }
+
+    /// Carries a load out from here, and returns all that became of it.
+    ///
+    /// # Errors
+    /// As [`LoadUnderWay::next`].
+    pub async fn load(&self, load: Load) -> Result<LoadResult> {
+        self.start_load(load)?.finish().await
+    }
+
+    /// Lets the load of that id start no further request, and waits for nothing.
+    pub(super) fn stop_load(&self, load: u64) {
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        // A failed send means that the agent is gone, and its load with it.
+        let _ = self.shared.requests.send(link::line(&Request { id, action: Action::StopLoad(load) }));
+    }
+
+    /// Nobody takes the replies to `id` any longer.
+    pub(super) fn forget(&self, id: u64) {
+        self.shared.pending.forget(id);
+    }
+
+    /// The error of a call whose agent is gone.
+    pub(super) fn lost(&self, what: &str, why: impl Into<Option<String>>) -> Error {
+        let why = why.into().or_else(|| self.shared.pending.lost()).unwrap_or_default();
+        let tried = format!("have the agent in {} answer ({what})", self.shared.label);
+        Error::new(ErrorKind::Environment, tried, format!("the agent is gone: {why}"))
+    }
+
     /// One request and its reply.
     async fn call(&self, action: Action, limit: Duration) -> Result<Outcome> {
         let shared = &*self.shared;
@@ -199,6 +244,8 @@ impl Agent {
                 Action::Probe(probe) => format!("probe {}:{}", probe.host, probe.port),
                 Action::Resolve(lookup) => format!("resolve {}", lookup.name),
                 Action::Record(recording) => format!("record {:?}", recording.asker),
+                Action::Load(load) => format!("load {}", load.destination),
+                Action::StopLoad(id) => format!("stop load {id}"),
             };
             format!("have the agent in {} answer ({what})", shared.label)
         };
@@ -218,7 +265,7 @@ impl Agent {
         }
     }
 
-    fn unexpected(&self, what: &str, outcome: &Outcome) -> Error {
+    pub(super) fn unexpected(&self, what: &str, outcome: &Outcome) -> Error {
         let tried = format!("have the agent in {} {what}", self.shared.label);
         match outcome {
             Outcome::Error(why) => Error::new(ErrorKind::Usage, tried, why),

@@ -161,8 +161,10 @@ impl Sources {
             step.cached();
             return AgentBinary::read(&path);
         }
-        // Kept between builds, so that a change to the agent costs seconds.
-        let target = home.root().join("build/agent");
+        // Kept between builds, so that a change to the agent costs seconds. Each clone has its own: cargo takes the packages
+        // of two clones for the same, and by the times of their files may take one's for the other's.
+        let clone = short_hash(self.workspace.to_string_lossy().as_bytes());
+        let target = home.root().join("build").join(format!("agent-{clone}"));
         if let Some(logs) = step.log().parent() {
             fs::create_dir_all(logs).tried(ErrorKind::Storage, || format!("create {}", logs.display()))?;
         }

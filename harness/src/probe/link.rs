@@ -44,9 +44,18 @@ pub(crate) struct Pending {
 
 #[derive(Debug)]
 enum Calls {
-    Open(HashMap<u64, oneshot::Sender<Outcome>>),
+    Open(HashMap<u64, Caller>),
     /// The agent is gone, and why.
     Lost(String),
+}
+
+/// Where replies to one request go.
+#[derive(Debug)]
+enum Caller {
+    /// The only one.
+    One(oneshot::Sender<Outcome>),
+    /// Every one, up to the first that is no part of something.
+    Many(mpsc::UnboundedSender<Outcome>),
 }
 
 impl Pending {
@@ -61,11 +70,23 @@ impl Pending {
 
     /// A place for the reply to `id`, or why there will be none.
     pub(crate) fn expect(&self, id: u64) -> Result<oneshot::Receiver<Outcome>, String> {
+        let (sender, receiver) = oneshot::channel();
+        self.put(id, Caller::One(sender))?;
+        Ok(receiver)
+    }
+
+    /// A place for the replies to `id`, the last of which is no part of something, or why there will be none.
+    pub(crate) fn expect_many(&self, id: u64) -> Result<mpsc::UnboundedReceiver<Outcome>, String> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.put(id, Caller::Many(sender))?;
+        Ok(receiver)
+    }
+
+    fn put(&self, id: u64, caller: Caller) -> Result<(), String> {
         match &mut *self.calls() {
             Calls::Open(calls) => {
-                let (sender, receiver) = oneshot::channel();
-                calls.insert(id, sender);
-                Ok(receiver)
+                calls.insert(id, caller);
+                Ok(())
             }
             Calls::Lost(why) => Err(why.clone()),
         }
@@ -87,11 +108,19 @@ impl Pending {
     }
 
     fn answer(&self, reply: Reply) {
-        if let Calls::Open(calls) = &mut *self.calls()
-            && let Some(caller) = calls.remove(&reply.id)
-        {
-            // The caller may have given up.
-            let _ = caller.send(reply.outcome);
+        let Calls::Open(calls) = &mut *self.calls() else {
+            return;
+        };
+        let is_part = matches!(reply.outcome, Outcome::LoadPart(_));
+        // The caller may have given up: a failed send is nobody's loss.
+        match calls.remove(&reply.id) {
+            Some(Caller::One(caller)) => drop(caller.send(reply.outcome)),
+            Some(Caller::Many(caller)) => {
+                if caller.send(reply.outcome).is_ok() && is_part {
+                    calls.insert(reply.id, Caller::Many(caller));
+                }
+            }
+            None => {}
         }
     }
 
@@ -251,6 +280,33 @@ mod tests {
         assert_eq!(waiting.try_recv(), Ok(Outcome::Pong));
         let ended = read(Box::new(tokio::io::empty()), &pending, Duration::from_secs(30)).await;
         assert_eq!(ended, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn parts_go_to_one_caller_until_the_last_reply() {
+        let pending = Pending::none();
+        let mut load = pending.expect_many(1).unwrap();
+        let mut ping = pending.expect(2).unwrap();
+        let part = || Outcome::LoadPart(Box::default());
+        for (id, outcome) in [(1, part()), (2, Outcome::Pong), (1, part()), (1, Outcome::Error("enough".to_owned()))] {
+            pending.answer(Reply { id, outcome });
+        }
+        // The call is over: this one is nobody's.
+        pending.answer(Reply { id: 1, outcome: part() });
+        assert_eq!(ping.try_recv(), Ok(Outcome::Pong));
+        assert_eq!(load.recv().await, Some(part()));
+        assert_eq!(load.recv().await, Some(part()));
+        assert_eq!(load.recv().await, Some(Outcome::Error("enough".to_owned())));
+        assert_eq!(load.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_lost_agent_ends_the_parts() {
+        let pending = Pending::none();
+        let mut load = pending.expect_many(1).unwrap();
+        pending.lose("it fell over".to_owned());
+        assert_eq!(load.recv().await, None);
+        assert_eq!(pending.lost().as_deref(), Some("it fell over"));
     }
 
     #[tokio::test]

@@ -1,16 +1,18 @@
 //! What the harness and the probe agent say to each other: one JSON line a message.
 //!
 //! The harness writes [`Request`]s to the agent's standard input and reads [`Reply`]s from its
-//! standard output, in any order, matched by id. The agent ends when its standard input ends,
+//! standard output, in any order, matched by id: one for each, but for a [`Load`], which has many. The agent ends when its standard input ends,
 //! or when it has heard nothing for [`IDLE_LIMIT_SECONDS`].
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+mod load;
 mod observation;
 mod recording;
 
+pub use load::{Answer, ConnectionEnd, Extent, Fate, Load, LoadPart, Loaded, LoadedConnection, LoadedRequest, Spread};
 pub use observation::{
     Connect, DnsFailure, Failure, FailureClass, Observation, Question, QuestionKind, Record, RecordData, Resolve,
     Respond, Route, RouteOutcome, Step,
@@ -24,7 +26,7 @@ pub const PROTOCOL: u32 = 3;
 pub const IDLE_LIMIT_SECONDS: u64 = 30;
 
 /// One message to the agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// Chosen by the harness; the reply carries the same.
     pub id: u64,
@@ -33,7 +35,7 @@ pub struct Request {
 }
 
 /// What an agent can be asked to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Describe the place where the agent stands.
@@ -46,6 +48,10 @@ pub enum Action {
     Resolve(Lookup),
     /// Let another resolver look a name up, and record what it asks.
     Record(Recording),
+    /// Send many HTTP requests; answered piece by piece.
+    Load(Load),
+    /// Let the load of that request start no further request; what is under way ends, and then the load does.
+    StopLoad(u64),
 }
 
 /// A name to resolve.
@@ -89,7 +95,7 @@ pub struct Reply {
 pub enum Outcome {
     /// To [`Action::Hello`].
     Hello(Hello),
-    /// To [`Action::Ping`].
+    /// To [`Action::Ping`] and [`Action::StopLoad`].
     Pong,
     /// To [`Action::Probe`].
     Observation(Box<Observation>),
@@ -97,6 +103,10 @@ pub enum Outcome {
     Resolve(Resolve),
     /// To [`Action::Record`].
     Recorded(Recorded),
+    /// To [`Action::Load`], as often as there is something to tell; more follows.
+    LoadPart(Box<LoadPart>),
+    /// To [`Action::Load`], at last.
+    Loaded(Box<Loaded>),
     /// The request could not be understood or carried out; says why.
     Error(String),
 }

@@ -8,6 +8,7 @@ mod dns_server;
 mod exec;
 mod http;
 mod life;
+mod load;
 mod recorder;
 
 use reachmap::{

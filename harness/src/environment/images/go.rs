@@ -24,10 +24,11 @@ macro_rules! module {
     };
 }
 
-const MODULES: [Module; 7] = [
+const MODULES: [Module; 8] = [
     module!("coredns": "go.mod", "go.sum", "main.go"),
     module!("etcd": "go.mod", "go.sum"),
     module!("flannel": "go.mod", "go.sum"),
+    module!("hey": "go.mod", "go.sum"),
     module!("kind": "go.mod", "go.sum"),
     module!("kubernetes": "go.mod", "go.sum", "main.go"),
     module!("lookup": "go.mod", "main.go"),
@@ -130,6 +131,10 @@ pub(super) fn etcd() -> Program {
     Program::new("etcd", "etcd", "go.etcd.io/etcd/server/v3", "etcd", 25)
 }
 
+pub(super) fn hey() -> Program {
+    Program::new("hey", "hey", "github.com/rakyll/hey", "hey", 10).with("netgo", String::new(), false)
+}
+
 pub(super) fn kind() -> Program {
     Program::new("kind", "kind", "sigs.k8s.io/kind", "kind", 10)
 }
@@ -229,6 +234,7 @@ mod tests {
             ("coredns", "github.com/coredns/coredns", &versions.coredns.version),
             ("etcd", "go.etcd.io/etcd/server/v3", &versions.etcd.version),
             ("flannel", "github.com/flannel-io/flannel", &versions.flannel.version),
+            ("hey", "github.com/rakyll/hey", &versions.hey.version),
             ("kind", "sigs.k8s.io/kind", &versions.kind.version),
             ("kubernetes", "k8s.io/kubernetes", &versions.kubernetes[0].version),
             ("metallb", "go.universe.tf/metallb", &versions.metallb.version),

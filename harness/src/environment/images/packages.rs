@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Images, debian, go, lookups,
+    Images, debian, go, hey, lookups,
     store::{self, Recipe},
     tools,
     versions::{Kubernetes, Packages, Versions},
@@ -104,6 +104,7 @@ pub fn current_recipes() -> Result<Vec<Recipe>> {
         tools::go_recipe(),
     ];
     recipes.extend(lookups::recipes());
+    recipes.push(hey::recipe());
     for parts in current_parts()? {
         recipes.extend(parts.programs.into_iter().map(|program| program.recipe));
     }

@@ -22,6 +22,8 @@ pub struct Versions {
     pub flannel: Version,
     /// MetalLB.
     pub metallb: Version,
+    /// hey, the load generator that people know.
+    pub hey: Version,
     /// The web server of registry clusters.
     pub nginx: Image,
     /// The Go that builds need.
