@@ -84,7 +84,7 @@ pub enum Law {
 /// ```
 ///
 /// # Errors
-/// Those of [`expect`](super::expect).
+/// Those of [`expect`](super::expect()).
 pub fn balance(state: &State, vantage: &Vantage, method: &Method) -> Result<Balance> {
     let (expectation, delivery) = derive(state, vantage, method)?;
     let (target, reason) = (expectation.target, expectation.reason);

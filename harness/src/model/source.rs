@@ -130,18 +130,16 @@ fn untranslated(
 
 /// What the pod sees of a packet that goes to its own address. `first` is the first node that handles it.
 pub(super) fn direct(state: &State, first: &Node, arriving: &Arriving, to: IpAddr, on: Option<&str>) -> Seen {
-    match arriving {
+    if matches!(arriving, Arriving::Host) {
         // Its source is chosen by the route to the pod, and such an address no rule of the plugins touches; where it
         // leaves by the nodes' network, masquerading it would give the same.
-        Arriving::Host => masqueraded(state, first, to, on, |interface| SourceReason::NodeOwnAddress {
+        return masqueraded(state, first, to, on, |interface| SourceReason::NodeOwnAddress {
             node: first.name.clone(),
             interface,
-        }),
-        _ => {
-            let kept = SourceReason::KeptForwarded { node: first.name.clone() };
-            untranslated(state, first, arriving, (to, on), &kept)
-        }
+        });
     }
+    let kept = SourceReason::KeptForwarded { node: first.name.clone() };
+    untranslated(state, first, arriving, (to, on), &kept)
 }
 
 /// How a pod's packet arrives at another node: with what its own node's plugin makes of it on the way out.
