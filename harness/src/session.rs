@@ -33,6 +33,7 @@ use crate::{
 pub mod directory;
 pub mod handover;
 pub mod interrupt;
+pub mod load;
 pub mod lookups;
 pub mod run;
 pub mod selection;

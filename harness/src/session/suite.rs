@@ -40,6 +40,8 @@ pub enum About {
     Access,
     /// Cells of the matrix of lookups, and the tutorial's commands.
     Lookups,
+    /// How load spreads while everything is ready.
+    Load,
     /// Stages as a whole.
     Stages,
 }
@@ -94,7 +96,7 @@ impl Suite {
         match self.about {
             About::Access => Matrix::tutorial(workers),
             About::Lookups => Matrix::lookups(),
-            About::Stages => Vec::new(),
+            About::Load | About::Stages => Vec::new(),
         }
     }
 
@@ -103,6 +105,7 @@ impl Suite {
         match self.about {
             About::Access => &[],
             About::Lookups => &Stage::ALL[2..],
+            About::Load => &[Stage::LoadBalancerReady],
             About::Stages => &Stage::ALL,
         }
     }

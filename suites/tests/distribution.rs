@@ -1,0 +1,142 @@
+//! Which pod answers, how evenly, seen from both ends: what the clients saw and what the pods logged, request by request.
+
+use reachmap::{
+    Result,
+    load::{
+        generator::Plan as LoadPlan,
+        statistics::{Plan, chance_of_one},
+        summary::AsHey,
+    },
+    report::Holds,
+    session::{Session, load::BothEnds},
+    wire::Extent,
+};
+use rstest::rstest;
+
+/// Loads share the machine, and one at a time is what its numbers are of.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Rows whose distribution is tested below, each for its shares and for independence.
+const ROWS: u32 = 5;
+
+const LAPTOP: &str = "laptop";
+const TESTPOD: &str = "testpod";
+const WORKER_1: &str = "worker-1";
+
+/// Connections at once.
+const AT_ONCE: u32 = 50;
+
+fn plan(requests: u64, keep_alive: bool) -> LoadPlan {
+    let connections = AT_ONCE.min(u32::try_from(requests).unwrap_or(AT_ONCE));
+    LoadPlan { extent: Extent::Requests(requests), connections, keep_alive, ..LoadPlan::default() }
+}
+
+/// The laws that hold for every load: nothing failed, both ends agree on every request, and every answer came from a pod
+/// that may answer and that saw a source address that it may see.
+fn holds_exactly(ends: &BothEnds, requests: u64) {
+    let results = &ends.results;
+    assert!(results.errors().is_empty(), "{}", AsHey(results));
+    assert!(ends.conservation.is_exact(), "{}", ends.conservation);
+    assert_eq!(ends.conservation.matched, requests, "{}", ends.conservation);
+    assert_eq!(ends.logged_from.values().sum::<u64>(), requests, "{:?}", ends.logged_from);
+    assert!(ends.not_allowed.is_empty(), "{:#?}", ends.not_allowed);
+}
+
+mod load_balancer_ready {
+    use super::*;
+
+    /// A connection for each request: as many as it takes to find a shift of five points.
+    #[rstest]
+    #[tokio::test]
+    async fn connections_spread_by_the_proxys_law(
+        #[values(
+            (LAPTOP, "loadbalancer-address"), (LAPTOP, "nodeport-worker-1"), (TESTPOD, "clusterip-address"),
+            (TESTPOD, "loadbalancer-address"), (WORKER_1, "clusterip-address")
+        )]
+        row: (&str, &str),
+    ) -> Result<()> {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        let (vantage, method) = row;
+        let (_, law) = session.balance(vantage, method)?;
+        let statistics = Plan { tests: ROWS * law.tests(), ..Plan::default() };
+        let connections = statistics.connections(&law)?;
+        let name = format!("{vantage}/{method}");
+        let ends = session.load(vantage, method, &plan(connections, false), &name.replace('/', "-")).await?;
+        holds_exactly(&ends, connections);
+        for judgement in statistics.judge(&name, &ends.law()?, &ends.sample())? {
+            assert!(judgement.is_consistent(), "{judgement}");
+        }
+        Ok(())
+    }
+
+    /// "for i in {1..10}": "some responses should come from different pods".
+    #[tokio::test]
+    async fn ten_requests_name_more_than_one_pod() -> Result<()> {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        let one_by_one = LoadPlan { connections: 1, ..plan(10, false) };
+        let ends = session.load(LAPTOP, "loadbalancer-address", &one_by_one, "ten").await?;
+        holds_exactly(&ends, 10);
+        let pods = ends.results.served_by().len();
+        let chance = chance_of_one(10, 3);
+        assert!(pods > 1, "one pod answered ten connections: the chance of that is {chance:.6}");
+        session.beside(
+            "ten-requests",
+            "some responses should come from different pods",
+            Holds::Yes,
+            format!(
+                "{pods} pods answered ten connections; the chance to see one only is {chance:.6}. Without the header \
+                     X-Served-By nothing in the answers tells the pods apart, as the tutorial's first try showed."
+            ),
+        )
+    }
+
+    /// "hey -n 1000 -c 50": a connection has one pod, and so there are 50 samples, not 1,000.
+    #[tokio::test]
+    async fn a_kept_connection_stays_with_its_pod() -> Result<()> {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        let ends = session.load(LAPTOP, "loadbalancer-address", &plan(1_000, true), "hey").await?;
+        holds_exactly(&ends, 1_000);
+        let connections = ends.results.pods_by_connection();
+        assert_eq!(connections.len(), 50, "{}", AsHey(&ends.results));
+        assert!(connections.iter().all(|pods| pods.len() == 1), "{connections:?}");
+        println!("{}", AsHey(&ends.results));
+        let logged: Vec<String> =
+            ends.logged_from.iter().map(|(address, count)| format!("{count} {address}")).collect();
+        session.beside(
+            "hey",
+            "Add up 334 + 235 + 405, it’s 974 match to hey output [200] 974 response !!!",
+            Holds::InPart,
+            format!(
+                "The logs have every request by its id: {}. The sums alone prove little: keep-alive makes 50 connections \
+                 the sample, and no number of requests over them tells more.",
+                logged.join(" + ")
+            ),
+        )?;
+        let why = ends.balance.why();
+        let sources: Vec<String> = ends.balance.by_source().keys().map(ToString::to_string).collect();
+        session.beside(
+            "client-addresses",
+            "By default, Nginx logs the IP of the last network hop—which in this case is the Flannel bridge (cni0) instead of \
+             the original client",
+            Holds::InPart,
+            format!(
+                "{why} The node that translates the connection puts its own address in, that of its way to the pod: its \
+                 bridge for a pod of its own, its end of the tunnel for any other. Predicted and seen here: {}.",
+                sources.join(", ")
+            ),
+        )
+    }
+
+    /// Responses are access-log lines: by request id, over 100,000 of them.
+    #[tokio::test]
+    async fn not_one_of_a_hundred_thousand_requests_is_lost_or_doubled() -> Result<()> {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        let ends = session.load(TESTPOD, "clusterip-address", &plan(100_000, true), "conserved").await?;
+        holds_exactly(&ends, 100_000);
+        Ok(())
+    }
+}
