@@ -70,12 +70,19 @@ impl Simulation {
     ///
     /// # Errors
     /// As [`sample_size`](super::statistics::sample_size), which plans them.
-    pub fn run(&self) -> Result<Vec<Row>> {
-        let scenarios = scenarios::all()?;
-        Ok(scenarios.iter().zip(0..).map(|(scenario, number)| self.row(scenario, number)).collect())
+    pub fn run(self) -> Result<Vec<Row>> {
+        Ok(self.rows()?.collect())
     }
 
-    fn row(&self, scenario: &Scenario, number: u64) -> Row {
+    /// The same, row by row: the runs of a row are made when it is asked for.
+    ///
+    /// # Errors
+    /// As [`Simulation::run`].
+    pub fn rows(self) -> Result<impl Iterator<Item = Row>> {
+        Ok(scenarios::all()?.into_iter().zip(0..).map(move |(scenario, number)| self.row(&scenario, number)))
+    }
+
+    fn row(self, scenario: &Scenario, number: u64) -> Row {
         let next = AtomicU64::new(0);
         let rejected = AtomicU64::new(0);
         let work = || {
