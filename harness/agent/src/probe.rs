@@ -173,8 +173,7 @@ fn request(probe: &Probe) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The failure of whatever `started` then and was not done in time.
-pub(crate) fn timed_out(started: Instant) -> Failure {
+fn timed_out(started: Instant) -> Failure {
     Failure { class: FailureClass::Timeout, message: format!("nothing within {} ms", started.elapsed().as_millis()) }
 }
 

@@ -78,7 +78,7 @@ pub async fn bench(bench: Bench, home: &Home, progress: &Progress) -> Result<Ben
     match which::which("wrk") {
         Ok(wrk) => programs.push(Program::Wrk(wrk)),
         Err(_) => {
-            notes.push("wrk is left out: it is not there (on Debian and Ubuntu: apt-get install wrk).".to_owned())
+            notes.push("wrk is left out: it is not there (on Debian and Ubuntu: apt-get install wrk).".to_owned());
         }
     }
     notes.extend(server.note().map(str::to_owned));

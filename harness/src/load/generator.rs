@@ -191,10 +191,11 @@ fn targets(state: &State, namespaces: &[&str]) -> Vec<SocketAddr> {
             own.for_each(|address| add(address, port.port));
             let nodes = state.nodes.iter().flat_map(|node| &node.addresses);
             nodes.for_each(|address| port.node_port.into_iter().for_each(|port| add(address, port)));
-            let endpoints = state.endpoints_of(service);
-            endpoints.for_each(|endpoint| {
-                endpoint.ports.get(&port.name).into_iter().for_each(|port| add(&endpoint.address, *port))
-            });
+            for endpoint in state.endpoints_of(service) {
+                if let Some(port) = endpoint.ports.get(&port.name) {
+                    add(&endpoint.address, *port);
+                }
+            }
         }
     }
     for pod in state.pods.iter().filter(|pod| ours(&pod.namespace) && !pod.host_network) {

@@ -1,7 +1,8 @@
 //! The summary of a load, in the words and the shape of [hey](https://github.com/rakyll/hey). Pure.
 //!
 //! What hey prints is printed as hey does, so that people and their scripts find what they know; where hey's numbers and
-//! these differ in what they mean, it is said here. `Requests/sec` counts failed requests too. Times are of answered
+//! these differ in what they mean, it is said here. hey 0.1.5 prints `10%% in` for `10% in`, as 0.1.4 did not, and `0%% in
+//! 0.0000 secs` for percentiles that too few requests have; these are not copied. `Requests/sec` counts failed requests too. Times are of answered
 //! requests; where there is a rate, they count from the intended start, which hey leaves out. `Total data` are the bytes
 //! that were read, where hey adds up `Content-Length`s. `DNS-lookup` is nothing: a load goes to an address. What
 //! hey does not tell follows under headings of its own.
@@ -53,10 +54,10 @@ fn write_hey(results: &Results, f: &mut Formatter<'_>) -> fmt::Result {
     writeln!(f, "  Slowest:\t{} secs", seconds(all.max_us))?;
     writeln!(f, "  Fastest:\t{} secs", seconds(all.min_us))?;
     writeln!(f, "  Average:\t{} secs", mean(all))?;
-    writeln!(f, "  Requests/sec:\t{:.4}", results.per_second())?;
+    writeln!(f, "  Requests/sec:\t{:.4}\n  ", results.per_second())?;
     let bytes: u64 = results.loads.iter().map(|load| load.loaded.body_bytes).sum();
     if let (1.., Some(each)) = (bytes, bytes.checked_div(all.count)) {
-        writeln!(f, "\n  Total data:\t{bytes} bytes\n  Size/request:\t{each} bytes")?;
+        writeln!(f, "  Total data:\t{bytes} bytes\n  Size/request:\t{each} bytes")?;
     }
     writeln!(f, "\nResponse time histogram:")?;
     write_bars(&latencies, f)?;

@@ -115,12 +115,10 @@ impl Pending {
         // The caller may have given up: a failed send is nobody's loss.
         match calls.remove(&reply.id) {
             Some(Caller::One(caller)) => drop(caller.send(reply.outcome)),
-            Some(Caller::Many(caller)) => {
-                if caller.send(reply.outcome).is_ok() && is_part {
-                    calls.insert(reply.id, Caller::Many(caller));
-                }
+            Some(Caller::Many(caller)) if caller.send(reply.outcome).is_ok() && is_part => {
+                calls.insert(reply.id, Caller::Many(caller));
             }
-            None => {}
+            Some(Caller::Many(_)) | None => {}
         }
     }
 

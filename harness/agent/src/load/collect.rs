@@ -39,7 +39,7 @@ pub(super) struct Collector {
 }
 
 /// What is told at the end, of all requests together.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Totals {
     pub(super) requests: u64,
     pub(super) connections: u64,

@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Poll, ready},
+    time::Duration,
 };
 
 use reachmap_wire::{ConnectionEnd, Failure, FailureClass, Fate, LoadedConnection};
@@ -17,7 +18,7 @@ use tokio::{
 use super::{Shared, next};
 use crate::{
     http::Response,
-    probe::{CLOSE_LIMIT, failure, micros, timed_out},
+    probe::{CLOSE_LIMIT, failure, micros},
 };
 
 /// How many bytes are read at once.
@@ -66,7 +67,7 @@ impl Connection {
             Ok(Ok(stream)) => stream.set_nodelay(true).and_then(|()| stream.local_addr()).map(|local| (stream, local)),
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                seen.end = ConnectionEnd::Failed(timed_out(started));
+                seen.end = ConnectionEnd::Failed(late("connection", deadline - started));
                 return Err(seen);
             }
         };
@@ -169,6 +170,11 @@ impl Connection {
         }
         LoadedConnection { end, ..seen }
     }
+}
+
+/// Something took longer than it may: by the limit and not by the time, so that failures alike are told alike.
+pub(super) fn late(what: &str, limit: Duration) -> Failure {
+    Failure { class: FailureClass::Timeout, message: format!("no {what} within {} ms", limit.as_millis()) }
 }
 
 /// Nobody but this very socket answered: a port in the range that local ports are taken from, where nobody listens, may

@@ -70,7 +70,7 @@ const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(duration.subsec_nanos()).into(),
+        tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }
 

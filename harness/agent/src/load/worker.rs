@@ -11,15 +11,11 @@ use tokio::{
 use super::{
     Shared,
     collect::Collector,
-    connection::{Connection, Exchange},
+    connection::{Connection, Exchange, late},
     next,
     pace::Pace,
 };
-use crate::{
-    http::Response,
-    lines::complain,
-    probe::{micros, timed_out},
-};
+use crate::{http::Response, lines::complain, probe::micros};
 
 /// How long a name in an answer may be, in bytes; a pod's name has 253 at most.
 const NAME_LIMIT: usize = 256;
@@ -114,7 +110,7 @@ impl Worker {
             Ok(mut connection) => {
                 self.shared.template.write(number, &mut self.bytes);
                 let done = timeout_at(deadline, connection.exchange(&self.bytes, &mut exchange)).await;
-                let result = done.unwrap_or_else(|_| Err(timed_out(started)));
+                let result = done.unwrap_or_else(|_| Err(late("answer", deadline - started)));
                 let ended = Instant::now();
                 let number = connection.number();
                 self.keep_or_end(connection, &exchange.response, result.as_ref().err());
@@ -164,7 +160,7 @@ impl Worker {
             Err(seen) => {
                 let failure = match &seen.end {
                     ConnectionEnd::Failed(failure) => failure.clone(),
-                    ConnectionEnd::Ours | ConnectionEnd::Servers => timed_out(started),
+                    ConnectionEnd::Ours | ConnectionEnd::Servers => late("connection", until - started),
                 };
                 let number = seen.number;
                 self.collector.connection(seen);

@@ -32,7 +32,7 @@ pub(super) struct Server {
 enum Kind {
     /// The process is killed with the handle.
     Nginx {
-        _process: Child,
+        _process: Box<Child>,
         _directory: tempfile::TempDir,
     },
     BuiltIn {
@@ -98,14 +98,11 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        match tokio::time::timeout(START_LIMIT, listening).await {
-            Ok(listening) => listening?,
-            Err(_) => {
-                let why = format!("nobody listens on {address} after {START_LIMIT:?}");
-                return Err(Error::new(ErrorKind::Deadline, "start nginx", why));
-            }
-        }
-        Ok(Self { address, kind: Kind::Nginx { _process: process, _directory: directory } })
+        tokio::time::timeout(START_LIMIT, listening).await.unwrap_or_else(|_| {
+            let why = format!("nobody listens on {address} after {START_LIMIT:?}");
+            Err(Error::new(ErrorKind::Deadline, "start nginx", why))
+        })?;
+        Ok(Self { address, kind: Kind::Nginx { _process: Box::new(process), _directory: directory } })
     }
 
     async fn built_in() -> Result<Self> {
