@@ -152,7 +152,11 @@ async fn run(id: u64, load: Load, replies: &Sender, mut stopped: watch::Receiver
     });
     let slots = Arc::new(Semaphore::new(PARTS));
     let connections = shared.load.connections as usize;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS).min(connections);
+    let threads = match shared.load.rate_per_second {
+        // Whichever connection is free first takes what is due next: that is for one thread to say.
+        Some(_) => 1,
+        None => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS).min(connections),
+    };
     let mut under_way = Vec::new();
     for thread in 0..threads {
         let (shared, slots, replies) = (Arc::clone(&shared), Arc::clone(&slots), replies.clone());
@@ -196,7 +200,7 @@ fn send(
     let local = LocalSet::new();
     let collector = Rc::new(Collector::new(id, slots, replies));
     let totals = local.block_on(&runtime, async {
-        let pace = shared.load.rate_per_second.map(|rate| Pace::new(shared.started, rate, thread, threads));
+        let pace = shared.load.rate_per_second.map(|rate| Pace::new(shared.started, rate));
         let pace = pace.transpose().map_err(|error| format!("cannot make a timer: {error}"))?;
         let pace = Rc::new(tokio::sync::Mutex::new(pace));
         let connections = shared.load.connections as usize;

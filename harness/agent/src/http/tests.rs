@@ -38,6 +38,22 @@ fn without_a_length_the_body_ends_with_the_connection() {
 }
 
 #[test]
+fn a_connection_is_of_use_again_unless_something_is_against_it() {
+    let closes = |text: &str| {
+        let (response, result) = read(text);
+        result.unwrap();
+        response.closes
+    };
+    assert!(!closes("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"));
+    assert!(!closes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"));
+    assert!(!closes("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\nx"));
+    assert!(closes("HTTP/1.1 200 OK\r\nConnection: upgrade, Close\r\nContent-Length: 1\r\n\r\nx"));
+    assert!(closes("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx"));
+    assert!(closes("HTTP/1.1 200 OK\r\n\r\nuntil the end"));
+    assert!(closes("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx and what nobody asked for"));
+}
+
+#[test]
 fn an_interim_response_is_passed_over() {
     let (response, result) = read("HTTP/1.1 103 Early Hints\r\nX-Served-By: a\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
     result.unwrap();

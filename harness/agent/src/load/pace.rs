@@ -13,23 +13,22 @@ use rustix::time::{
 };
 use tokio::{io::unix::AsyncFd, time::Instant};
 
-/// One thread's part of the time table: every so many-th request.
+/// The time table, and where in it the load is.
 #[derive(Debug)]
 pub(super) struct Pace {
     start: Instant,
     rate: f64,
     next: u64,
-    step: u64,
     /// The kernel's own: the runtime's timer counts whole milliseconds.
     timer: AsyncFd<OwnedFd>,
 }
 
 impl Pace {
-    pub(super) fn new(start: Instant, rate: f64, thread: usize, threads: usize) -> io::Result<Self> {
+    pub(super) fn new(start: Instant, rate: f64) -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         #[expect(deprecated, reason = "an OwnedFd keeps to I/O safety, and what takes its place is unsafe to call")]
         let timer = AsyncFd::new(timer)?;
-        Ok(Self { start, rate, next: thread as u64, step: threads as u64, timer })
+        Ok(Self { start, rate, next: 0, timer })
     }
 
     /// The number of the next request, and when it is due.
@@ -43,7 +42,7 @@ impl Pace {
         loop {
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                self.next += self.step;
+                self.next += 1;
                 return Ok(());
             }
             let once = Itimerspec { it_interval: Timespec::default(), it_value: timespec(left) };
@@ -90,7 +89,7 @@ mod tests {
     #[tokio::test]
     async fn a_due_request_does_not_wait_and_another_waits_to_the_microsecond() {
         let start = Instant::now();
-        let mut pace = Pace::new(start, 200.0, 1, 2).unwrap();
+        let mut pace = Pace::new(start, 100.0).unwrap();
         let mut numbers = Vec::new();
         for _ in 0..3 {
             let (number, due) = pace.next();
@@ -98,7 +97,7 @@ mod tests {
             numbers.push(number);
             assert!(Instant::now() >= due, "never too early");
         }
-        assert_eq!(numbers, [1, 3, 5], "every second one, from the second on");
-        assert!(start.elapsed() >= Duration::from_millis(25));
+        assert_eq!(numbers, [0, 1, 2]);
+        assert!(start.elapsed() >= Duration::from_millis(20));
     }
 }
