@@ -147,8 +147,11 @@ async fn run_suites(
             .iter()
             .zip(&binaries)
             .map(|(suite, binary)| {
-                let tests =
-                    selection::of_stage(binary, stage.id(), only, environment.workers(), environment.unsupported())?;
+                let missing = environment.unsupported();
+                let tests = match suite.about {
+                    About::Load => selection::of_load(binary, stage.id(), only, missing)?,
+                    _ => selection::of_stage(binary, stage.id(), only, environment.workers(), missing)?,
+                };
                 Ok((suite, binary, tests))
             })
             .collect::<Result<_>>()?;

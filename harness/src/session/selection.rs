@@ -17,6 +17,29 @@ pub struct StageTests<'a> {
 /// The workers that the matrix always has: without one of them, its cells are not supported, and are said to be so.
 const ALWAYS: u8 = 3;
 
+/// Where the loads come from that a suite about load cannot do without, and what they load.
+const LOADED: (&str, &str) = ("laptop", "loadbalancer-address");
+
+/// Chooses the tests of a suite about load: all of them, or none if the cell that they rest on cannot be had here.
+///
+/// # Errors
+/// As [`of_stage`].
+pub fn of_load<'a>(
+    binary: &'a SuiteBinary,
+    stage: &str,
+    only: Option<&Filter>,
+    unsupported: &BTreeMap<String, String>,
+) -> Result<StageTests<'a>> {
+    let mut chosen = of_stage(binary, stage, only, ALWAYS, unsupported)?;
+    for (filter, reason) in unsupported {
+        if !chosen.tests.is_empty() && Filter::parse(filter)?.matches(stage, LOADED.0, LOADED.1) {
+            chosen.tests.clear();
+            chosen.unsupported.push((LOADED.0.to_owned(), LOADED.1.to_owned(), reason.clone()));
+        }
+    }
+    Ok(chosen)
+}
+
 /// Chooses among the tests of `stage`: those whose cell `only` matches and `unsupported` does not.
 ///
 /// A suite has cells for as many workers as a cluster can have; those beyond `workers` are no cells of this run.
