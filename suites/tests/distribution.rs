@@ -13,7 +13,7 @@ use reachmap::{
 };
 use rstest::rstest;
 
-/// Loads share the machine, and one at a time is what its numbers are of.
+/// One load at a time: they share the machine.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Rows whose distribution is tested below, each for its shares and for independence.
