@@ -16,7 +16,7 @@ fn an_unknown_suite() {
     insta::assert_snapshot!(refused(&["e2e", "--suite", "acess"]), @"
     exit 2
     error: failed to choose the suite acess: there is no such suite
-    The suites are: access, dns, sabotage.
+    The suites are: access, dns, distribution, sabotage.
     ");
 }
 
