@@ -39,7 +39,7 @@ pub(super) fn asker(resolver: Resolver, name: &str, musl: &str, go: &str) -> Ask
 ///
 /// ```
 /// use reachmap::{environment::panel::missing, model::dns::Resolver, wire::{End, Recorded}};
-/// let recorded = Recorded { questions: Vec::new(), unreadable: 0, strays: 0, end: End::NoSuchProgram, elapsed_us: 90 };
+/// let recorded = Recorded { questions: Vec::new(), unreadable: 0, strays: 0, end: End::NoSuchProgram, elapsed_us: 90, starved_us: 0 };
 /// let why = missing(Resolver::Nslookup, &recorded);
 /// assert_eq!(why.as_deref(), Some("the pod's image has no nslookup"));
 /// ```
