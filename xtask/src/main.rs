@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     Cli::new()
         .suite(Suite::new("access", "reachmap-suites"))
         .suite(Suite::new("dns", "reachmap-suites").about(About::Lookups))
-        .suite(Suite::new("distribution", "reachmap-suites").about(About::Load))
+        .suite(Suite::new("distribution", "reachmap-suites").about(About::Load).on_demand())
         .suite(Suite::new("sabotage", "reachmap-suites").about(About::Stages).on_demand())
         .main()
 }
