@@ -14,7 +14,7 @@ pub mod search;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use answer::{Answer, Question, Rcode, Response, Source};
+pub use answer::{Answer, Question, Rcode, Response, Source, said};
 pub use chain::{Outside, Passed};
 pub use corefile::{Corefile, HostsEntry};
 pub use reachmap_wire::QuestionKind;

@@ -234,6 +234,14 @@ pub(super) fn costs(groups: &[LookupGroup]) -> Vec<CostRow<'_>> {
     rows
 }
 
+/// The columns of that table: each resolver at each configuration that any row has.
+pub(super) fn cost_columns<'a>(rows: &[CostRow<'a>]) -> Vec<(&'a str, &'a str)> {
+    let mut columns: Vec<(&str, &str)> = rows.iter().flat_map(|row| row.questions.keys().copied()).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
 /// An edit of the Corefile, and how long it took to become live.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CorefileEdit {

@@ -11,7 +11,7 @@ use crate::{
     },
     model::dns::{
         Answer, Corefile, Families, Prediction, Question, Rcode, ResolvConf, Resolver, Response, compare, predict,
-        resolver::Failure,
+        resolver::Failure, said,
     },
     probe::AgentBinary,
     report::{Cost, LookupGroup, Mismatch, Timeline},
@@ -156,8 +156,7 @@ struct Predictor<'s> {
 
 impl<'s> Predictor<'s> {
     fn new(state: &'s State, place: &Hello, resolver: Resolver) -> Result<Self> {
-        // `getent` asks for the families that the host has; a program without flags asks for both.
-        let families = if resolver == Resolver::Glibc { Families::of(&place.addresses) } else { Families::BOTH };
+        let families = Families::asked_by(resolver, &place.addresses);
         let conf = ResolvConf::parse(&place.resolv_conf);
         Ok(Self { state, corefile: state.corefile.parse()?, conf, families, resolver })
     }
@@ -183,26 +182,18 @@ impl<'s> Predictor<'s> {
         for asked in recorded {
             let answer = self.corefile.answer(&Question::new(&asked.name, asked.kind), self.state);
             let (Some(response), Some(rcode)) = (answer.response(), &asked.rcode) else { continue };
-            let said = data(&asked.answers);
-            if *rcode != response.rcode.mnemonic() || said != data(&response.answers) {
+            let heard = said(&asked.answers);
+            if *rcode != response.rcode.mnemonic() || heard != said(&response.answers) {
                 return Err(format!(
                     "{} {}\n  by the Corefile  {answer}\n  on the wire      {rcode} {}",
                     asked.name,
                     asked.kind,
-                    said.join(" ")
+                    heard.join(" ")
                 ));
             }
         }
         Ok(())
     }
-}
-
-/// The records without their TTLs, which a cache counts down, and in one order, which CoreDNS shuffles.
-fn data(records: &[reachmap_wire::Record]) -> Vec<String> {
-    let mut data: Vec<String> =
-        records.iter().map(|record| format!("{} {}", record.name.to_ascii_lowercase(), record.data)).collect();
-    data.sort();
-    data
 }
 
 /// What a question was answered with on the wire, the first time that it was.

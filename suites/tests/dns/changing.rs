@@ -1,13 +1,24 @@
 //! What names resolve to while things change: one change at a time, each taken back.
 
 use std::{
+    fmt::Debug,
     future::Future,
     panic::{AssertUnwindSafe, resume_unwind},
     time::{Duration, Instant},
 };
 
 use futures::FutureExt as _;
-use reachmap::{Result, session::Session, wire::Resolve};
+use reachmap::{
+    Context as _, ErrorKind, Result,
+    kube::{
+        Api, Resource,
+        api::{DeleteParams, PostParams},
+    },
+    session::Session,
+    wire::Resolve,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::tutorial::dns_server;
 
@@ -55,4 +66,24 @@ async fn until_answered(session: &Session, name: &str, wanted: impl Fn(&Resolve)
         }
         assert!(started.elapsed() < CONVERGENCE, "{name} is still answered with {seen:#?}");
     }
+}
+
+/// Makes an object of the test's own.
+async fn create<K>(api: &Api<K>, object: Value) -> Result<()>
+where
+    K: Resource + Clone + Serialize + DeserializeOwned + Debug,
+{
+    let object: K = serde_json::from_value(object).tried(ErrorKind::Internal, || "write an object")?;
+    let name = object.meta().name.clone().unwrap_or_default();
+    let created = api.create(&PostParams::default(), &object).await;
+    created.map(drop).tried(ErrorKind::Environment, || format!("make {name}"))
+}
+
+/// Deletes an object of the test's own.
+async fn delete<K>(api: &Api<K>, name: &str) -> Result<()>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let deleted = api.delete(name, &DeleteParams::default()).await;
+    deleted.map(drop).tried(ErrorKind::Environment, || format!("delete {name}"))
 }

@@ -1,10 +1,7 @@
 //! Whether the machine runs what has to run: a clock that is late says that it does not.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,48 +10,51 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use crate::probe::micros;
-
 /// How often the clock ticks: far more often than the shortest timer of any resolver.
 const TICK: Duration = Duration::from_millis(10);
 
 /// A watch on this process's share of the processor, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Starved {
-    longest_us: Arc<AtomicU64>,
-    last_tick: Arc<std::sync::Mutex<Instant>>,
+    ticks: Arc<Mutex<Ticks>>,
     clock: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Ticks {
+    last: Instant,
+    longest: Duration,
 }
 
 impl Starved {
     /// Watches from now on.
     pub(super) fn watch() -> Self {
-        let longest_us = Arc::new(AtomicU64::new(0));
-        let last_tick = Arc::new(std::sync::Mutex::new(Instant::now()));
-        let (longest, last) = (Arc::clone(&longest_us), Arc::clone(&last_tick));
+        let ticks = Arc::new(Mutex::new(Ticks { last: Instant::now(), longest: Duration::ZERO }));
+        let noted = Arc::clone(&ticks);
         let clock = tokio::spawn(async move {
-            let mut ticks = interval(TICK);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut clock = interval(TICK);
+            clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                ticks.tick().await;
-                note(&longest, &last);
+                clock.tick().await;
+                note(&noted);
             }
         });
-        Self { longest_us, last_tick, clock: clock.abort_handle() }
+        Self { ticks, clock: clock.abort_handle() }
     }
 
     /// The longest time by which the clock was late so far.
     pub(super) fn longest(&self) -> Duration {
         // The tick that is due may not have had its turn yet.
-        note(&self.longest_us, &self.last_tick);
-        Duration::from_micros(self.longest_us.load(Ordering::Relaxed))
+        note(&self.ticks)
     }
 }
 
-fn note(longest: &AtomicU64, last: &std::sync::Mutex<Instant>) {
-    let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    longest.fetch_max(micros(last.elapsed().saturating_sub(TICK)), Ordering::Relaxed);
-    *last = Instant::now();
+/// Takes the time that has passed since the last tick into account.
+fn note(ticks: &Mutex<Ticks>) -> Duration {
+    let mut ticks = ticks.lock().unwrap_or_else(PoisonError::into_inner);
+    ticks.longest = ticks.longest.max(ticks.last.elapsed().saturating_sub(TICK));
+    ticks.last = Instant::now();
+    ticks.longest
 }
 
 impl Drop for Starved {

@@ -141,6 +141,14 @@ impl Response {
     }
 }
 
+/// What records say: without their TTLs, which a cache counts down, and in one order, which CoreDNS shuffles.
+pub fn said(records: &[Record]) -> Vec<String> {
+    let mut said: Vec<String> =
+        records.iter().map(|record| format!("{} {}", record.name.to_ascii_lowercase(), record.data)).collect();
+    said.sort();
+    said
+}
+
 impl fmt::Display for Response {
     /// The code and the records' data, such as `NOERROR 10.96.10.1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

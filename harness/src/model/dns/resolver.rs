@@ -135,6 +135,12 @@ impl Families {
         }
     }
 
+    /// What the panel's program for `resolver` asks for on a host with these addresses: `getent` for the families that the
+    /// host has, all others, which give no flags, for both.
+    pub fn asked_by(resolver: Resolver, addresses: &[IpAddr]) -> Self {
+        if resolver == Resolver::Glibc { Self::of(addresses) } else { Self::BOTH }
+    }
+
     fn kinds(self, conf: &ResolvConf) -> Vec<QuestionKind> {
         let mut kinds = Vec::new();
         if self.v4 {

@@ -2,7 +2,7 @@
 
 use minijinja::{Value, context};
 
-use super::{LookupGrid, LookupGroup, Sum, Timeline, costs, markdown};
+use super::{LookupGrid, LookupGroup, Sum, Timeline, cost_columns, costs};
 use crate::report::{Run, words};
 
 /// What the template needs to show the lookups; nothing if there are none.
@@ -69,9 +69,7 @@ fn mismatches(group: &LookupGroup) -> impl Iterator<Item = Value> {
 
 fn cost_table(run: &Run) -> Value {
     let rows = costs(&run.lookups);
-    let mut columns: Vec<(&str, &str)> = rows.iter().flat_map(|row| row.questions.keys().copied()).collect();
-    columns.sort_unstable();
-    columns.dedup();
+    let columns = cost_columns(&rows);
     let shown = rows.iter().map(|row| {
         let numbers =
             columns.iter().map(|column| row.questions.get(column).map_or_else(String::new, ToString::to_string));
@@ -94,7 +92,6 @@ fn timelines(group: &LookupGroup) -> impl Iterator<Item = Value> {
             seen => words::plain(&timeline.seen),
             took => words::time(timeline.elapsed_us),
             questions => questions(timeline),
-            text => markdown::text(timeline),
         }
     })
 }

@@ -1,6 +1,6 @@
 //! The lookups as Markdown.
 
-use super::{CorefileEdit, LookupGrid, Sum, Timeline, costs};
+use super::{CorefileEdit, LookupGrid, Sum, Timeline, cost_columns, costs};
 use crate::{
     environment::addons::coredns::Way,
     report::{
@@ -78,9 +78,7 @@ fn not_covered(run: &Run) -> Option<String> {
 
 fn cost_table(run: &Run, level: usize) -> Option<String> {
     let rows = costs(&run.lookups);
-    let mut columns: Vec<(&str, &str)> = rows.iter().flat_map(|row| row.questions.keys().copied()).collect();
-    columns.sort_unstable();
-    columns.dedup();
+    let columns = cost_columns(&rows);
     if columns.is_empty() {
         return None;
     }
@@ -113,7 +111,7 @@ fn timelines(run: &Run, level: usize) -> Vec<String> {
 }
 
 /// One line a question, and what came of it.
-pub(in crate::report) fn text(timeline: &Timeline) -> String {
+fn text(timeline: &Timeline) -> String {
     let mut lines: Vec<String> = timeline.questions.iter().map(question).collect();
     lines.push(format!("{:>9}  {}", words::time(timeline.elapsed_us), words::plain(&timeline.seen)));
     lines.join("\n")

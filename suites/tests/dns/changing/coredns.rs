@@ -17,6 +17,7 @@ use reachmap::{
         Api,
         api::{DeleteParams, ListParams},
     },
+    kubernetes::{conditions, wait::Seen},
     session::Session,
     wire::{Lookup, Resolve},
 };
@@ -76,19 +77,13 @@ async fn a_dead_replica_of_coredns_fails_no_lookup() -> Result<()> {
 
 /// Waits until the Deployment has all of its replicas, each of its last template.
 async fn until_whole(api: &Api<Deployment>) -> Result<()> {
-    let is_whole = |deployment: &Deployment| {
-        let (wanted, status) = (deployment.metadata.generation, deployment.status.clone().unwrap_or_default());
-        status.observed_generation == wanted
-            && status.updated_replicas == status.replicas
-            && status.available_replicas == status.replicas
-            && status.unavailable_replicas.unwrap_or(0) == 0
-    };
     let started = Instant::now();
     let mut pauses = tokio::time::interval(Duration::from_millis(200));
     loop {
         pauses.tick().await;
         let deployment = api.get("coredns").await.tried(ErrorKind::Environment, || "read CoreDNS's Deployment")?;
-        if is_whole(&deployment) && started.elapsed() > AT_LEAST {
+        let whole = matches!(conditions::deployment_rolled_out(Some(&deployment)), Seen::Met(()));
+        if whole && started.elapsed() > AT_LEAST {
             return Ok(());
         }
         assert!(started.elapsed() < AT_MOST, "it is not whole again: {deployment:?}");

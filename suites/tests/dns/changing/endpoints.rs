@@ -9,20 +9,16 @@ use reachmap::{
         core::v1::{Pod, Service},
         discovery::v1::EndpointSlice,
     },
-    kube::{
-        Api, Resource,
-        api::{DeleteParams, PostParams},
-    },
+    kube::{Api, Resource, core::NamespaceResourceScope},
     model::dns::{
         Corefile, Families, Question, QuestionKind, ResolvConf, Resolver, Response, compare, resolver::predict_each,
     },
     session::Session,
     wire::{DnsFailure, Transport},
 };
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{ONE_AT_A_TIME, changed, until_answered};
+use super::{ONE_AT_A_TIME, changed, create, delete, until_answered};
 use crate::tutorial::dns_server;
 
 /// More addresses than the 1,232 bytes hold that resolvers say they take (<https://www.dnsflagday.net/2020/>).
@@ -152,7 +148,7 @@ async fn falls_back(session: &'static Session, resolver: Resolver, name: &str) -
     let state = session.snapshot().await?;
     let corefile: Corefile = state.corefile.parse()?;
     let recorded = panel.lookup(PLACE, resolver, name).await?;
-    let families = if resolver == Resolver::Glibc { Families::of(&place.addresses) } else { Families::BOTH };
+    let families = Families::asked_by(resolver, &place.addresses);
     let prediction = predict_each(name, &ResolvConf::parse(&place.resolv_conf), resolver, families, |query| {
         let whole = corefile.answer(&query.question, &state).response().cloned()?;
         if query.transport == Transport::Tcp || query.question.kind != QuestionKind::A {
@@ -177,25 +173,7 @@ async fn falls_back(session: &'static Session, resolver: Resolver, name: &str) -
 
 fn api<K>(session: &Session) -> Api<K>
 where
-    K: Resource<DynamicType = (), Scope = reachmap::kube::core::NamespaceResourceScope>,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
     Api::namespaced(session.client().clone(), NAMESPACE)
-}
-
-async fn create<K>(api: &Api<K>, object: Value) -> Result<()>
-where
-    K: Resource + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
-{
-    let object: K = serde_json::from_value(object).tried(ErrorKind::Internal, || "write an object")?;
-    let name = object.meta().name.clone().unwrap_or_default();
-    let created = api.create(&PostParams::default(), &object).await;
-    created.map(drop).tried(ErrorKind::Environment, || format!("make {name}"))
-}
-
-async fn delete<K>(api: &Api<K>, name: &str) -> Result<()>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let deleted = api.delete(name, &DeleteParams::default()).await;
-    deleted.map(drop).tried(ErrorKind::Environment, || format!("delete {name}"))
 }

@@ -6,14 +6,14 @@ use reachmap::{
     k8s_openapi::api::core::v1::Service,
     kube::{
         Api,
-        api::{DeleteParams, Patch, PatchParams, PostParams},
+        api::{Patch, PatchParams},
     },
     session::Session,
     wire::DnsFailure,
 };
 use serde_json::json;
 
-use super::{CONVERGENCE, ONE_AT_A_TIME, changed, until_answered};
+use super::{CONVERGENCE, ONE_AT_A_TIME, changed, create, delete, until_answered};
 
 /// An ExternalName Service of the test's own.
 struct Alias {
@@ -27,12 +27,8 @@ impl Alias {
     }
 
     async fn create(&self, target: &str) -> Result<()> {
-        let service: Service = serde_json::from_value(json!({
-            "metadata": { "name": self.name }, "spec": { "type": "ExternalName", "externalName": target },
-        }))
-        .tried(ErrorKind::Internal, || "write a Service")?;
-        let created = self.api.create(&PostParams::default(), &service).await;
-        created.map(drop).tried(ErrorKind::Environment, || format!("make the Service {}", self.name))
+        let spec = json!({ "type": "ExternalName", "externalName": target });
+        create(&self.api, json!({ "metadata": { "name": self.name }, "spec": spec })).await
     }
 
     async fn point_to(&self, target: &str) -> Result<()> {
@@ -42,8 +38,7 @@ impl Alias {
     }
 
     async fn delete(&self) -> Result<()> {
-        let deleted = self.api.delete(self.name, &DeleteParams::default()).await;
-        deleted.map(drop).tried(ErrorKind::Environment, || format!("delete the Service {}", self.name))
+        delete(&self.api, self.name).await
     }
 
     fn fqdn(&self) -> String {
