@@ -77,7 +77,6 @@ pub fn request(target: &Target, timeouts: Timeouts) -> wire::Probe {
     static PROCESS: LazyLock<u64> = LazyLock::new(random);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     wire::Probe {
         host: target.host.clone(),
         port: target.port,
@@ -86,6 +85,11 @@ pub fn request(target: &Target, timeouts: Timeouts) -> wire::Probe {
         connect_timeout_ms: millis(timeouts.connect),
         timeout_ms: millis(timeouts.total),
     }
+}
+
+/// A duration as the agent is told it.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A number that no other process is likely to have: the seed of a fresh hasher.

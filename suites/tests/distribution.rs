@@ -4,7 +4,7 @@ use reachmap::{
     Result,
     load::{
         generator::Plan as LoadPlan,
-        statistics::{Plan, chance_of_one},
+        statistics::{Law, Plan, chance_of_one},
         summary::AsHey,
     },
     report::Holds,
@@ -64,7 +64,7 @@ mod load_balancer_ready {
         let name = format!("{vantage}/{method}");
         let ends = session.load(vantage, method, &plan(connections, false), &name.replace('/', "-")).await?;
         holds_exactly(&ends, connections);
-        for judgement in statistics.judge(&name, &ends.law()?, &ends.sample())? {
+        for judgement in statistics.judge(&name, &Law::of(&ends.balance)?, &ends.sample())? {
             assert!(judgement.is_consistent(), "{judgement}");
         }
         Ok(())

@@ -22,7 +22,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use reachmap_wire::{Extent, Load, Loaded};
+use reachmap_wire::{Extent, Load, Loaded, MOST_CONNECTIONS};
 use tokio::{
     sync::{Semaphore, oneshot, watch},
     task::LocalSet,
@@ -36,9 +36,6 @@ use self::{
     worker::Quota,
 };
 use crate::{lines::Sender, probe::micros};
-
-/// How many connections one load may have at once.
-const CONNECTIONS: u32 = 20_000;
 
 /// How many parts may wait for being written; each holds some hundred requests.
 const PARTS: usize = 16;
@@ -251,8 +248,8 @@ fn check(load: &Load) -> Result<(), String> {
     if load.id_prefix.is_empty() || !load.id_prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err(format!("the id prefix {:?} is not of letters, digits and hyphens", load.id_prefix));
     }
-    if !(1..=CONNECTIONS).contains(&load.connections) {
-        return Err(format!("{} connections at once: 1 to {CONNECTIONS} can be had", load.connections));
+    if !(1..=MOST_CONNECTIONS).contains(&load.connections) {
+        return Err(format!("{} connections at once: 1 to {MOST_CONNECTIONS} can be had", load.connections));
     }
     if load.rate_per_second.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
         return Err(format!("a rate of {:?} a second is none", load.rate_per_second));

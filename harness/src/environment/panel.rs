@@ -42,7 +42,7 @@ use crate::{
         wait::{self, Seen},
     },
     model::dns::Resolver,
-    probe::{Agent, AgentBinary},
+    probe::{Agent, AgentBinary, millis},
     wire::{Recorded, Recording},
 };
 
@@ -256,7 +256,7 @@ impl Panel {
     ) -> Result<Recorded> {
         let seat = self.seat(configuration)?;
         let asker = resolver::asker(resolver, name, &seat.musl, &seat.go);
-        let timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = millis(limit);
         // Here and not at the agent, whose answer has a time limit.
         let keeps_socket = resolver::keeps_socket(resolver);
         let (_patient, _turn) =

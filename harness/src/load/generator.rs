@@ -8,12 +8,10 @@ use std::{
 use crate::{
     Error, ErrorKind, Result,
     environment::workloads::{NAMESPACE, OTHER_NAMESPACE},
+    probe::millis,
     state::State,
-    wire::{Extent, Load},
+    wire::{Extent, Load, MOST_CONNECTIONS},
 };
-
-/// The most connections at once: what one vantage's local ports carry with ease (`ip_local_port_range`, 28,232 by default).
-pub const MOST_CONNECTIONS: u32 = 20_000;
 
 /// The most requests in one load; each is kept in memory until it is reported.
 pub const MOST_REQUESTS: u64 = 10_000_000;
@@ -115,7 +113,6 @@ impl Plan {
     /// As [`Plan::check`].
     pub fn load(&self, destination: SocketAddr, host: &str, id_prefix: &str) -> Result<Load> {
         self.check()?;
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Ok(Load {
             destination,
             host: host.to_owned(),

@@ -21,6 +21,7 @@
 //! Round robin and session affinity leave nothing to chance, and neither does the support: an answer by a pod that is
 //! no endpoint is a violation, not an outlier.
 
+mod bisection;
 mod holm;
 mod independence;
 mod interval;

@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use futures::{AsyncBufReadExt as _, TryStreamExt as _, future::try_join_all};
-use k8s_openapi::api::core::v1::Pod as PodObject;
-use kube::{Api, api::LogParams};
+use futures::future::try_join_all;
 
 use super::Session;
 use crate::{
     Context as _, Error, ErrorKind, Result,
+    environment::workloads::NAMESPACE,
+    kubernetes::logs,
     load::{
         LoadResult, Results,
         access_log::AccessLog,
@@ -20,7 +20,7 @@ use crate::{
         generator::{Plan, allow},
         statistics::{Law, Sample},
     },
-    model::{Balance, Law as Choice, Method, Target, balance},
+    model::{Balance, Method, Target, balance},
     probe::{Timeouts, request},
     state::State,
 };
@@ -45,30 +45,12 @@ pub struct BothEnds {
 }
 
 impl BothEnds {
-    /// The law of the choice, over the pods that may answer.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`] if the model says that nobody answers, or does not cover this cluster.
-    pub fn law(&self) -> Result<Law> {
-        law(&self.balance)
-    }
-
     /// The connections in the order in which they were made, each with the pod that answered on it.
     pub fn sample(&self) -> Sample {
         let pod = |request: &crate::wire::LoadedRequest| {
             request.answer.served_by.as_ref().map(|pod| (request.connection, pod.clone()))
         };
         Sample::of_requests(self.results.answered().filter_map(pod))
-    }
-}
-
-fn law(balance: &Balance) -> Result<Law> {
-    let support = balance.support();
-    match balance.law {
-        Choice::Random => Law::even(support),
-        Choice::RoundRobin => Law::round_robin(support),
-        Choice::Affinity { .. } => Law::affinity(support),
-        other => Err(Error::new(ErrorKind::Usage, "choose the law of the load's distribution", other.to_string())),
     }
 }
 
@@ -79,7 +61,7 @@ impl Session {
     /// [`ErrorKind::Usage`] if there is no such vantage or method, or no law.
     pub fn balance(&self, vantage: &str, method: &str) -> Result<(Balance, Law)> {
         let balance = balance(&self.state, self.vantage(vantage)?, &Method::find(method, self.workers())?)?;
-        let law = law(&balance)?;
+        let law = Law::of(&balance)?;
         Ok((balance, law))
     }
 
@@ -105,7 +87,13 @@ impl Session {
         let load = plan.load(destination, &host, &id)?;
         let pods = nginx(&state);
         // Each is followed from before the first request: a log that is read afterwards may have been turned over.
-        let logs = try_join_all(pods.iter().map(|(pod, _)| self.follow(pod, &id))).await?;
+        let opened = pods.iter().map(|(pod, _)| {
+            let lines = logs::Lines { holding: id.clone(), last: last(&id) };
+            logs::follow(self.client.clone(), NAMESPACE, pod.clone(), lines)
+        });
+        // On the session's own runtime, which the client belongs to.
+        let opened = self.runtime.spawn(try_join_all(opened.collect::<Vec<_>>())).await;
+        let logs = opened.tried(ErrorKind::Internal, || "join a task")??;
         let result: LoadResult = self.agent(vantage)?.load(load).await?;
         let results = Results::merge(vec![result]);
         for (_, address) in &pods {
@@ -120,36 +108,6 @@ impl Session {
             texts.push((pod.clone(), read.tried(ErrorKind::Internal, || "join a task")??));
         }
         Ok(compare(balance, results, &texts, &id))
-    }
-
-    /// Collects the lines with ids of this load from the pod's log, up to the last.
-    async fn follow(&self, pod: &str, id: &str) -> Result<tokio::task::JoinHandle<Result<String>>> {
-        let api: Api<PodObject> = Api::namespaced(self.client.clone(), crate::environment::workloads::NAMESPACE);
-        let (pod, id) = (pod.to_owned(), id.to_owned());
-        let tried = format!("follow the log of {pod}");
-        let opened = {
-            let (api, pod) = (api.clone(), pod.clone());
-            self.runtime.spawn(async move {
-                let parameters = LogParams { follow: true, since_seconds: Some(5), ..LogParams::default() };
-                api.log_stream(&pod, &parameters).await
-            })
-        };
-        let stream = opened.await.tried(ErrorKind::Internal, || "join a task")?;
-        let stream = stream.tried(ErrorKind::Environment, || tried.clone())?;
-        Ok(self.runtime.spawn(async move {
-            let (mut lines, mut text) = (stream.lines(), String::new());
-            let last = last(&id);
-            while let Some(line) = lines.try_next().await.tried(ErrorKind::Environment, || tried.clone())? {
-                if line.contains(&last) {
-                    return Ok(text);
-                }
-                if line.contains(&id) {
-                    text.push_str(&line);
-                    text.push('\n');
-                }
-            }
-            Err(Error::new(ErrorKind::Environment, tried, "it ended before the last request"))
-        }))
     }
 
     /// Sends the request that ends the load's part of the pod's log.

@@ -12,7 +12,10 @@ mod load;
 mod observation;
 mod recording;
 
-pub use load::{Answer, ConnectionEnd, Extent, Fate, Load, LoadPart, Loaded, LoadedConnection, LoadedRequest, Spread};
+pub use load::{
+    Answer, ConnectionEnd, Extent, Fate, Load, LoadPart, Loaded, LoadedConnection, LoadedRequest, MOST_CONNECTIONS,
+    Spread,
+};
 pub use observation::{
     Connect, DnsFailure, Failure, FailureClass, Observation, Question, QuestionKind, Record, RecordData, Resolve,
     Respond, Route, RouteOutcome, Step,

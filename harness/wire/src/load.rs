@@ -10,6 +10,9 @@ use crate::Failure;
 
 mod pack;
 
+/// The most connections at once: what one vantage's local ports carry with ease (`ip_local_port_range`, 28,232 by default).
+pub const MOST_CONNECTIONS: u32 = 20_000;
+
 /// Many HTTP requests to one destination.
 ///
 /// Request `n` (from 0) has the id `<id_prefix>-<n>`. It is sent as `X-Request-Id` and stands in the path, so that any

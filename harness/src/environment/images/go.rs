@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::{store::Recipe, tools::Toolchain, versions::Kubernetes};
+use super::{
+    store::Recipe,
+    tools::{self, Toolchain},
+    versions::{Kubernetes, Versions},
+};
 use crate::{Context as _, ErrorKind, Result, command::Command, home::Home, progress::Progress};
 
 /// The files of a module directory in `fixtures/go`.
@@ -97,6 +101,15 @@ impl Program {
                 .run()?;
             fs::remove_dir_all(&source).tried(ErrorKind::Storage, || format!("remove {}", source.display()))
         })
+    }
+
+    /// The same, with the toolchain looked for only if it has to be built.
+    pub(super) fn find_or_make(&self, home: &Home, progress: &Progress) -> Result<PathBuf> {
+        let path = self.recipe.path(home);
+        if path.is_dir() {
+            return Ok(path);
+        }
+        self.make(home, progress, &tools::toolchain(home, progress, &Versions::embedded()?)?)
     }
 }
 

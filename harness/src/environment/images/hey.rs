@@ -1,6 +1,6 @@
 //! [hey](https://github.com/rakyll/hey), the load generator that the tutorial uses: static, so that it runs in any image.
 
-use super::{go, store::Recipe, tools, versions::Versions};
+use super::{go, store::Recipe};
 use crate::{Result, home::Home, probe::ProgramFile, progress::Progress};
 
 /// The real hey, built from its Go module if it is not there yet; [`ProgramFile::path`] is where it is.
@@ -8,14 +8,7 @@ use crate::{Result, home::Home, probe::ProgramFile, progress::Progress};
 /// # Errors
 /// [`ErrorKind::Missing`](crate::ErrorKind::Missing) without Go; those of the compiler.
 pub fn find_or_build(home: &Home, progress: &Progress) -> Result<ProgramFile> {
-    let hey = go::hey();
-    let path = hey.recipe.path(home);
-    let directory = if path.is_dir() {
-        path
-    } else {
-        hey.make(home, progress, &tools::toolchain(home, progress, &Versions::embedded()?)?)?
-    };
-    ProgramFile::read("hey", &directory.join("hey"))
+    ProgramFile::read("hey", &go::hey().find_or_make(home, progress)?.join("hey"))
 }
 
 pub(super) fn recipe() -> Recipe {

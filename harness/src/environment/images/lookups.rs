@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{go, store::Recipe, tools, versions::Versions};
+use super::{go, store::Recipe, tools};
 use crate::{
     Result,
     command::Command,
@@ -37,16 +37,11 @@ impl Lookups {
     /// # Errors
     /// [`ErrorKind::Missing`](crate::ErrorKind::Missing) with the host programs to install; those of the compilers.
     pub fn find_or_build(home: &Home, progress: &Progress) -> Result<Self> {
-        let go = go::lookup();
         if !musl_recipe().path(home).is_dir() {
             tools::ensure_programs(progress, &[tools::MUSL])?;
         }
         let musl = musl(home, progress)?;
-        let go = if go.recipe.path(home).is_dir() {
-            go.recipe.path(home)
-        } else {
-            go.make(home, progress, &tools::toolchain(home, progress, &Versions::embedded()?)?)?
-        };
+        let go = go::lookup().find_or_make(home, progress)?;
         Self::read(&musl.join("lookup"), &go.join("lookup"))
     }
 

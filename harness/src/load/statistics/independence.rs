@@ -5,7 +5,7 @@ use statrs::{
     function::beta::checked_beta_reg,
 };
 
-use super::law::real;
+use super::{bisection, law::real};
 
 /// Up to how many connections the distribution is computed exactly where the shares differ.
 const MOST_CONNECTIONS: u64 = 20_000;
@@ -90,12 +90,7 @@ impl Repeats {
             let shift = pairs * (chance - self.chance());
             shift >= critical * self.variance().sqrt() + reserve * (pairs * chance * (1.0 - chance)).sqrt()
         };
-        let (mut low, mut high) = (0.0, 1.0);
-        for _ in 0..50 {
-            let middle = f64::midpoint(low, high);
-            if enough(middle) { high = middle } else { low = middle }
-        }
-        high
+        bisection::least(0.0, 1.0, enough)
     }
 
     const fn pairs(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use statrs::function::beta::checked_beta_reg;
 
-use super::law::real;
+use super::{bisection, law::real};
 
 /// Clopper and Pearson's confidence interval of a share of which `count` in `n` were seen, at `alpha` (*The use of
 /// confidence or fiducial limits illustrated in the case of the binomial*, Biometrika 26, 1934).
@@ -20,17 +20,7 @@ pub fn share_interval(count: u64, n: u64, alpha: f64) -> (f64, f64) {
     // The chance of at least `count`, and of at most `count`, at a share: both by the incomplete beta function.
     let at_least = |share: f64| checked_beta_reg(seen, left + 1.0, share).unwrap_or(f64::NAN);
     let at_most = |share: f64| 1.0 - checked_beta_reg(seen + 1.0, left, share).unwrap_or(f64::NAN);
-    let low = if count == 0 { 0.0 } else { root(|share| at_least(share) < alpha / 2.0) };
-    let high = if count == n { 1.0 } else { root(|share| at_most(share) > alpha / 2.0) };
+    let low = if count == 0 { 0.0 } else { bisection::least(0.0, 1.0, |share| at_least(share) >= alpha / 2.0) };
+    let high = if count == n { 1.0 } else { bisection::least(0.0, 1.0, |share| at_most(share) <= alpha / 2.0) };
     (low, high)
-}
-
-/// The share up to which `holds` holds.
-fn root(holds: impl Fn(f64) -> bool) -> f64 {
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..60 {
-        let middle = f64::midpoint(low, high);
-        if holds(middle) { low = middle } else { high = middle }
-    }
-    f64::midpoint(low, high)
 }

@@ -8,7 +8,10 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Result, state::ProxyMode};
+use crate::{
+    Error, ErrorKind, Result,
+    model::{self, Balance},
+};
 
 /// How far the shares' sum may be from 1.
 const ROUNDING: f64 = 1e-6;
@@ -87,25 +90,22 @@ impl Law {
         Ok(Self::Affinity { endpoints: support(endpoints)? })
     }
 
-    /// The law of kube-proxy in `mode`, with or without `sessionAffinity: ClientIP`.
+    /// The law that the model derives, over the pods that may answer.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] as above, and if the mode is not known: then there is no law to hold anything against.
-    pub fn of_proxy<S: Into<String>>(
-        mode: ProxyMode,
-        affinity: bool,
-        endpoints: impl IntoIterator<Item = S>,
-    ) -> Result<Self> {
-        match mode {
-            ProxyMode::Iptables | ProxyMode::Nftables | ProxyMode::Ipvs if affinity => Self::affinity(endpoints),
-            ProxyMode::Iptables | ProxyMode::Nftables => Self::even(endpoints),
-            ProxyMode::Ipvs => Self::round_robin(endpoints),
-            ProxyMode::Unknown => Err(Error::new(
-                ErrorKind::Usage,
-                "choose the law of the load's distribution",
-                "the proxy mode is not known",
-            )
-            .hint("Only kube-proxy's modes iptables, nftables and ipvs have a law that is known here.")),
+    /// [`ErrorKind::Usage`] if nobody answers, if the client does not balance at all, or if the proxy mode is not known:
+    /// then there is no law to hold anything against.
+    pub fn of(balance: &Balance) -> Result<Self> {
+        let support = balance.support();
+        match balance.law {
+            model::Law::Random => Self::even(support),
+            model::Law::RoundRobin => Self::round_robin(support),
+            model::Law::Affinity { .. } => Self::affinity(support),
+            other => {
+                let tried = "choose the law of the load's distribution";
+                Err(Error::new(ErrorKind::Usage, tried, other.to_string())
+                    .hint("Only kube-proxy's modes iptables, nftables and ipvs have a law that is known here."))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use statrs::{
     function::{factorial::ln_factorial, gamma::checked_gamma_ur},
 };
 
-use super::law::real;
+use super::{bisection, law::real};
 
 /// Beyond this noncentrality, every alpha that anybody asks for is far exceeded.
 const CERTAIN: f64 = 5_000.0;
@@ -15,15 +15,11 @@ const CERTAIN: f64 = 5_000.0;
 /// By bisection of the survival function: at an alpha of 1e-5, one minus alpha has lost half of its digits already.
 pub(in crate::load) fn critical(degrees: f64, alpha: f64) -> f64 {
     let Ok(chi) = ChiSquared::new(degrees) else { return f64::INFINITY };
-    let (mut low, mut high) = (0.0, degrees + 10.0);
+    let mut high = degrees + 10.0;
     while chi.sf(high) > alpha {
         high *= 2.0;
     }
-    for _ in 0..100 {
-        let middle = f64::midpoint(low, high);
-        if chi.sf(middle) > alpha { low = middle } else { high = middle }
-    }
-    high
+    bisection::least(0.0, high, |value| chi.sf(value) <= alpha)
 }
 
 /// The chance that a noncentral chi-square variable exceeds `x`.

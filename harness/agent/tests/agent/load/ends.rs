@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::Ipv4Addr,
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -116,17 +116,23 @@ async fn a_load_that_nobody_waits_for_ends() {
     tokio::task::spawn_blocking(move || quiet(&server)).await.unwrap();
 }
 
-#[tokio::test]
-async fn the_end_of_input_ends_a_load_and_what_it_did_is_told() {
-    let server = Server::start(|_, _| Turn::AnswerAfter(Duration::from_millis(1))).await;
-    let load = Load { extent: Extent::DurationMs(60_000), ..load(server.port, 5, 5, true) };
-    let request = serde_json::to_string(&Request { id: 3, action: Action::Load(load) }).unwrap();
+/// An agent whose pipes are the test's own.
+fn agent_by_hand() -> (Child, ChildStdin) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_reachmap-agent"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let stdin = child.stdin.take().unwrap();
+    (child, stdin)
+}
+
+#[tokio::test]
+async fn the_end_of_input_ends_a_load_and_what_it_did_is_told() {
+    let server = Server::start(|_, _| Turn::AnswerAfter(Duration::from_millis(1))).await;
+    let load = Load { extent: Extent::DurationMs(60_000), ..load(server.port, 5, 5, true) };
+    let request = serde_json::to_string(&Request { id: 3, action: Action::Load(load) }).unwrap();
+    let (mut child, mut stdin) = agent_by_hand();
     writeln!(stdin, "{request}").unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut text = String::new();
@@ -155,12 +161,7 @@ fn results_that_nobody_reads_take_no_memory() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(Server::start(|_, _| Turn::Answer));
     let request = Request { id: 3, action: Action::Load(load(server.port, 1_000_000, 20, true)) };
-    let mut child = Command::new(env!("CARGO_BIN_EXE_reachmap-agent"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let (mut child, mut stdin) = agent_by_hand();
     writeln!(stdin, "{}", serde_json::to_string(&request).unwrap()).unwrap();
     // Nobody reads: the load comes to a halt, and the server sees no more of it.
     let sent = quiet(&server);
