@@ -107,7 +107,7 @@ mod load_balancer_ready {
             ends.logged_from.iter().map(|(address, count)| format!("{count} {address}")).collect();
         session.beside(
             "hey",
-            "Add up 334 + 235 + 405, it’s 974 match to hey output [200] 974 response !!!",
+            "Add up 334 + 235 + 405 , it’s 974 match to hey output [200] 974 response !!!",
             Holds::InPart,
             format!(
                 "The logs have every request by its id: {}. The sums alone prove little: keep-alive makes 50 connections \

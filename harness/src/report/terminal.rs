@@ -146,7 +146,7 @@ fn beside(run: &Run) -> Option<String> {
     let mut lines = vec![format!("tutorial: {held} of {} seen to hold", words::count(run.beside.len(), "statement"))];
     for beside in run.beside.iter().filter(|beside| beside.holds != Holds::Yes) {
         let (says, seen) = (words::visible(&beside.says), words::visible(&beside.seen));
-        lines.push(format!("  {:<11}“{says}”: {seen}", beside.holds.words()));
+        lines.push(format!("  {:<16}“{says}”: {seen}", beside.holds.words()));
     }
     (!run.beside.is_empty()).then(|| lines.join("\n"))
 }

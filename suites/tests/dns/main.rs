@@ -87,7 +87,7 @@ mod corefile_fallthrough {
         tutorial::nslookup_of_address(address, &[tutorial::NAME, &tutorial::alias()]).await?;
         Session::current()?.beside(
             "two-names",
-            "nslookup of the cluster IP names my-nginx.external.local and its alias",
+            "[root@testpod /]# nslookup 10.98.205.55 55.205.98.10.in-addr.arpa name = my-nginx.external.local. 55.205.98.10.in-addr.arpa name = my-nginx.external.local.service-type-test.svc.cluster.local.",
             Holds::Yes,
             "The PTR record comes from the hosts block, which answers before `kubernetes` does: both names, and not the Service’s own.",
         )
@@ -155,7 +155,7 @@ mod corefile_alias {
         tutorial::every_service_name_is_servfail().await?;
         Session::current()?.beside(
             "what-the-second-corefile-breaks",
-            "Can we make life easier?",
+            "Can we make lifer easier?",
             Holds::No,
             "For this one name. Every Service name of the cluster is still answered with SERVFAIL.",
         )
@@ -191,7 +191,7 @@ mod corefile_name {
         tutorial::nslookup(tutorial::NAME, Err((&tutorial::alias(), "SERVFAIL"))).await?;
         Session::current()?.beside(
             "without-the-dot",
-            "Otherwise, you will hit this: server can’t find my-nginx.external.local.service-type-test.svc.cluster.local: SERVFAIL",
+            "Otherwise, you will hit this: … ** server can't find my-nginx.external.local.service-type-test.svc.cluster.local: SERVFAIL",
             Holds::Yes,
             "nslookup asks for the name in the first domain of the search path, is answered with SERVFAIL, and stops: the line is printed word for word.",
         )
