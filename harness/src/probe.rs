@@ -84,6 +84,7 @@ pub fn request(target: &Target, timeouts: Timeouts) -> wire::Probe {
         request_id: format!("{:016x}-{count}", *PROCESS),
         connect_timeout_ms: millis(timeouts.connect),
         timeout_ms: millis(timeouts.total),
+        aside: false,
     }
 }
 

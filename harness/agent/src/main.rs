@@ -9,6 +9,7 @@
 //! Standard input and output have a thread each: the runtime never blocks on a pipe, and replies
 //! that are ready together are written together.
 
+mod aside;
 mod dns;
 mod http;
 mod lines;

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{dns, http::Response};
+use crate::{aside, dns, http::Response};
 
 /// No probe may take longer, whatever it asks for.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -81,7 +81,10 @@ async fn connect(
         }
         let started = Instant::now();
         let until = deadline.min(started + Duration::from_millis(probe.connect_timeout_ms));
-        let result = match timeout_at(until, TcpStream::connect(destination)).await {
+        let connected = async {
+            if probe.aside { aside::connect(destination).await } else { TcpStream::connect(destination).await }
+        };
+        let result = match timeout_at(until, connected).await {
             Ok(result) => result.map_err(|error| failure(&error)),
             Err(_) => Err(timed_out(started)),
         };
@@ -206,6 +209,7 @@ mod tests {
             request_id: "r-1".to_owned(),
             connect_timeout_ms: 100,
             timeout_ms: 100,
+            aside: false,
         }
     }
 

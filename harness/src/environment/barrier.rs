@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::{
     model::Target,
-    probe::{Agent, Timeouts, probe_target},
-    wire::{DnsFailure, Lookup},
+    probe::{self, Agent, Timeouts},
+    wire::{self, DnsFailure, Lookup},
 };
 
 /// A change reaches every node within a second or two; after this it is not on its way.
@@ -34,7 +34,9 @@ pub(super) async fn until_reached(agents: &[(String, Agent)], target: &Target, a
     // Without an answer each try costs a timeout, and nothing is balanced over several answers.
     let in_a_row = if answers { IN_A_ROW } else { 2 };
     everywhere(agents, in_a_row, |agent| async move {
-        probe_target(agent, target, QUICK).await.is_ok_and(|seen| seen.is_reached() == answers)
+        // Aside: what is asked before the change leaves entries behind that later connections must not meet.
+        let probe = wire::Probe { aside: true, ..probe::request(target, QUICK) };
+        agent.probe(probe).await.is_ok_and(|seen| seen.is_reached() == answers)
     })
     .await
 }

@@ -10,6 +10,7 @@ use crate::{
     progress::Progress,
 };
 
+mod limits;
 pub mod sandbox;
 
 pub use sandbox::Sandbox;

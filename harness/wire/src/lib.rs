@@ -23,7 +23,7 @@ pub use observation::{
 pub use recording::{Asker, End, Recorded, RecordedQuestion, Recording, Transport};
 
 /// The version of this protocol; harness and agent must agree on it.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// An agent that has heard nothing for this many seconds ends: its harness is gone.
 pub const IDLE_LIMIT_SECONDS: u64 = 30;
@@ -81,6 +81,9 @@ pub struct Probe {
     pub connect_timeout_ms: u64,
     /// How long the whole probe may take, in milliseconds.
     pub timeout_ms: u64,
+    /// Connect from a port that the kernel never picks by itself: what an attempt leaves in connection tables on its
+    /// way then meets no later connection.
+    pub aside: bool,
 }
 
 /// One message from the agent.

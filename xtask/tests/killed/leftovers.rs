@@ -59,7 +59,7 @@ pub(crate) fn limits() -> Vec<(PathBuf, String)> {
 fn records(home: &Home) -> Vec<String> {
     let directories = [home.root().join("processes"), home.clusters()];
     let records = directories.iter().flat_map(|directory| entries(directory));
-    let engine = ["init", "boot", "limits.json"].map(|name| home.engine().join(name));
+    let engine = ["init", "boot"].map(|name| home.engine().join(name));
     records
         .chain(engine.into_iter().filter(|path| path.exists()))
         .map(|path| format!("record {}", path.display()))

@@ -36,6 +36,7 @@ fn probe(host: &str, port: u16) -> Probe {
         request_id: "test-1".to_owned(),
         connect_timeout_ms: 1_000,
         timeout_ms: 5_000,
+        aside: false,
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use super::limits::Limits;
 use crate::{
     Context as _, Error, ErrorKind, Result,
     command::{self, Command},
@@ -27,9 +28,6 @@ const INSIDE: &str = "/reachmap";
 /// Where Debian has its programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const START: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/engine/start.sh"));
-
-/// Several kubelets on one kernel need more than its default of 128 (kind's known issues, "too many open files").
-const LIMITS: [(&str, u64); 2] = [("fs/inotify/max_user_instances", 8192), ("fs/inotify/max_user_watches", 524_288)];
 
 /// A private engine that runs.
 #[derive(Debug, Clone)]
@@ -68,7 +66,9 @@ impl Sandbox {
         let state = home.engine();
         fs::create_dir_all(&state).tried(ErrorKind::Storage, || format!("create {}", state.display()))?;
         Self::sweep(home)?;
-        raise_limits(&state)?;
+        let limits = Limits::of_this_machine();
+        // Until the engine itself shares them, which is before it answers.
+        let _share = limits.raise()?;
         write_atomically(&state.join("boot"), boot_id().as_bytes())?;
         let script = state.join("start.sh");
         write_atomically(&script, START.as_bytes())?;
@@ -91,6 +91,7 @@ impl Sandbox {
             ])
             .args([&script, &root, home.root(), &state])
             .arg(Self::control_group(home))
+            .arg(limits.lock_path())
             // What the user's environment says (TMPDIR, proxies, DOCKER_HOST) is not so in there.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()))
@@ -235,7 +236,7 @@ impl Sandbox {
     fn sweep(home: &Home) -> Result<()> {
         let state = home.engine();
         remove_cgroups(&Self::control_group(home));
-        restore_limits(&state)?;
+        Limits::of_this_machine().restore_if_last()?;
         for name in ["init", "boot"] {
             match fs::remove_file(state.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -269,50 +270,6 @@ fn remove_cgroups(cgroup: &str) {
     {
         remove(&dir);
     }
-}
-
-/// Raises the kernel's limits where they are too low, after writing down what they were.
-fn raise_limits(state: &Path) -> Result<()> {
-    let record = state.join("limits.json");
-    let mut old: BTreeMap<String, u64> = BTreeMap::new();
-    for (name, wanted) in LIMITS {
-        let now = read_limit(name)?;
-        if now < wanted {
-            old.insert(name.to_owned(), now);
-        }
-    }
-    if old.is_empty() {
-        return Ok(());
-    }
-    write_atomically(&record, &serde_json::to_vec(&old).tried(ErrorKind::Internal, || "write down the limits")?)?;
-    for (name, wanted) in LIMITS.iter().filter(|(name, _)| old.contains_key(*name)) {
-        write_limit(name, *wanted)?;
-    }
-    Ok(())
-}
-
-fn restore_limits(state: &Path) -> Result<()> {
-    let record = state.join("limits.json");
-    let Ok(text) = fs::read_to_string(&record) else { return Ok(()) };
-    let old: BTreeMap<String, u64> =
-        serde_json::from_str(&text).tried(ErrorKind::Internal, || format!("understand {}", record.display()))?;
-    for (name, before) in old {
-        // Only what is still as we set it: somebody else may have raised it further.
-        if LIMITS.iter().any(|(ours, wanted)| *ours == name && read_limit(&name).is_ok_and(|now| now == *wanted)) {
-            write_limit(&name, before)?;
-        }
-    }
-    fs::remove_file(&record).tried(ErrorKind::Storage, || format!("remove {}", record.display()))
-}
-
-fn read_limit(name: &str) -> Result<u64> {
-    let path = Path::new("/proc/sys").join(name);
-    command::read_text(&path)?.trim().parse().tried(ErrorKind::Environment, || format!("understand {}", path.display()))
-}
-
-fn write_limit(name: &str, value: u64) -> Result<()> {
-    let path = Path::new("/proc/sys").join(name);
-    fs::write(&path, value.to_string()).tried(ErrorKind::Environment, || format!("set {} to {value}", path.display()))
 }
 
 fn log_end(log: &Path) -> String {
