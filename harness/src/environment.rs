@@ -37,6 +37,7 @@ pub mod images;
 pub mod journal;
 mod on_existing;
 pub mod panel;
+pub mod policies;
 mod release;
 mod stages;
 pub mod tutorial;
@@ -53,6 +54,7 @@ use cluster::{
 use engine::Engine;
 use images::Images;
 use journal::Journal;
+use policies::Policies;
 pub use release::release;
 pub(crate) use release::running;
 use tutorial::Names;
@@ -63,6 +65,9 @@ const READY: Duration = Duration::from_secs(180);
 
 /// The filter of the cells that need an edited Corefile of their own.
 const COREFILE_EDITS: &str = "corefile-*/*/*";
+
+/// The filter of the cells that need a load balancer of ours.
+const NO_LOAD_BALANCER: &str = "load-balancer-ready/*/*";
 
 /// An environment that is ready for probes.
 pub struct Environment {
@@ -83,6 +88,8 @@ pub struct Environment {
     names: Option<Names>,
     /// Whether the load balancer has a pool, once we have decided that.
     load_balancer: Option<bool>,
+    /// The policies of the Services, once we have seen to them.
+    policies: Option<Policies>,
     edits: Vec<CorefileEdit>,
     /// The programs of the panel, once its pods run.
     lookups: Option<LookupPrograms>,
@@ -225,6 +232,7 @@ impl Environment {
             retries: Vec::new(),
             names: None,
             load_balancer: None,
+            policies: None,
             edits: Vec::new(),
             lookups: None,
             held: Held::Leased { cluster: Box::new(cluster), engine, _engine_use: engine_use },

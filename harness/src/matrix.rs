@@ -11,8 +11,13 @@ use serde::{Deserialize, Serialize};
 pub use tutorial::{RowOutcome, TutorialRow};
 
 use crate::{
-    environment::{panel::PanelConfiguration, tutorial::Names},
+    environment::{
+        panel::PanelConfiguration,
+        policies::{AFFINITY_SECONDS, Policies},
+        tutorial::Names,
+    },
     model::{Method, Vantage, dns::Resolver},
+    state::TrafficPolicy,
 };
 
 /// A state of the cluster in which requests are sent and names are looked up.
@@ -23,7 +28,16 @@ pub enum Stage {
     LoadBalancerPending,
     /// The pool is applied, and the address is announced.
     LoadBalancerReady,
-    /// The tutorial's last Corefile: name, alias and `fallthrough`. The two stages before have it, too.
+    /// The same, with `externalTrafficPolicy: Local`: what comes from outside goes to endpoints of the node that it
+    /// arrives at, and keeps its source address.
+    PolicyExternalLocal,
+    /// With `internalTrafficPolicy: Local`: what comes from inside goes to endpoints of the client's node.
+    PolicyInternalLocal,
+    /// With `trafficDistribution: PreferSameNode`: endpoints of the node that translates, where it has any (KEP-3015).
+    PolicySameNode,
+    /// With `sessionAffinity: ClientIP`: a client stays with its endpoint until it has been silent for a while.
+    PolicyAffinity,
+    /// The tutorial's last Corefile: name, alias and `fallthrough`. All stages before have it, too.
     CorefileFallthrough,
     /// The tutorial's second Corefile: name and alias.
     CorefileAlias,
@@ -37,9 +51,13 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order in which a run passes through them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::LoadBalancerPending,
         Self::LoadBalancerReady,
+        Self::PolicyExternalLocal,
+        Self::PolicyInternalLocal,
+        Self::PolicySameNode,
+        Self::PolicyAffinity,
         Self::CorefileFallthrough,
         Self::CorefileAlias,
         Self::CorefileName,
@@ -47,18 +65,30 @@ impl Stage {
         Self::Changing,
     ];
 
-    /// Those that differ in the Services, where requests are sent.
-    pub const OF_SERVICES: [Self; 2] = [Self::LoadBalancerPending, Self::LoadBalancerReady];
+    /// Those in which the Services are as in the tutorial.
+    pub const OF_TUTORIAL: [Self; 2] = [Self::LoadBalancerPending, Self::LoadBalancerReady];
+
+    /// Those in which they have other policies.
+    pub const OF_POLICIES: [Self; 4] =
+        [Self::PolicyExternalLocal, Self::PolicyInternalLocal, Self::PolicySameNode, Self::PolicyAffinity];
 
     /// Those that differ in the Corefile, where names are looked up.
     pub const OF_COREFILES: [Self; 4] =
         [Self::CorefileFallthrough, Self::CorefileAlias, Self::CorefileName, Self::CorefileOriginal];
+
+    /// The same, and the one in which names change meanwhile.
+    pub const OF_NAMES: [Self; 5] =
+        [Self::CorefileFallthrough, Self::CorefileAlias, Self::CorefileName, Self::CorefileOriginal, Self::Changing];
 
     /// Its name in reports and filters.
     pub const fn id(self) -> &'static str {
         match self {
             Self::LoadBalancerPending => "load-balancer-pending",
             Self::LoadBalancerReady => "load-balancer-ready",
+            Self::PolicyExternalLocal => "policy-external-local",
+            Self::PolicyInternalLocal => "policy-internal-local",
+            Self::PolicySameNode => "policy-same-node",
+            Self::PolicyAffinity => "policy-affinity",
             Self::CorefileFallthrough => "corefile-fallthrough",
             Self::CorefileAlias => "corefile-alias",
             Self::CorefileName => "corefile-name",
@@ -70,10 +100,22 @@ impl Stage {
     /// The Corefile that is live in it.
     pub const fn corefile(self) -> Names {
         match self {
-            Self::LoadBalancerPending | Self::LoadBalancerReady | Self::CorefileFallthrough => Names::WithFallthrough,
             Self::CorefileAlias => Names::NameAndAlias,
             Self::CorefileName => Names::Name,
             Self::CorefileOriginal | Self::Changing => Names::Original,
+            _ => Names::WithFallthrough,
+        }
+    }
+
+    /// The policies that the Services have in it.
+    pub const fn policies(self) -> Policies {
+        let tutorial = Policies::TUTORIAL;
+        match self {
+            Self::PolicyExternalLocal => Policies { external: TrafficPolicy::Local, ..tutorial },
+            Self::PolicyInternalLocal => Policies { internal: TrafficPolicy::Local, ..tutorial },
+            Self::PolicySameNode => Policies { prefer_same_node: true, ..tutorial },
+            Self::PolicyAffinity => Policies { affinity_seconds: Some(AFFINITY_SECONDS), ..tutorial },
+            _ => tutorial,
         }
     }
 }
@@ -144,7 +186,11 @@ const READY: [&str; 8] = [
     "loadbalancer-name",
 ];
 
-/// The tutorial's matrix.
+/// The access methods that are tried under each policy: one for each way of translating, and one without.
+const POLICIES: [&str; 5] =
+    ["clusterip-address", "pod-ip", "nodeport-worker-1", "nodeport-control-plane", "loadbalancer-address"];
+
+/// The tutorial's matrix, and those beside it.
 ///
 /// ```
 /// assert!(reachmap::matrix::Matrix::tutorial(3).len() >= 100);
@@ -159,13 +205,28 @@ impl Matrix {
         let vantages = Self::vantages(workers);
         let methods = Method::all(workers);
         let mut cells = Vec::new();
-        for stage in Stage::OF_SERVICES {
+        for stage in Stage::OF_TUTORIAL {
             for vantage in &vantages {
                 for Method { id, .. } in &methods {
                     if stage == Stage::LoadBalancerPending || READY.contains(&id.as_str()) {
                         cells.push(Cell::new(stage, vantage, id));
                     }
                 }
+            }
+        }
+        cells
+    }
+
+    /// Every way of translating, from every vantage, under every policy. The suite `policies` has a test for each.
+    ///
+    /// ```
+    /// assert_eq!(reachmap::matrix::Matrix::policies(3).len(), 4 * 7 * 5);
+    /// ```
+    pub fn policies(workers: u8) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for stage in Stage::OF_POLICIES {
+            for vantage in Self::vantages(workers) {
+                cells.extend(POLICIES.map(|method| Cell::new(stage, &vantage, method)));
             }
         }
         cells

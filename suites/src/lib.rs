@@ -1,9 +1,9 @@
 //! The conformance suites of Reachmap. Nothing here that another repository could not write.
 //!
 //! The suites are the test targets of this package: `access` (every way to a Service, from every
-//! vantage, with its reason), `dns` (every resolver's walk under each Corefile), `distribution` (who
-//! answers how often, seen from both ends) and `sabotage` (each fault reddens
-//! what it breaks, and nothing else).
+//! vantage, with its reason), `policies` (the same under each traffic policy), `dns` (every resolver's
+//! walk under each Corefile), `distribution` (who answers how often, seen from both ends) and `sabotage`
+//! (each fault reddens what it breaks, and nothing else).
 //! `cargo xtask e2e` starts them with a session; without one they fail.
 
 use std::time::Duration;

@@ -10,8 +10,9 @@ use reachmap::{
 fn main() -> ExitCode {
     Cli::new()
         .suite(Suite::new("access", "reachmap-suites"))
+        .suite(Suite::new("policies", "reachmap-suites").about(About::Policies))
         .suite(Suite::new("dns", "reachmap-suites").about(About::Lookups))
-        .suite(Suite::new("distribution", "reachmap-suites").about(About::Load).on_demand())
+        .suite(Suite::new("distribution", "reachmap-suites").about(About::Load))
         .suite(Suite::new("sabotage", "reachmap-suites").about(About::Stages).on_demand())
         .main()
 }

@@ -1,7 +1,9 @@
 //! Kills runs at random moments: the next run is green each time, and nothing stays behind; after the last kill,
 //! while nodes are being made, `gc` alone leaves nothing.
 //!
-//! It needs root (it uses the private engine), and about two minutes for each kill once everything is built:
+//! It needs root (it uses the private engine), and about four minutes for each kill once everything is built: a run of
+//! all suites that is killed, and then one of the suite `access`, since what a kill leaves behind meets the environment
+//! first. The run after the last kill is of all suites.
 //!
 //! ```console
 //! $ REACHMAP_KILLS=10 cargo test -p xtask --test killed -- --ignored --nocapture
@@ -12,8 +14,8 @@
 //! - `REACHMAP_KILL_HOME`: the cache directory of the runs. Without it they use a temporary one and build
 //!   everything, which takes half an hour more, and is killed in the middle too.
 //!
-//! No other run may be using the private engine of another home when this starts or ends: the kernel's limits,
-//! which are compared, are one for the whole machine.
+//! No private engine of another home may start or stop meanwhile: the kernel's limits, which are compared, are one
+//! for the whole machine.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is a test, and says what it does")]
 
@@ -52,7 +54,7 @@ const fn build(phrase: &'static str, seconds: u64) -> Moment {
 }
 
 /// From the first build to the clean-up, in the order in which they come.
-const MOMENTS: [Moment; 13] = [
+const MOMENTS: [Moment; 14] = [
     build("Compile etcd", 60),
     build("Build the node image", 90),
     step("Compile the suites", 10),
@@ -64,10 +66,14 @@ const MOMENTS: [Moment; 13] = [
     step("Enter the stage load-balancer-pending", 3),
     step("in load-balancer-pending", 6),
     step("Enter the stage load-balancer-ready", 3),
+    step("Change the Services' policies", 3),
     step("Make the Corefile of corefile-name live", 3),
     // What follows its end is the clean-up.
     step("in changing done", 5),
 ];
+
+/// A run of all suites.
+const ALL: &[&str] = &["e2e", "--engine", "sandbox"];
 
 /// While kind has the engine make the nodes' containers: the first seconds of its work.
 const CREATING: Moment = Moment { early: true, ..step("cluster reachmap-", 4) };
@@ -107,7 +113,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-#[ignore = "needs root, and boots a cluster for each kill: about two minutes each"]
+#[ignore = "needs root, and boots a cluster for each kill: about four minutes each"]
 fn a_killed_run_leaves_nothing_that_the_next_one_does_not_clean_up() {
     let kills = number("REACHMAP_KILLS").unwrap_or(10);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -140,7 +146,8 @@ fn a_killed_run_leaves_nothing_that_the_next_one_does_not_clean_up() {
         if killed < kills && moments.front().is_some_and(|next| next.once) {
             continue;
         }
-        Run::start(&place, &format!("{killed:02}-next")).finish();
+        let next: &[&str] = if killed < kills { &["e2e", "--engine", "sandbox", "--suite", "access"] } else { ALL };
+        Run::start(&place, &format!("{killed:02}-next"), next).finish();
     }
 
     place.collect_garbage();
@@ -156,7 +163,7 @@ fn a_killed_run_leaves_nothing_that_the_next_one_does_not_clean_up() {
 
 /// Starts a run and kills it at `moment`; says whether it could: a run that ends before is green instead.
 fn kill_at(moment: Moment, random: &mut Random, place: &Workplace, killed: u64) -> bool {
-    let mut run = Run::start(place, &format!("{:02}-killed", killed + 1));
+    let mut run = Run::start(place, &format!("{:02}-killed", killed + 1), ALL);
     let Heard::Line(line) = run.until_it_says(moment.phrase) else {
         println!("never said `{}`: nothing to kill there", moment.phrase);
         run.finish();
@@ -200,7 +207,7 @@ fn an_edited_corefile_is_put_back_byte_for_byte_by_the_next_command() {
     let mut random = Random(seed);
     for (index, moment) in EDITED.into_iter().enumerate() {
         let arguments = ["e2e", "--engine", "sandbox", "--name", "edited", "--keep", "--suite", "dns"];
-        let mut run = Run::start_as(&place, &format!("edit-{index}"), &arguments);
+        let mut run = Run::start(&place, &format!("edit-{index}"), &arguments);
         assert!(matches!(run.until_it_says(moment.phrase), Heard::Line(_)), "it never said `{}`", moment.phrase);
         let delay = random.up_to(moment.usual);
         assert!(matches!(run.until_it_has_gone_on_for(delay), Heard::Line(_)), "it ended within {delay:?}");

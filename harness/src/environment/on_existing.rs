@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
-    COREFILE_EDITS, Environment, Held,
+    COREFILE_EDITS, Environment, Held, NO_LOAD_BALANCER,
     addons::metallb,
     cluster::{
         existing::{self, Allowed, ExistingCluster, removable},
@@ -84,6 +84,7 @@ impl Environment {
             retries: Vec::new(),
             names: None,
             load_balancer: None,
+            policies: None,
             edits: Vec::new(),
             lookups: None,
             held: Held::Existing { cluster: Box::new(cluster), journal_note, _lock: lock },
@@ -109,7 +110,10 @@ fn unsupported(options: &EnvironmentOptions, workers: u8) -> BTreeMap<String, St
     let mut without = |filter: &str, reason: &str| unsupported.insert(filter.to_owned(), reason.to_owned());
     without("laptop", "the laptop is known only beside a cluster that we made");
     if !options.install_metallb {
-        without("load-balancer-ready/*/*", "no load balancer of ours: allow it with --install-metallb");
+        let reason = "no load balancer of ours: allow it with --install-metallb";
+        for filter in [NO_LOAD_BALANCER, "policy-*/*/loadbalancer-address"] {
+            without(filter, reason);
+        }
     }
     if options.pool.is_none() {
         let reason = "which addresses a load balancer could give here is not known: name them with --pool";

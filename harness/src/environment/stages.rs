@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    COREFILE_EDITS, Environment, READY,
+    COREFILE_EDITS, Environment, NO_LOAD_BALANCER, READY,
     addons::{
         coredns::{self, Change, Way},
         metallb,
@@ -103,7 +103,13 @@ impl Environment {
     /// [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) with the last status of what did not change.
     pub async fn enter(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
         self.publish_names(stage, progress).await?;
-        if self.unsupported.contains_key("load-balancer-ready/*/*") && stage != Stage::LoadBalancerPending {
+        self.balance_load(stage, progress).await?;
+        self.have_policies(stage.policies(), progress).await
+    }
+
+    /// Gives the Service of type `LoadBalancer` its address, or takes it away, as `stage` has it.
+    async fn balance_load(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
+        if self.unsupported.contains_key(NO_LOAD_BALANCER) && stage != Stage::LoadBalancerPending {
             return Ok(());
         }
         let wanted = stage != Stage::LoadBalancerPending;
@@ -142,7 +148,7 @@ impl Environment {
         Ok(())
     }
 
-    fn note_unseen(&mut self, what: &str, unseen: &[(String, u32)]) {
+    pub(super) fn note_unseen(&mut self, what: &str, unseen: &[(String, u32)]) {
         for (vantage, asked) in unseen {
             self.retries.push(Retry {
                 what: format!("see {what}, from {vantage}"),

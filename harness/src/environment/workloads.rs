@@ -32,6 +32,8 @@ pub const NODES_NAMESPACE: &str = "reachmap-nodes";
 pub const NODES_DAEMON_SET: &str = "reachmap-node";
 /// The LoadBalancer Service, which has an address only while MetalLB has a pool.
 pub const LOAD_BALANCER: &str = "nginx-loadbalancer";
+/// The NodePort Service.
+pub const NODE_PORT: &str = "nginx-nodeport-service";
 /// The ClusterIP Service, which CoreDNS's hosts block points to.
 pub const CLUSTER_IP: &str = "nginx-clusterip-service";
 /// How many pods the Services select.

@@ -42,10 +42,12 @@ fn render(cells: &[Cell], steps: &[(String, Duration)], look: Look) -> String {
         ));
     }
     // Requests are sent in some stages, and names looked up in the others, each from places of their own.
-    for stages in [&Stage::OF_SERVICES[..], &Stage::OF_COREFILES[..]] {
+    for stages in [&Stage::OF_TUTORIAL[..], &Stage::OF_POLICIES[..], &Stage::OF_COREFILES[..]] {
         let cells: Vec<&Cell> = cells.iter().filter(|cell| stages.contains(&cell.stage)).collect();
-        if !cells.is_empty() {
-            parts.push(counts(&cells, stages, look));
+        let stages: Vec<Stage> =
+            stages.iter().copied().filter(|stage| cells.iter().any(|cell| cell.stage == *stage)).collect();
+        if !stages.is_empty() {
+            parts.push(counts(&cells, &stages, look));
         }
     }
     parts.push(format!("{} would be probed.", words::count(cells.len(), "cell")));

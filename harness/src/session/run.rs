@@ -157,7 +157,7 @@ async fn run_suites(
             .collect::<Result<_>>()?;
         // A stage in which nothing can be probed is not entered: here it may not even exist.
         if needed.iter().any(|(_, _, tests)| !tests.tests.is_empty()) {
-            if let Some(programs) = programs.as_ref().filter(|_| !Stage::OF_SERVICES.contains(&stage)) {
+            if let Some(programs) = programs.as_ref().filter(|_| Stage::OF_NAMES.contains(&stage)) {
                 environment.deploy_panel(programs, progress).await?;
             }
             environment.enter(stage, progress).await?;
@@ -188,6 +188,7 @@ async fn run_suites(
         }
     }
     environment.remove_panel().await?;
+    environment.reset_policies(progress).await?;
     record.retries.extend_from_slice(environment.retries());
     record.corefile_edits.extend_from_slice(environment.edits());
     Ok(())

@@ -38,6 +38,8 @@ pub struct Suite {
 pub enum About {
     /// Cells of the access matrix.
     Access,
+    /// Cells of the matrix under each policy of the Services, and loads there.
+    Policies,
     /// Cells of the matrix of lookups, and the tutorial's commands.
     Lookups,
     /// How load spreads while everything is ready.
@@ -95,6 +97,7 @@ impl Suite {
     pub fn cells(&self, workers: u8) -> Vec<Cell> {
         match self.about {
             About::Access => Matrix::tutorial(workers),
+            About::Policies => Matrix::policies(workers),
             About::Lookups => Matrix::lookups(),
             About::Load | About::Stages => Vec::new(),
         }
@@ -104,7 +107,8 @@ impl Suite {
     pub fn stages(&self) -> &'static [Stage] {
         match self.about {
             About::Access => &[],
-            About::Lookups => &Stage::ALL[2..],
+            About::Policies => &Stage::OF_POLICIES,
+            About::Lookups => &Stage::OF_NAMES,
             About::Load => &[Stage::LoadBalancerReady],
             About::Stages => &Stage::ALL,
         }

@@ -1,6 +1,9 @@
 //! From the API server to a [`State`].
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use futures::future::try_join_all;
 use ipnet::IpNet;
@@ -179,18 +182,18 @@ async fn announce(client: &Client, services: &mut [super::Service], balancer: Op
         return Ok(());
     }
     let statuses = custom(client, "metallb.io", "v1beta1", "ServiceL2Status", "servicel2statuses").await?;
-    for status in statuses.into_iter().flatten() {
-        let field = |name: &str| status.data.pointer(&format!("/status/{name}")).and_then(Value::as_str);
-        let (Some(node), Some(name), Some(namespace)) =
-            (field("node"), field("serviceName"), field("serviceNamespace"))
-        else {
-            continue;
-        };
-        for service in services.iter_mut() {
-            if service.name == name && service.namespace == namespace && !service.load_balancer_addresses.is_empty() {
-                service.announced_by = Some(node.to_owned());
-            }
-        }
+    let statuses = statuses.unwrap_or_default();
+    let field = |status: &'_ DynamicObject, name: &str| {
+        status.data.pointer(&format!("/status/{name}")).and_then(Value::as_str).map(ToOwned::to_owned)
+    };
+    for service in services.iter_mut().filter(|service| !service.load_balancer_addresses.is_empty()) {
+        let of_service = statuses.iter().filter(|status| {
+            field(status, "serviceName").as_ref() == Some(&service.name)
+                && field(status, "serviceNamespace").as_ref() == Some(&service.namespace)
+        });
+        let nodes: BTreeSet<String> = of_service.filter_map(|status| field(status, "node")).collect();
+        // While one node takes over from another, both say so: then it is not known.
+        service.announced_by = if nodes.len() == 1 { nodes.into_iter().next() } else { None };
     }
     Ok(())
 }

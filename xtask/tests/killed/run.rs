@@ -91,12 +91,7 @@ pub(crate) enum Heard {
 
 impl Run {
     /// Starts a run in a process group of its own, so that a kill of the group reaches nobody else.
-    pub(crate) fn start(place: &Workplace, name: &str) -> Self {
-        Self::start_as(place, name, &["e2e", "--engine", "sandbox"])
-    }
-
-    /// The same with other arguments.
-    pub(crate) fn start_as(place: &Workplace, name: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(place: &Workplace, name: &str, arguments: &[&str]) -> Self {
         let log = place.logs.join(format!("{name}.log"));
         let mut file = File::create(&log).unwrap();
         let mut child = place

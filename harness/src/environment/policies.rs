@@ -1,0 +1,230 @@
+//! The traffic policies of the tutorial's Services: set, and waited for until every node translates by them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    Environment, READY, barrier,
+    workloads::{CLUSTER_IP, LOAD_BALANCER, NAMESPACE, NODE_PORT, service_address},
+};
+use crate::{
+    Context as _, Error, ErrorKind, Result,
+    kubernetes::{apply, conditions, wait},
+    model::Target,
+    progress::Progress,
+    state::{self, State, TrafficPolicy},
+};
+
+/// How long a client may be silent before its endpoint is chosen anew, in the stage that has affinity: short, so that
+/// a test can wait for it. Kubernetes' default is three hours.
+pub const AFFINITY_SECONDS: u16 = 3;
+
+const BARRIER: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/manifests/policy-barrier.yaml"));
+const BARRIER_SERVICE: &str = "policy-barrier";
+
+/// What a Service says of which endpoints its traffic may go to
+/// (<https://kubernetes.io/docs/reference/networking/virtual-ips/#traffic-policies>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policies {
+    /// `externalTrafficPolicy`, of Services that have one.
+    pub external: TrafficPolicy,
+    /// `internalTrafficPolicy`.
+    pub internal: TrafficPolicy,
+    /// `trafficDistribution: PreferSameNode`.
+    pub prefer_same_node: bool,
+    /// The timeout of `sessionAffinity: ClientIP`, in seconds.
+    pub affinity_seconds: Option<u16>,
+}
+
+impl Policies {
+    /// What the tutorial's Services have: the defaults.
+    pub const TUTORIAL: Self = Self {
+        external: TrafficPolicy::Cluster,
+        internal: TrafficPolicy::Cluster,
+        prefer_same_node: false,
+        affinity_seconds: None,
+    };
+
+    /// The change that gives a Service these policies, as a merge patch.
+    ///
+    /// ```
+    /// use reachmap::environment::policies::Policies;
+    /// let patch = Policies::TUTORIAL.patch(false);
+    /// assert_eq!(patch["spec"]["internalTrafficPolicy"], "Cluster");
+    /// // A ClusterIP Service is refused with an externalTrafficPolicy.
+    /// assert!(patch["spec"].get("externalTrafficPolicy").is_none());
+    /// ```
+    pub fn patch(self, takes_traffic_from_outside: bool) -> Value {
+        let mut spec = json!({
+            "internalTrafficPolicy": self.internal,
+            "trafficDistribution": self.prefer_same_node.then_some("PreferSameNode"),
+            "sessionAffinity": if self.affinity_seconds.is_some() { "ClientIP" } else { "None" },
+            "sessionAffinityConfig": self.affinity_seconds.map(|seconds| json!({"clientIP": {"timeoutSeconds": seconds}})),
+        });
+        if takes_traffic_from_outside {
+            spec["externalTrafficPolicy"] = json!(self.external);
+        }
+        json!({ "spec": spec })
+    }
+
+    /// What of `state` is not yet as these policies make it, beside the Services themselves; `None` if all is.
+    fn missing(self, state: &State) -> Option<String> {
+        let services = SERVICES.iter().filter_map(|(name, _)| state.service(NAMESPACE, name));
+        for service in services {
+            let ready: Vec<_> = state.endpoints_of(service).filter(|endpoint| endpoint.ready).collect();
+            if ready.iter().any(|endpoint| endpoint.for_nodes.is_empty() == self.prefer_same_node) {
+                return Some(format!("the endpoints of {} have other hints", service.name));
+            }
+            if service.load_balancer_addresses.is_empty() {
+                continue;
+            }
+            let local: BTreeSet<_> = ready.iter().filter_map(|endpoint| endpoint.node.as_ref()).collect();
+            match &service.announced_by {
+                None => return Some(format!("no node, or more than one, announces {}", service.name)),
+                Some(node) if self.external == TrafficPolicy::Local && !local.contains(node) => {
+                    return Some(format!("{node} announces {} and has no endpoint", service.name));
+                }
+                Some(_) => {}
+            }
+        }
+        None
+    }
+}
+
+/// The Services that have policies, each with whether it takes traffic from outside.
+const SERVICES: [(&str, bool); 3] = [(CLUSTER_IP, false), (NODE_PORT, true), (LOAD_BALANCER, true)];
+
+impl Environment {
+    /// Gives the Services the tutorial's policies again.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub async fn reset_policies(&mut self, progress: &Progress) -> Result<()> {
+        match self.policies {
+            Some(_) => self.have_policies(Policies::TUTORIAL, progress).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the Services `policies`, and returns when every node translates by them.
+    pub(super) async fn have_policies(&mut self, policies: Policies, progress: &Progress) -> Result<()> {
+        if self.policies == Some(policies) {
+            return Ok(());
+        }
+        let client = self.client.clone();
+        let changed = patch(&client, policies).await?;
+        // What a kept cluster had before is not known; if it was the same, there is nothing to wait for.
+        if changed {
+            let step = progress.step("Change the Services' policies", Some(Duration::from_secs(3)));
+            self.until_translated(policies).await?;
+            step.done();
+        }
+        self.policies = Some(policies);
+        Ok(())
+    }
+
+    /// Waits until the change is in every node's rules.
+    ///
+    /// kube-proxy takes changes in the order in which the API server makes them: a node that knows a Service which was made
+    /// after the change knows the change, too.
+    async fn until_translated(&mut self, policies: Policies) -> Result<()> {
+        self.until_published(policies).await?;
+        let client = &self.client;
+        let barrier = apply::Manifest::parse("policy-barrier.yaml", BARRIER)?.labelled(&self.run);
+        let services = || Api::<Service>::namespaced(client.clone(), NAMESPACE);
+        // One that a killed run left has been known everywhere for long.
+        barrier.delete(client).await?;
+        wait::until(services(), BARRIER_SERVICE, "see an earlier barrier go", READY, conditions::is_gone).await?;
+        barrier.apply(client).await?;
+        let address = service_address(&services(), BARRIER_SERVICE).await?;
+        let target = Target { host: address.to_string(), port: 80 };
+        let inside: Vec<_> = self.agents.iter().filter(|(vantage, _)| vantage != "laptop").cloned().collect();
+        let unseen = barrier::until_reached(&inside, &target, true).await;
+        barrier.delete(client).await?;
+        self.note_unseen(&format!("a Service made after the change of policies, at {target}"), &unseen);
+        Ok(())
+    }
+
+    /// Waits until what others make of the policies can be read: hints, and who announces the load balancer's address.
+    async fn until_published(&self, policies: Policies) -> Result<()> {
+        let deadline = Instant::now() + READY;
+        let mut looks = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            looks.tick().await;
+            let state = state::collect(&self.client, &[NAMESPACE], BTreeMap::new(), None).await?;
+            match policies.missing(&state) {
+                None => return Ok(()),
+                Some(missing) if Instant::now() > deadline => {
+                    return Err(Error::new(ErrorKind::Deadline, "see the Services' policies take effect", missing));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+/// Patches every Service that has policies; returns whether that changed any.
+async fn patch(client: &Client, policies: Policies) -> Result<bool> {
+    let api: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
+    let mut changed = false;
+    for (name, from_outside) in SERVICES {
+        let tried = || format!("change the policies of {name}");
+        let before = api.get(name).await.tried(ErrorKind::Environment, tried)?;
+        let patch = Patch::Merge(policies.patch(from_outside));
+        let after = api.patch(name, &PatchParams::default(), &patch).await.tried(ErrorKind::Environment, tried)?;
+        changed |= before.metadata.resource_version != after.metadata.resource_version;
+    }
+    Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::Stage;
+
+    #[test]
+    fn every_policy_differs_from_the_tutorials_in_one_thing() {
+        let tutorial = Policies::TUTORIAL.patch(true);
+        for stage in Stage::OF_POLICIES {
+            let patch = stage.policies().patch(true);
+            let fields = patch["spec"].as_object().unwrap().iter();
+            let differ: Vec<_> = fields.filter(|(name, value)| tutorial["spec"][name] != **value).collect();
+            let names: BTreeSet<&str> = differ.iter().map(|(name, _)| name.trim_end_matches("Config")).collect();
+            assert_eq!(names.len(), 1, "{stage}: {differ:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_what_is_not_there_yet() {
+        let mut state = State::example();
+        assert_eq!(Policies::TUTORIAL.missing(&state), None);
+        let same_node = Stage::PolicySameNode.policies();
+        assert!(same_node.missing(&state).unwrap().contains("hints"));
+        for endpoint in &mut state.endpoints {
+            endpoint.for_nodes = endpoint.node.iter().cloned().collect();
+        }
+        assert_eq!(same_node.missing(&state), None);
+        assert!(Policies::TUTORIAL.missing(&state).unwrap().contains("hints"));
+    }
+
+    #[test]
+    fn a_node_without_an_endpoint_may_not_announce_under_the_local_policy() {
+        let mut state = State::example();
+        let local = Stage::PolicyExternalLocal.policies();
+        assert_eq!(local.missing(&state), None);
+        let balanced = state.services.iter_mut().find(|service| service.name == LOAD_BALANCER).unwrap();
+        balanced.announced_by = Some("reachmap-control-plane".to_owned());
+        assert!(local.missing(&state).unwrap().contains("reachmap-control-plane announces"));
+        assert_eq!(Policies::TUTORIAL.missing(&state), None);
+    }
+}

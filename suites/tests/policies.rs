@@ -1,0 +1,193 @@
+//! Who answers, and what source address it sees, under each traffic policy of the Services: one test per cell, and loads
+//! for what one request cannot tell.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures::future::try_join_all;
+use reachmap::{
+    Result,
+    environment::policies::AFFINITY_SECONDS,
+    load::{generator::Plan as LoadPlan, summary::AsHey},
+    session::{Session, load::BothEnds},
+    wire::Extent,
+};
+use rstest::rstest;
+
+/// One load at a time: each follows the logs of the same pods.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+const TESTPOD: &str = "testpod";
+const TESTPOD_OTHER: &str = "testpod-other";
+const WORKER_1: &str = "worker-1";
+const WORKER_2: &str = "worker-2";
+const WORKER_3: &str = "worker-3";
+const WORKER_4: &str = "worker-4";
+const WORKER_5: &str = "worker-5";
+const WORKER_6: &str = "worker-6";
+const WORKER_7: &str = "worker-7";
+const WORKER_8: &str = "worker-8";
+const CONTROL_PLANE: &str = "control-plane";
+const LAPTOP: &str = "laptop";
+
+const CLUSTERIP_ADDRESS: &str = "clusterip-address";
+const POD_IP: &str = "pod-ip";
+const NODEPORT_WORKER_1: &str = "nodeport-worker-1";
+const NODEPORT_CONTROL_PLANE: &str = "nodeport-control-plane";
+const LOADBALANCER_ADDRESS: &str = "loadbalancer-address";
+
+/// Enough that an endpoint which may answer as well as another is missed once in 10^17 times: (2/3)^100.
+const CONNECTIONS: u32 = 100;
+
+/// Every vantage by every way.
+macro_rules! cells {
+    () => {
+        #[rstest]
+        #[tokio::test]
+        async fn reaches(
+            #[values(
+                TESTPOD,
+                TESTPOD_OTHER,
+                WORKER_1,
+                WORKER_2,
+                WORKER_3,
+                WORKER_4,
+                WORKER_5,
+                WORKER_6,
+                WORKER_7,
+                WORKER_8,
+                CONTROL_PLANE,
+                LAPTOP
+            )]
+            from: &str,
+            #[values(CLUSTERIP_ADDRESS, POD_IP, NODEPORT_WORKER_1, NODEPORT_CONTROL_PLANE, LOADBALANCER_ADDRESS)]
+            by: &str,
+        ) -> Result<()> {
+            check(from, by).await
+        }
+    };
+}
+
+async fn check(from: &str, by: &str) -> Result<()> {
+    let verdict = reachmap_suites::check(from, by).await?;
+    reachmap::assert_as_expected!(verdict);
+    Ok(())
+}
+
+/// As many connections as [`CONNECTIONS`], answered without a failure by pods that may answer, which saw what they may see.
+async fn load(vantage: &str, method: &str) -> Result<BothEnds> {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let session = Session::current()?;
+    let extent = Extent::Requests(CONNECTIONS.into());
+    let plan = LoadPlan { extent, connections: 10, keep_alive: false, ..LoadPlan::default() };
+    let id = format!("{}-{vantage}-{method}", session.handover().stage);
+    let ends = session.load(vantage, method, &plan, &id).await?;
+    assert!(ends.results.errors().is_empty(), "{}", AsHey(&ends.results));
+    assert!(ends.conservation.is_exact(), "{}", ends.conservation);
+    assert!(ends.not_allowed.is_empty(), "{:#?}", ends.not_allowed);
+    Ok(ends)
+}
+
+fn answered(ends: &BothEnds) -> BTreeSet<String> {
+    ends.results.served_by().into_keys().flatten().map(ToOwned::to_owned).collect()
+}
+
+/// All that may answer do, and nobody else.
+async fn spreads(vantage: &str, method: &str) -> Result<usize> {
+    let ends = load(vantage, method).await?;
+    let may: BTreeSet<String> = ends.balance.support().into_iter().map(ToOwned::to_owned).collect();
+    assert_eq!(answered(&ends), may, "who answered (left) and who may (right)");
+    Ok(may.len())
+}
+
+mod policy_external_local {
+    use super::*;
+
+    cells!();
+
+    #[tokio::test]
+    async fn from_outside_only_the_nodes_own_pod_answers() -> Result<()> {
+        assert_eq!(spreads(WORKER_2, NODEPORT_WORKER_1).await?, 1);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn from_inside_every_pod_answers_as_before() -> Result<()> {
+        assert_eq!(spreads(TESTPOD, CLUSTERIP_ADDRESS).await?, 3);
+        Ok(())
+    }
+}
+
+mod policy_internal_local {
+    use super::*;
+
+    cells!();
+
+    #[tokio::test]
+    async fn from_inside_only_the_nodes_own_pod_answers() -> Result<()> {
+        assert_eq!(spreads(WORKER_1, CLUSTERIP_ADDRESS).await?, 1);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn from_outside_every_pod_answers_as_before() -> Result<()> {
+        assert_eq!(spreads(WORKER_2, NODEPORT_WORKER_1).await?, 3);
+        Ok(())
+    }
+}
+
+mod policy_same_node {
+    use super::*;
+
+    cells!();
+
+    #[tokio::test]
+    async fn where_a_node_has_a_pod_that_one_answers() -> Result<()> {
+        assert_eq!(spreads(WORKER_1, CLUSTERIP_ADDRESS).await?, 1);
+        assert_eq!(spreads(WORKER_2, NODEPORT_WORKER_1).await?, 1);
+        Ok(())
+    }
+
+    /// It is a preference, where the policy `Local` is a rule.
+    #[tokio::test]
+    async fn where_a_node_has_none_every_pod_answers() -> Result<()> {
+        assert_eq!(spreads(CONTROL_PLANE, CLUSTERIP_ADDRESS).await?, 3);
+        Ok(())
+    }
+}
+
+mod policy_affinity {
+    use super::*;
+
+    const CLIENTS: [&str; 6] = [TESTPOD, TESTPOD_OTHER, WORKER_1, WORKER_2, WORKER_3, CONTROL_PLANE];
+
+    cells!();
+
+    #[rstest]
+    #[tokio::test]
+    async fn a_client_keeps_its_pod(
+        #[values((TESTPOD, CLUSTERIP_ADDRESS), (WORKER_2, NODEPORT_WORKER_1))] row: (&str, &str),
+    ) -> Result<()> {
+        let ends = load(row.0, row.1).await?;
+        assert_eq!(answered(&ends).len(), 1, "{:?}", ends.results.served_by());
+        Ok(())
+    }
+
+    /// Six clients are silent for longer than the timeout, three times, and each then chooses anew among three pods. The
+    /// other tests may break the first silence; that nobody chooses another pod in the other two has a chance of (1/3)^12.
+    #[tokio::test]
+    async fn a_client_that_was_silent_chooses_anew() -> Result<()> {
+        let session = Session::current()?;
+        let mut chosen = vec![BTreeSet::new(); CLIENTS.len()];
+        for _ in 0..4 {
+            let asked = CLIENTS.map(|client| session.judge_in(session.state(), client, CLUSTERIP_ADDRESS));
+            for (pods, verdict) in chosen.iter_mut().zip(try_join_all(asked).await?) {
+                reachmap::assert_as_expected!(verdict);
+                let answer = verdict.observation.and_then(|seen| seen.respond).and_then(|answer| answer.served_by);
+                pods.insert(answer.unwrap_or_default());
+            }
+            tokio::time::sleep(Duration::from_secs(u64::from(AFFINITY_SECONDS) + 2)).await;
+        }
+        assert!(chosen.iter().any(|pods| pods.len() > 1), "{chosen:?}");
+        Ok(())
+    }
+}
