@@ -283,6 +283,7 @@ impl Environment {
             journal: Some(journal),
             kubectl,
             lookups: self.lookups.clone(),
+            hey: None,
         }
     }
 

@@ -9,6 +9,7 @@
 //!   correction over the rows of a run.
 //! - [`access_log`] and [`conservation`]: what the servers wrote down, held against what the clients saw, by request id.
 //! - [`hey`] and [`recorded`]: what people know from `hey`, read, and what can be concluded from such a run.
+//! - [`timeline`]: a load in time, beside what happened to the cluster meanwhile.
 //! - [`simulate`]: the proof that the statistics keep their word.
 //!
 //! ```
@@ -36,5 +37,6 @@ mod result;
 pub mod simulate;
 pub mod statistics;
 pub mod summary;
+pub mod timeline;
 
 pub use result::{Kept, LoadResult, Part, Results};

@@ -21,7 +21,7 @@ mod agent;
 pub mod bench;
 mod binary;
 pub mod exec;
-mod install;
+pub(crate) mod install;
 mod link;
 mod load;
 mod program;

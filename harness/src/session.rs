@@ -30,6 +30,7 @@ use crate::{
     wire::{Hello, Lookup, Observation, Resolve},
 };
 
+mod commands;
 pub mod directory;
 pub mod handover;
 pub mod interrupt;
@@ -136,11 +137,13 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::Usage`] if this cluster has no such vantage.
     pub fn vantage(&self, id: &str) -> Result<&Vantage> {
-        self.handover.site(id).map(|site| &site.vantage).ok_or_else(|| {
-            let known: Vec<&str> = self.agents.keys().map(String::as_str).collect();
-            Error::new(ErrorKind::Usage, format!("stand at {id}"), "this session has no such vantage")
-                .hint(format!("Its vantages are: {}.", known.join(", ")))
-        })
+        self.handover.site(id).map(|site| &site.vantage).ok_or_else(|| self.no_vantage(id))
+    }
+
+    fn no_vantage(&self, id: &str) -> Error {
+        let known: Vec<&str> = self.agents.keys().map(String::as_str).collect();
+        Error::new(ErrorKind::Usage, format!("stand at {id}"), "this session has no such vantage")
+            .hint(format!("Its vantages are: {}.", known.join(", ")))
     }
 
     /// The agent at the vantage called `id`.

@@ -6,12 +6,11 @@
 //! (each fault reddens what it breaks, and nothing else).
 //! `cargo xtask e2e` starts them with a session; without one they fail.
 
+pub mod changes;
+
 use std::time::Duration;
 
-use reachmap::{
-    Context as _, ErrorKind, Result, command::Output, environment::workloads::NAMESPACE, probe::exec, session::Session,
-    state::Cni, verdict::Verdict,
-};
+use reachmap::{Result, command::Output, session::Session, state::Cni, verdict::Verdict};
 
 /// How long a command in a pod may take: a resolver that is not answered gives up within half a minute.
 const EXEC: Duration = Duration::from_secs(60);
@@ -29,14 +28,7 @@ pub async fn check(from: &str, by: &str) -> Result<Verdict> {
 /// # Errors
 /// If there is no session, or the program cannot be started there. Its exit code is no error.
 pub async fn in_testpod(argv: &[&str]) -> Result<Output> {
-    let session = Session::current()?;
-    // On the session's own runtime, which the client belongs to.
-    let (client, argv) = (session.client().clone(), argv.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
-    let run = async move {
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        exec::output(&client, NAMESPACE, "testpod", None, &argv, b"", EXEC).await
-    };
-    session.runtime().spawn(run).await.tried(ErrorKind::Internal, || "join a task")?
+    Session::current()?.run_at("testpod", argv, EXEC).await
 }
 
 /// Whether there is a snapshot of this cell: they were accepted on the tutorial's cluster, IPv4 with Flannel's vxlan and

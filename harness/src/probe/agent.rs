@@ -96,12 +96,7 @@ impl Agent {
         container: &str,
         binary: &AgentBinary,
     ) -> Result<Self> {
-        let name = container.to_owned();
-        let place = Place::Command {
-            label: format!("container {container}"),
-            wrap: Arc::new(move |argv| engine(Command::new("docker").args(["exec", "-i"]).arg(&name).args(argv))),
-        };
-        Self::install(&place, binary).await
+        Self::install(&Place::in_container(container, engine), binary).await
     }
 
     /// Starts `command`, which must become an agent, as a child of this process.

@@ -50,7 +50,17 @@ impl Place {
         }
     }
 
-    async fn start(&self, argv: Vec<String>) -> Result<exec::Running> {
+    /// A running container of an engine; `engine` turns a `docker …` command into one that reaches it.
+    pub(crate) fn in_container(container: &str, engine: impl Fn(Command) -> Command + Send + Sync + 'static) -> Self {
+        let name = container.to_owned();
+        Self::Command {
+            label: format!("container {container}"),
+            wrap: Arc::new(move |argv| engine(Command::new("docker").args(["exec", "-i"]).arg(&name).args(argv))),
+        }
+    }
+
+    /// Starts `argv` there.
+    pub(crate) async fn start(&self, argv: Vec<String>) -> Result<exec::Running> {
         match self {
             Self::Pod { client, namespace, pod, container } => {
                 exec::in_pod(client, namespace, pod, Some(container), &argv).await

@@ -70,6 +70,10 @@ impl ProgramFile {
             pod: pod.to_owned(),
             container: container.to_owned(),
         };
-        install::put(&place, &self.file_name(), &self.bytes).await
+        self.put(&place).await
+    }
+
+    pub(crate) async fn put(&self, place: &Place) -> Result<String> {
+        install::put(place, &self.file_name(), &self.bytes).await
     }
 }

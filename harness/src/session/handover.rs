@@ -35,6 +35,9 @@ pub struct Handover {
     /// The programs that look names up in the panel; absent if the run has no panel.
     #[serde(default)]
     pub lookups: Option<LookupPrograms>,
+    /// The program hey, which people load Services with; absent if no suite of the run needs it.
+    #[serde(default)]
+    pub hey: Option<PathBuf>,
     /// The vantages of this cluster, and where the agent of each is started.
     pub vantages: Vec<Site>,
     /// The namespaces that the run owns, where Services, pods and endpoints are read.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::Future,
     net::IpAddr,
     time::Duration,
 };
@@ -14,7 +15,7 @@ use crate::{
     environment::workloads::NAMESPACE,
     kubernetes::logs,
     load::{
-        LoadResult, Results,
+        Results,
         access_log::AccessLog,
         conservation::{Conservation, Logged, Seen, Sent},
         generator::{Plan, allow},
@@ -85,19 +86,33 @@ impl Session {
         allow(&state, destination)?;
         let id = format!("{}-{id}", self.handover.run);
         let load = plan.load(destination, &host, &id)?;
-        let pods = nginx(&state);
+        let agent = self.agent(vantage)?;
+        let (result, logs) = self.logs_during(&state, &id, async { agent.load(load).await }).await?;
+        Ok(compare(balance, Results::merge(vec![result]), &logs, &id))
+    }
+
+    /// What every pod that the Services may lead to logs with `id` in it while `work` goes on: each pod with its lines.
+    ///
+    /// # Errors
+    /// Those of `work`; [`ErrorKind::Deadline`] if a pod's log never shows the request that is sent to it last.
+    pub async fn logs_during<T>(
+        &self,
+        state: &State,
+        id: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Vec<(String, String)>)> {
+        let pods = nginx(state);
         // Each is followed from before the first request: a log that is read afterwards may have been turned over.
         let opened = pods.iter().map(|(pod, _)| {
-            let lines = logs::Lines { holding: id.clone(), last: last(&id) };
+            let lines = logs::Lines { holding: id.to_owned(), last: last(id) };
             logs::follow(self.client.clone(), NAMESPACE, pod.clone(), lines)
         });
         // On the session's own runtime, which the client belongs to.
         let opened = self.runtime.spawn(try_join_all(opened.collect::<Vec<_>>())).await;
         let logs = opened.tried(ErrorKind::Internal, || "join a task")??;
-        let result: LoadResult = self.agent(vantage)?.load(load).await?;
-        let results = Results::merge(vec![result]);
+        let done = work.await?;
         for (_, address) in &pods {
-            self.say_last(*address, &id).await?;
+            self.say_last(*address, id).await?;
         }
         let mut texts = Vec::new();
         for ((pod, _), log) in pods.iter().zip(logs) {
@@ -107,7 +122,7 @@ impl Session {
             })?;
             texts.push((pod.clone(), read.tried(ErrorKind::Internal, || "join a task")??));
         }
-        Ok(compare(balance, results, &texts, &id))
+        Ok((done, texts))
     }
 
     /// Sends the request that ends the load's part of the pod's log.

@@ -13,13 +13,16 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     cli::{E2eArguments, say},
-    environment::{self, Environment, images::lookups::Lookups},
+    environment::{
+        self, Environment,
+        images::{hey, lookups::Lookups},
+    },
     filter::Filter,
     home::Home,
     matrix::{Cell, Stage},
     model::{Method, Vantage, VantageKind},
     plan::{EnvironmentOptions, MOST_WORKERS},
-    probe::AgentBinary,
+    probe::{AgentBinary, ProgramFile},
     progress::{Progress, Show},
     report,
     state::NodeRole,
@@ -52,7 +55,8 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     let options: Vec<String> = std::env::args().skip(1).collect();
     let mut record = report::Run::started(&run.id, &options);
 
-    let body = run_suites(&suites, only.as_ref(), &arguments, &home, &run, &progress, &mut record);
+    // Boxed: it holds all of the environment.
+    let body = Box::pin(run_suites(&suites, only.as_ref(), &arguments, &home, &run, &progress, &mut record));
     let ended = guarded(body).await;
     // Whatever happened, and whatever the body still held: what is recorded and nobody keeps goes.
     let released = environment::release(&home, false, &progress).await;
@@ -139,7 +143,8 @@ async fn run_suites(
     // The suites compile while the environment comes up: the one waits mostly for other machines.
     let compiled = compile(suites, home, run, progress);
     let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
-    let ((binaries, agent, programs), mut environment) = futures::future::try_join(compiled, up).await?;
+    let (Compiled { binaries, agent, lookups: programs, hey }, mut environment) =
+        futures::future::try_join(compiled, up).await?;
     describe(&mut record.environment, environment.description());
     environment.stand_everywhere(&agent).await?;
     for stage in Stage::ALL {
@@ -172,7 +177,9 @@ async fn run_suites(
             if chosen.tests.is_empty() {
                 continue;
             }
-            let session = environment.handover(run, &suite.name, stage, &agent).write()?;
+            let mut handover = environment.handover(run, &suite.name, stage, &agent);
+            handover.hey = hey.as_ref().map(|hey| hey.path().to_owned());
+            let session = handover.write()?;
             let title = format!("Probe: {} tests of {} in {stage}", chosen.tests.len(), suite.name);
             let step = progress.step(title, Some(Duration::from_secs(6)));
             let tests: Vec<String> = chosen.tests.iter().map(|test| (*test).to_owned()).collect();
@@ -194,12 +201,17 @@ async fn run_suites(
     Ok(())
 }
 
-async fn compile(
-    suites: &[&Suite],
-    home: &Home,
-    run: &RunDirectory,
-    progress: &Progress,
-) -> Result<(Vec<SuiteBinary>, AgentBinary, Option<Lookups>)> {
+/// What is built while the environment comes up.
+struct Compiled {
+    binaries: Vec<SuiteBinary>,
+    agent: AgentBinary,
+    /// The panel's programs, if a suite is about lookups.
+    lookups: Option<Lookups>,
+    /// The program hey, if a suite is about load.
+    hey: Option<ProgramFile>,
+}
+
+async fn compile(suites: &[&Suite], home: &Home, run: &RunDirectory, progress: &Progress) -> Result<Compiled> {
     let suites: Vec<Suite> = suites.iter().map(|suite| (*suite).clone()).collect();
     let (home, progress, logs) = (home.clone(), progress.clone(), run.path.join("logs"));
     blocking(move || {
@@ -208,9 +220,10 @@ async fn compile(
         let binaries = suites.iter().map(|suite| suite.build(&log)).collect::<Result<_>>()?;
         step.done();
         let agent = AgentBinary::find_or_build(&home, &progress)?;
-        let wants_panel = suites.iter().any(|suite| suite.about == About::Lookups);
-        let programs = wants_panel.then(|| Lookups::find_or_build(&home, &progress)).transpose()?;
-        Ok((binaries, agent, programs))
+        let is_about = |about| suites.iter().any(|suite| suite.about == about);
+        let lookups = is_about(About::Lookups).then(|| Lookups::find_or_build(&home, &progress)).transpose()?;
+        let hey = is_about(About::Load).then(|| hey::find_or_build(&home, &progress)).transpose()?;
+        Ok(Compiled { binaries, agent, lookups, hey })
     })
     .await
 }

@@ -42,7 +42,7 @@ pub enum About {
     Policies,
     /// Cells of the matrix of lookups, and the tutorial's commands.
     Lookups,
-    /// How load spreads while everything is ready.
+    /// How load spreads while everything is ready, and while things change.
     Load,
     /// Stages as a whole.
     Stages,
@@ -109,7 +109,7 @@ impl Suite {
             About::Access => &[],
             About::Policies => &Stage::OF_POLICIES,
             About::Lookups => &Stage::OF_NAMES,
-            About::Load => &[Stage::LoadBalancerReady],
+            About::Load => &[Stage::LoadBalancerReady, Stage::Changing],
             About::Stages => &Stage::ALL,
         }
     }

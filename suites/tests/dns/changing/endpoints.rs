@@ -18,7 +18,9 @@ use reachmap::{
 };
 use serde_json::{Value, json};
 
-use super::{ONE_AT_A_TIME, changed, create, delete, until_answered};
+use reachmap_suites::changes::{changed, create, delete};
+
+use super::{ONE_AT_A_TIME, until_answered};
 use crate::tutorial::dns_server;
 
 /// More addresses than the 1,232 bytes hold that resolvers say they take (<https://www.dnsflagday.net/2020/>).

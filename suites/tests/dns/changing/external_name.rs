@@ -13,7 +13,9 @@ use reachmap::{
 };
 use serde_json::json;
 
-use super::{CONVERGENCE, ONE_AT_A_TIME, changed, create, delete, until_answered};
+use reachmap_suites::changes::{changed, create, delete};
+
+use super::{CONVERGENCE, ONE_AT_A_TIME, until_answered};
 
 /// An ExternalName Service of the test's own.
 struct Alias {

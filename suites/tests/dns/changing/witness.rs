@@ -15,7 +15,9 @@ use reachmap::{
     wire::{RecordData, RecordedQuestion, Transport},
 };
 
-use super::{CONVERGENCE, ONE_AT_A_TIME, changed};
+use reachmap_suites::changes::changed;
+
+use super::{CONVERGENCE, ONE_AT_A_TIME};
 
 const PLACE: &str = "ndots5-cluster";
 

@@ -1,17 +1,25 @@
 //! Which pod answers, how evenly, seen from both ends: what the clients saw and what the pods logged, request by request.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use reachmap::{
     Result,
     load::{
+        access_log::AccessLog,
         generator::Plan as LoadPlan,
+        hey::Hey,
         statistics::{Law, Plan, chance_of_one},
         summary::AsHey,
     },
+    model::Method,
+    probe::ProgramFile,
     report::Holds,
     session::{Session, load::BothEnds},
     wire::Extent,
 };
 use rstest::rstest;
+
+mod changing;
 
 /// One load at a time: they share the machine.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -25,6 +33,9 @@ const WORKER_1: &str = "worker-1";
 
 /// Connections at once.
 const AT_ONCE: u32 = 50;
+
+/// How long hey may take: a thousand requests take less than a second.
+const HEY: Duration = Duration::from_secs(60);
 
 fn plan(requests: u64, keep_alive: bool) -> LoadPlan {
     let connections = AT_ONCE.min(u32::try_from(requests).unwrap_or(AT_ONCE));
@@ -128,6 +139,31 @@ mod load_balancer_ready {
                 sources.join(", ")
             ),
         )
+    }
+
+    /// The same by hey itself, from the laptop. Its requests have no ids, so what it counts is held against lines.
+    #[tokio::test]
+    async fn hey_counts_what_the_pods_log() -> Result<()> {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        let state = session.snapshot().await?;
+        let target = Method::find("loadbalancer-address", session.workers())?.way.target(&state)?;
+        let id = format!("{}-real-hey", session.handover().run);
+        let program = session.handover().hey.clone().unwrap_or_default();
+        let program = session.put_at(LAPTOP, &ProgramFile::read("hey", &program)?).await?;
+        let url = format!("http://{target}/?id={id}");
+        let argv = [&program, "-n", "1000", "-c", "50", &url];
+        let (said, logs) = session.logs_during(&state, &id, session.run_at(LAPTOP, &argv, HEY)).await?;
+        let said = said.text();
+        println!("{said}");
+        let hey = Hey::parse(&said)?;
+        assert_eq!((hey.answered(), hey.failed()), (1_000, 0), "{said}");
+        assert_eq!(hey.statuses, BTreeMap::from([(200, 1_000)]), "{said}");
+        assert_eq!(hey.latencies.len(), 7, "hey's percentiles are not read: {said}");
+        let lines = |text: &str| AccessLog::parse(text).lines.iter().filter(|line| line.id() == Some(&id)).count();
+        let logged: BTreeMap<&str, usize> = logs.iter().map(|(pod, text)| (pod.as_str(), lines(text))).collect();
+        assert_eq!(logged.values().sum::<usize>(), 1_000, "{logged:?}");
+        Ok(())
     }
 
     /// Responses are access-log lines: by request id, over 100,000 of them.

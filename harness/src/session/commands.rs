@@ -1,0 +1,77 @@
+//! Programs at a vantage, beside its agent: what a person would start there.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{Session, handover::Start};
+use crate::{
+    Context as _, Error, ErrorKind, Result,
+    command::{Command, Output},
+    probe::{ProgramFile, exec, install::Place},
+};
+
+impl Session {
+    /// Runs `argv` at a vantage, to its end, whatever its exit code: as `cargo xtask shell` does.
+    ///
+    /// ```no_run
+    /// # async fn test(session: &reachmap::session::Session) -> reachmap::Result<()> {
+    /// let limit = std::time::Duration::from_secs(10);
+    /// let said = session.run_at("laptop", &["curl", "-sS", "http://172.18.255.200/"], limit).await?;
+    /// assert_eq!(said.code, Some(0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if there is no such vantage, [`ErrorKind::Environment`] if the program cannot be started,
+    /// [`ErrorKind::Deadline`] if it has not ended within `limit`.
+    pub async fn run_at(&self, vantage: &str, argv: &[&str], limit: Duration) -> Result<Output> {
+        let place = self.place(vantage)?;
+        let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
+        let tried = format!("run `{}` at {vantage}", argv.join(" "));
+        let run = async move {
+            let running = place.start(argv).await?;
+            match timeout(limit, exec::finish(running, &[])).await {
+                Ok(Ok(output)) => Ok(output),
+                Ok(Err(why)) => Err(Error::new(ErrorKind::Environment, tried, why)),
+                Err(_) => Err(Error::new(ErrorKind::Deadline, tried, format!("not ended after {limit:?}"))),
+            }
+        };
+        // On the session's own runtime, which the client belongs to.
+        self.runtime.spawn(run).await.tried(ErrorKind::Internal, || "join a task")?
+    }
+
+    /// Takes a program to a vantage, unless it is there; returns its path there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if there is no such vantage; else as [`ProgramFile::put_in_pod`].
+    pub async fn put_at(&self, vantage: &str, program: &ProgramFile) -> Result<String> {
+        let (place, program) = (self.place(vantage)?, program.clone());
+        let put = async move { program.put(&place).await };
+        self.runtime.spawn(put).await.tried(ErrorKind::Internal, || "join a task")?
+    }
+
+    fn place(&self, vantage: &str) -> Result<Place> {
+        let site = self.handover.site(vantage).ok_or_else(|| self.no_vantage(vantage))?;
+        Ok(match &site.start {
+            Start::Pod { namespace, pod, container } => Place::Pod {
+                client: self.client.clone(),
+                namespace: namespace.clone(),
+                pod: pod.clone(),
+                container: container.clone(),
+            },
+            Start::Container { engine, container } => {
+                let engine = engine.clone();
+                Place::in_container(container, move |command| command.after(&engine))
+            }
+            Start::Here => Place::Command { label: vantage.to_owned(), wrap: Arc::new(here) },
+        })
+    }
+}
+
+/// A command of this machine's own.
+fn here(argv: Vec<String>) -> Command {
+    let mut words = argv.into_iter();
+    Command::new(words.next().unwrap_or_default()).args(words)
+}

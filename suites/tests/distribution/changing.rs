@@ -1,0 +1,251 @@
+//! Load while things change: which requests fail, how soon the new state serves everywhere, and whether a pod that is
+//! ending still gets new connections.
+
+use std::{collections::BTreeSet, future::Future, time::Duration};
+
+use reachmap::{
+    Context as _, Error, ErrorKind, Result,
+    environment::workloads::{LOAD_BALANCER, NAMESPACE},
+    k8s_openapi::api::core::v1::Pod,
+    kube::{
+        Api,
+        api::{DeleteParams, EvictParams, ListParams},
+    },
+    load::timeline::{Timeline, percentile},
+    session::Session,
+    state::State,
+};
+use reachmap_suites::changes::changed;
+use tokio::{sync::Mutex, time::Instant};
+
+mod steady;
+mod workload;
+
+use steady::{Lives, during, now_us};
+use workload::{Grace, Workload};
+
+/// The tests share the machine, and each changes something.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// How long a change may take that Kubernetes has accepted.
+const AT_MOST: Duration = Duration::from_secs(90);
+
+/// How long after a pod began to end, or to be taken for ready without a probe, requests may be sent to it in vain: until
+/// every node's kube-proxy has heard of it, and what was under way then has given up.
+const EXCUSED_US: u64 = 10_000_000;
+
+/// How often it is asked who announces the load balancer's address.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Until a speaker that was killed is back.
+const SPEAKER_BACK: Duration = Duration::from_secs(15);
+
+/// Until what was under way when the address moved has ended.
+const MOVED_US: u64 = 2_000_000;
+
+/// A load on a workload of the test's own, from every place in the cluster, while `change` goes on.
+async fn loaded<T, C>(
+    name: &'static str,
+    grace: Grace,
+    change: impl FnOnce(Workload) -> C,
+) -> Result<(Timeline, Lives, T)>
+where
+    C: Future<Output = Result<T>>,
+{
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let session = Session::current()?;
+    let workload = || Workload::new(session, name, grace);
+    let (deploy, load, remove) = (workload(), workload(), workload());
+    changed(
+        || async move { deploy.deploy().await },
+        || async move {
+            let (vantages, address) = (load.vantages(), load.address().await?);
+            during(session, &vantages, address, name, change(load)).await
+        },
+        || async move { remove.remove().await },
+    )
+    .await
+}
+
+/// Once it is over, those who were there at the end serve every vantage, and nobody else; and what it took until then.
+///
+/// # Panics
+/// If a vantage is served by anybody else to the last.
+fn settled(what: &str, line: &Timeline, lives: &Lives, since_us: u64) -> String {
+    let vantages: BTreeSet<&str> = line.events.iter().map(|event| event.vantage.as_str()).collect();
+    let settled = line.settled(&lives.still_there().collect());
+    assert_eq!(settled.keys().copied().collect::<BTreeSet<_>>(), vantages, "served by the pods of the end alone");
+    let took: Vec<u64> = settled.values().map(|at| at.saturating_sub(since_us) / 1_000).collect();
+    let late: Vec<u64> = lives
+        .of_each
+        .iter()
+        .filter_map(|(pod, life)| Some((pod, life.ending?)))
+        .flat_map(|(pod, at)| line.still_sent_to(pod, at).map(move |event| (event.start_us - at) / 1_000))
+        .collect();
+    format!(
+        "{what}: {} requests, failed: {:?}. The new state served everywhere after {} ms (p50 of the vantages) and {} ms (p99). {} \
+         new connections to pods that were ending, the last {} ms after they began to.",
+        line.events.len(),
+        line.failures(),
+        percentile(took.iter().copied(), 50),
+        percentile(took.iter().copied(), 99),
+        late.len(),
+        late.into_iter().max().unwrap_or_default(),
+    )
+}
+
+fn none_failed(line: &Timeline) {
+    let failed: Vec<String> = line.failed().map(ToString::to_string).collect();
+    assert!(failed.is_empty(), "{} of {} requests failed: {failed:#?}", failed.len(), line.events.len());
+}
+
+#[tokio::test]
+async fn scaling_from_three_to_five_to_two_fails_no_request() -> Result<()> {
+    let (line, lives, down_us) = loaded("scaled", Grace::AsPeopleShould, |workload| async move {
+        workload.scale(5).await?;
+        workload.until_rolled_out().await?;
+        // So that each of the five is seen to serve before any is taken away.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let down_us = now_us();
+        workload.scale(2).await?;
+        workload.until_pods(2).await?;
+        Ok(down_us)
+    })
+    .await?;
+    none_failed(&line);
+    let vantages: BTreeSet<&str> = line.events.iter().map(|event| event.vantage.as_str()).collect();
+    assert_eq!(lives.came_later().count(), 2, "{lives:?}");
+    for pod in lives.came_later() {
+        let first: BTreeSet<&str> = line.first_answers(pod).into_keys().collect();
+        assert_eq!(first, vantages, "who was answered by {pod} (left)");
+    }
+    println!("{}", settled("3 to 5 to 2 replicas", &line, &lives, down_us));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rolling_restart_fails_no_request() -> Result<()> {
+    let (line, lives, ()) = loaded("restarted", Grace::AsPeopleShould, |workload| async move {
+        workload.restart().await?;
+        workload.until_rolled_out().await?;
+        workload.until_pods(3).await
+    })
+    .await?;
+    none_failed(&line);
+    assert_eq!(lives.came_later().count(), 3, "{lives:?}");
+    println!("{}", settled("rolling restart", &line, &lives, lives.first_ending_us().unwrap_or_default()));
+    Ok(())
+}
+
+/// The pods of a node, evicted as `kubectl drain` does it.
+#[tokio::test]
+async fn an_eviction_fails_no_request() -> Result<()> {
+    let (line, lives, ()) = loaded("evicted", Grace::AsPeopleShould, |workload| async move {
+        let api: Api<Pod> = Api::namespaced(Session::current()?.client().clone(), NAMESPACE);
+        let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        let pods = workload.pods().await?;
+        let drained = pods.first().and_then(node);
+        for pod in pods.iter().filter(|pod| node(pod) == drained) {
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            let evicted = api.evict(&name, &EvictParams::default()).await;
+            evicted.map(drop).tried(ErrorKind::Environment, || format!("evict {name}"))?;
+        }
+        workload.until_pods(3).await
+    })
+    .await?;
+    none_failed(&line);
+    assert!(lives.came_later().next().is_some(), "{lives:?}");
+    println!("{}", settled("eviction", &line, &lives, lives.first_ending_us().unwrap_or_default()));
+    Ok(())
+}
+
+/// Without a probe and a hook, requests may fail: but only while a pod comes or goes.
+#[tokio::test]
+async fn a_restart_without_grace_fails_requests_only_where_a_pod_comes_or_goes() -> Result<()> {
+    let (line, lives, ()) = loaded("careless", Grace::None, |workload| async move {
+        workload.restart().await?;
+        workload.until_rolled_out().await?;
+        workload.until_pods(3).await
+    })
+    .await?;
+    let moments = lives.of_each.values().flat_map(|life| [life.ready, life.ending]).flatten();
+    // It was seen at most one look after it was so.
+    let windows: Vec<(u64, u64)> = moments.map(|at| (at.saturating_sub(1_000_000), at + EXCUSED_US)).collect();
+    let unexcused: Vec<String> = line.failed_outside(&windows).iter().map(ToString::to_string).collect();
+    assert!(unexcused.is_empty(), "{unexcused:#?}");
+    println!("{}", settled("restart without grace", &line, &lives, lives.first_ending_us().unwrap_or_default()));
+    Ok(())
+}
+
+/// The speaker that announces the load balancer's address is killed: another one takes over, and it takes the address back
+/// when it runs again. A connection that is under way when the address moves ends at a node that has never heard of it,
+/// and is reset; none fails before or after.
+#[tokio::test]
+async fn a_killed_speaker_fails_requests_only_while_the_address_moves() -> Result<()> {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let session = Session::current()?;
+    let before = announced(session).await?;
+    let address = before.service(NAMESPACE, LOAD_BALANCER).and_then(|service| service.load_balancer_addresses.first());
+    let address = *address.ok_or_else(|| Error::new(ErrorKind::Environment, "load the load balancer", "no address"))?;
+    let laptop = ["laptop".to_owned()];
+    let (line, _, takers) = during(session, &laptop, (address, 80).into(), "nginx", async {
+        let mut takers = vec![(announcer(&before).unwrap_or_default(), now_us())];
+        kill_speaker(session, &takers[0].0).await?;
+        let mut looks = tokio::time::interval(LOOK);
+        let until = Instant::now() + SPEAKER_BACK;
+        while Instant::now() < until {
+            looks.tick().await;
+            let now = announcer(&session.snapshot().await?);
+            if let Some(node) = now.filter(|node| takers.last().is_none_or(|(last, _)| last != node)) {
+                takers.push((node, now_us()));
+            }
+        }
+        announced(session).await?;
+        Ok(takers)
+    })
+    .await?;
+    let killed = takers[0].1;
+    println!(
+        "speaker killed: {} requests, failed: {:?}, longest silence {} ms. Announced by, and seen so after: {}.",
+        line.events.len(),
+        line.failures(),
+        line.longest_silence("laptop") / 1_000,
+        takers.iter().map(|(node, at)| format!("{node} {} ms", (at - killed) / 1_000)).collect::<Vec<_>>().join(", "),
+    );
+    assert!(takers.len() > 1, "no other speaker has taken over: {takers:?}");
+    let last = takers.last().map_or(killed, |(_, at)| *at);
+    let unexcused = line.failed_outside(&[(killed, last + MOVED_US)]);
+    let unexcused: Vec<String> = unexcused.into_iter().map(ToString::to_string).collect();
+    assert!(unexcused.is_empty(), "{unexcused:#?}");
+    Ok(())
+}
+
+/// The node that announces the load balancer's address, if exactly one does.
+fn announcer(state: &State) -> Option<String> {
+    state.service(NAMESPACE, LOAD_BALANCER)?.announced_by.clone()
+}
+
+/// The state, once exactly one node announces the load balancer's address.
+async fn announced(session: &Session) -> Result<State> {
+    let deadline = Instant::now() + AT_MOST;
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        looks.tick().await;
+        let state = session.snapshot().await?;
+        if announcer(&state).is_some() {
+            return Ok(state);
+        }
+        assert!(Instant::now() < deadline, "no node, or more than one, announces the load balancer's address");
+    }
+}
+
+async fn kill_speaker(session: &Session, node: &str) -> Result<()> {
+    let api: Api<Pod> = Api::namespaced(session.client().clone(), "metallb-system");
+    let list = ListParams::default().labels("component=speaker").fields(&format!("spec.nodeName={node}"));
+    let speakers = api.list(&list).await.tried(ErrorKind::Environment, || "find the speaker")?;
+    let speaker = speakers.items.first().and_then(|pod| pod.metadata.name.clone());
+    let speaker =
+        speaker.ok_or_else(|| Error::new(ErrorKind::Environment, "find the speaker", format!("none on {node}")))?;
+    let killed = api.delete(&speaker, &DeleteParams::default().grace_period(0)).await;
+    killed.map(drop).tried(ErrorKind::Environment, || format!("kill {speaker}"))
+}
