@@ -93,6 +93,9 @@ pub struct E2eArguments {
     /// Keep the cluster after the run.
     #[arg(long)]
     pub keep: bool,
+    /// How many pods, over the nodes of the cluster, load Services together where a suite loads from many places.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub load_workers: u32,
     /// Where reports go (default: target/reachmap).
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,

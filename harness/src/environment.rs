@@ -24,6 +24,7 @@ use crate::{
     session::{
         directory::RunDirectory,
         handover::{Handover, LookupPrograms, Site, Start},
+        suite::Suite,
     },
 };
 
@@ -35,6 +36,7 @@ pub mod engine;
 pub mod gc;
 pub mod images;
 pub mod journal;
+pub mod load_workers;
 mod on_existing;
 pub mod panel;
 pub mod policies;
@@ -91,6 +93,7 @@ pub struct Environment {
     /// The policies of the Services, once we have seen to them.
     policies: Option<Policies>,
     edits: Vec<CorefileEdit>,
+    has_load_workers: bool,
     /// The programs of the panel, once its pods run.
     lookups: Option<LookupPrograms>,
 }
@@ -121,8 +124,9 @@ pub fn open_home(chosen: Option<&Path>) -> Result<Home> {
     Ok(home)
 }
 
-/// What making the environment consists of, each with how long it usually takes when everything is cached.
-pub fn expected_steps(options: &EnvironmentOptions) -> Vec<(String, Duration)> {
+/// What a run consists of that makes the environment for `suites`, each step with how long it usually takes when
+/// everything is cached.
+pub fn expected_steps(options: &EnvironmentOptions, suites: &[&Suite]) -> Vec<(String, Duration)> {
     let mut steps = Vec::new();
     let mut step = |title: &str, seconds| steps.push((title.to_owned(), Duration::from_secs(seconds)));
     if options.kubeconfig.is_none() {
@@ -136,7 +140,9 @@ pub fn expected_steps(options: &EnvironmentOptions) -> Vec<(String, Duration)> {
     if options.kubeconfig.is_none() || options.allow_cluster_edits {
         step("Edit the Corefile and see it live", 8);
     }
-    step("Probe every cell, stage by stage", 12);
+    for suite in suites {
+        step(&format!("Run the suite {}, stage by stage", suite.name), suite.about.usual_seconds());
+    }
     step("Put back and clean up", 5);
     steps
 }
@@ -233,6 +239,7 @@ impl Environment {
             names: None,
             load_balancer: None,
             policies: None,
+            has_load_workers: false,
             edits: Vec::new(),
             lookups: None,
             held: Held::Leased { cluster: Box::new(cluster), engine, _engine_use: engine_use },

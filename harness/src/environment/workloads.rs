@@ -112,6 +112,16 @@ impl Workloads {
         self.manifests(&[manifest!("namespaces.yaml"), manifest!("node-agents.yaml")], &[])
     }
 
+    /// The Job of `count` load workers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] if the manifest is none.
+    pub(super) fn load_workers(&self, count: u32) -> Result<Manifest> {
+        let manifests = self.manifests(&[manifest!("load-workers.yaml")], &[("count", &count.to_string())])?;
+        let missing = || Error::new(ErrorKind::Internal, "read the manifest of the load workers", "it is empty");
+        manifests.into_iter().next().ok_or_else(missing)
+    }
+
     /// Waits until everything runs and the Services have their endpoints.
     ///
     /// # Errors

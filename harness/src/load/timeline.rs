@@ -240,11 +240,11 @@ mod tests {
             events.sort_by_key(|event| event.start_us);
             let line = timeline(events);
             let pods = BTreeSet::from(["new"]);
-            match line.settled(&pods).get("a") {
-                Some(at) => for event in line.events.iter().filter(|event| event.start_us > *at) {
-                    prop_assert_eq!(event.outcome.as_deref(), Ok("new"));
-                },
-                None => prop_assert_ne!(line.events.last().unwrap().outcome.as_deref(), Ok("new")),
+            let last = line.events.last().unwrap().outcome.as_deref();
+            let settled = line.settled(&pods);
+            prop_assert_eq!(settled.contains_key("a"), last == Ok("new"));
+            for event in line.events.iter().filter(|event| settled.get("a").is_some_and(|at| event.start_us > *at)) {
+                prop_assert_eq!(event.outcome.as_deref(), Ok("new"));
             }
         }
 

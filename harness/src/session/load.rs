@@ -22,7 +22,7 @@ use crate::{
         statistics::{Law, Sample},
     },
     model::{Balance, Method, Target, balance},
-    probe::{Timeouts, request},
+    probe::{Timeouts, load_together, request},
     state::State,
 };
 
@@ -75,9 +75,18 @@ impl Session {
     /// [`ErrorKind::Usage`] if the plan makes no sense, or the target is not an address of the run's own;
     /// [`ErrorKind::Deadline`] if a pod's log never shows the request that is sent to it last.
     pub async fn load(&self, vantage: &str, method: &str, plan: &Plan, id: &str) -> Result<BothEnds> {
+        let ends = self.load_together(&[vantage], method, plan, id).await?;
+        let missing = || Error::new(ErrorKind::Internal, format!("load from {vantage}"), "nothing came of it");
+        ends.into_iter().next().ok_or_else(missing)
+    }
+
+    /// The same from several vantages, which start at the same moment, each with all of `plan`; in their order.
+    ///
+    /// # Errors
+    /// As [`Session::load`].
+    pub async fn load_together(&self, vantages: &[&str], method: &str, plan: &Plan, id: &str) -> Result<Vec<BothEnds>> {
         let method = Method::find(method, self.workers())?;
         let state = self.snapshot().await?;
-        let balance = balance(&state, self.vantage(vantage)?, &method)?;
         let Target { host, port } = method.way.target(&state)?;
         let address: IpAddr = host.parse().map_err(|_| {
             Error::new(ErrorKind::Usage, format!("load {host}"), "only an address can be loaded, and this is a name")
@@ -85,10 +94,20 @@ impl Session {
         let destination = (address, port).into();
         allow(&state, destination)?;
         let id = format!("{}-{id}", self.handover.run);
-        let load = plan.load(destination, &host, &id)?;
-        let agent = self.agent(vantage)?;
-        let (result, logs) = self.logs_during(&state, &id, async { agent.load(load).await }).await?;
-        Ok(compare(balance, Results::merge(vec![result]), &logs, &id))
+        let (mut balances, mut loads) = (Vec::new(), Vec::new());
+        for vantage in vantages {
+            balances.push(balance(&state, self.vantage(vantage)?, &method)?);
+            let load = plan.load(destination, &host, &format!("{id}-{vantage}"))?;
+            loads.push((self.agent(vantage)?.clone(), load));
+        }
+        let (results, logs) = self.logs_during(&state, &id, load_together(loads)).await?;
+        let of_each = balances.into_iter().zip(results.loads);
+        Ok(of_each
+            .map(|(balance, result)| {
+                let id = result.load.id_prefix.clone();
+                compare(balance, Results::merge(vec![result]), &logs, &id)
+            })
+            .collect())
     }
 
     /// What every pod that the Services may lead to logs with `id` in it while `work` goes on: each pod with its lines.
@@ -170,7 +189,9 @@ fn compare(balance: Balance, results: Results, logs: &[(String, String)], id: &s
     let unreadable = parsed.iter().map(|(_, log)| log.unreadable).sum();
     let logged = parsed.iter().flat_map(|(pod, log)| {
         let of_this_load = log.lines.iter().filter_map(|line| Some((line, line.id()?)));
-        of_this_load.filter(|(_, line_id)| line_id.starts_with(id)).map(|(line, id)| Logged {
+        // Of `load-worker-1`, and not of `load-worker-10`.
+        let is_of_this = |line_id: &str| line_id.strip_prefix(id).is_some_and(|number| number.starts_with('-'));
+        of_this_load.filter(move |(_, line_id)| is_of_this(line_id)).map(|(line, id)| Logged {
             pod,
             id,
             status: line.status,

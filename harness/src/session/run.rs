@@ -46,7 +46,7 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
         return Ok(0);
     }
     if arguments.plan {
-        say(report::plan::table(&cells, &environment::expected_steps(&arguments.environment)));
+        say(report::plan::table(&cells, &environment::expected_steps(&arguments.environment, &suites)));
         return Ok(0);
     }
     check_stages(&cells, &arguments.environment)?;
@@ -179,6 +179,9 @@ async fn run_suites(
             }
             let mut handover = environment.handover(run, &suite.name, stage, &agent);
             handover.hey = hey.as_ref().map(|hey| hey.path().to_owned());
+            if suite.about == About::Load && stage == Stage::LoadBalancerReady {
+                handover.vantages.extend(environment.deploy_load_workers(arguments.load_workers, progress).await?);
+            }
             let session = handover.write()?;
             let title = format!("Probe: {} tests of {} in {stage}", chosen.tests.len(), suite.name);
             let step = progress.step(title, Some(Duration::from_secs(6)));
@@ -192,6 +195,9 @@ async fn run_suites(
                 output,
             }));
             step.done();
+            if environment.has_load_workers() {
+                environment.remove_load_workers().await?;
+            }
         }
     }
     environment.remove_panel().await?;

@@ -48,6 +48,18 @@ pub enum About {
     Stages,
 }
 
+impl About {
+    /// How long such a suite usually takes, the changes of the cluster between its stages included.
+    pub(crate) const fn usual_seconds(self) -> u64 {
+        match self {
+            Self::Access => 12,
+            Self::Policies => 40,
+            Self::Lookups | Self::Load => 120,
+            Self::Stages => 240,
+        }
+    }
+}
+
 /// A suite's test binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SuiteBinary {

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use reachmap::{
     Result,
+    environment::load_workers::VANTAGE_PREFIX,
     load::{
+        Results,
         access_log::AccessLog,
         generator::Plan as LoadPlan,
         hey::Hey,
@@ -24,7 +26,7 @@ mod changing;
 /// One load at a time: they share the machine.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Rows whose distribution is tested below, each for its shares and for independence.
+/// Rows whose distribution is tested below, each for its shares and for independence; the load workers' come to them.
 const ROWS: u32 = 5;
 
 const LAPTOP: &str = "laptop";
@@ -53,6 +55,25 @@ fn holds_exactly(ends: &BothEnds, requests: u64) {
     assert!(ends.not_allowed.is_empty(), "{:#?}", ends.not_allowed);
 }
 
+/// The vantages of the run's load workers.
+fn load_workers(session: &Session) -> Vec<&str> {
+    let vantages = session.handover().vantages.iter().map(|site| site.vantage.id.as_str());
+    vantages.filter(|vantage| vantage.starts_with(VANTAGE_PREFIX)).collect()
+}
+
+/// What every row is tested with: they share one alpha.
+fn statistics(session: &Session, law: &Law) -> Plan {
+    let workers = u32::try_from(load_workers(session).len()).unwrap_or(u32::MAX);
+    Plan { tests: (ROWS + workers) * law.tests(), ..Plan::default() }
+}
+
+fn spreads_by_its_law(name: &str, statistics: &Plan, ends: &BothEnds) -> Result<()> {
+    for judgement in statistics.judge(name, &Law::of(&ends.balance)?, &ends.sample())? {
+        assert!(judgement.is_consistent(), "{judgement}");
+    }
+    Ok(())
+}
+
 mod load_balancer_ready {
     use super::*;
 
@@ -70,14 +91,31 @@ mod load_balancer_ready {
         let session = Session::current()?;
         let (vantage, method) = row;
         let (_, law) = session.balance(vantage, method)?;
-        let statistics = Plan { tests: ROWS * law.tests(), ..Plan::default() };
+        let statistics = statistics(session, &law);
         let connections = statistics.connections(&law)?;
         let name = format!("{vantage}/{method}");
         let ends = session.load(vantage, method, &plan(connections, false), &name.replace('/', "-")).await?;
         holds_exactly(&ends, connections);
-        for judgement in statistics.judge(&name, &Law::of(&ends.balance)?, &ends.sample())? {
-            assert!(judgement.is_consistent(), "{judgement}");
+        spreads_by_its_law(&name, &statistics, &ends)
+    }
+
+    /// The pods of an Indexed Job on several nodes start together: what each node translates spreads by the same law.
+    #[tokio::test]
+    async fn load_workers_on_the_nodes_load_together() -> Result<()> {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        let workers = load_workers(session);
+        let (_, law) = session.balance(workers[0], "clusterip-address")?;
+        let statistics = statistics(session, &law);
+        let connections = statistics.connections(&law)?;
+        let all = session.load_together(&workers, "clusterip-address", &plan(connections, false), "together").await?;
+        assert_eq!(all.len(), workers.len());
+        for (worker, ends) in workers.iter().zip(&all) {
+            holds_exactly(ends, connections);
+            spreads_by_its_law(&format!("{worker}/clusterip-address"), &statistics, ends)?;
         }
+        let merged = Results::merge(all.into_iter().flat_map(|ends| ends.results.loads).collect());
+        println!("{}", AsHey(&merged));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ fn an_unknown_suite() {
     insta::assert_snapshot!(refused(&["e2e", "--suite", "acess"]), @"
     exit 2
     error: failed to choose the suite acess: there is no such suite
-    The suites are: access, dns, distribution, sabotage.
+    The suites are: access, policies, dns, distribution, sabotage.
     ");
 }
 
@@ -24,7 +24,7 @@ fn an_unknown_suite() {
 fn a_filter_that_matches_nothing() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "labtop/clusterip-fdqn"]), @"
     exit 2
-    error: failed to choose cells by `labtop/clusterip-fdqn`: `labtop/clusterip-fdqn` matches none of the 462 cells
+    error: failed to choose cells by `labtop/clusterip-fdqn`: `labtop/clusterip-fdqn` matches none of the 602 cells
     Near are: laptop, clusterip-fqdn, clusterip-svc, clusterip-short, glibc. `--list` shows every cell.
     ");
 }
@@ -33,7 +33,7 @@ fn a_filter_that_matches_nothing() {
 fn a_filter_whose_parts_never_meet() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "pod-ip/laptop"]), @"
     exit 2
-    error: failed to choose cells by `pod-ip/laptop`: `pod-ip/laptop` matches none of the 462 cells
+    error: failed to choose cells by `pod-ip/laptop`: `pod-ip/laptop` matches none of the 602 cells
     Each of its segments is known, but no cell has them together. `--list` shows every cell.
     ");
 }
@@ -196,7 +196,7 @@ fn list_shows_every_cell_and_touches_nothing() {
     load-balancer-pending/testpod/clusterip-fqdn
     …
     corefile-original/ndots5-six/dig-search
-    463 lines
+    603 lines
     ");
     assert_eq!(
         refused(&["e2e", "--list", "--only", "load-balancer-ready/laptop/pod-ip"]),
@@ -208,17 +208,20 @@ fn list_shows_every_cell_and_touches_nothing() {
 fn plan_shows_steps_and_counts_and_touches_nothing() {
     insta::assert_snapshot!(refused(&["e2e", "--plan"]), @"
     exit 0
-     step                                      ┆ usually takes
-    ═══════════════════════════════════════════╪═══════════════
-     Start the engine                          ┆ 3.0 s
-     Make the cluster, with its network plugin ┆ 39 s
-     Install MetalLB                           ┆ 15 s
-     Deploy the workloads                      ┆ 10 s
-     Edit the Corefile and see it live         ┆ 8.0 s
-     Probe every cell, stage by stage          ┆ 12 s
-     Put back and clean up                     ┆ 5.0 s
+     step                                       ┆ usually takes
+    ════════════════════════════════════════════╪═══════════════
+     Start the engine                           ┆ 3.0 s
+     Make the cluster, with its network plugin  ┆ 39 s
+     Install MetalLB                            ┆ 15 s
+     Deploy the workloads                       ┆ 10 s
+     Edit the Corefile and see it live          ┆ 8.0 s
+     Run the suite access, stage by stage       ┆ 12 s
+     Run the suite policies, stage by stage     ┆ 40 s
+     Run the suite dns, stage by stage          ┆ 2 min 0 s
+     Run the suite distribution, stage by stage ┆ 2 min 0 s
+     Put back and clean up                      ┆ 5.0 s
 
-    In all about 1 min 32 s; less where steps overlap, or an earlier run has done them.
+    In all about 6 min 12 s; less where steps overlap, or an earlier run has done them.
 
      vantage       ┆ load-balancer-pending ┆ load-balancer-ready
     ═══════════════╪═══════════════════════╪═════════════════════
@@ -230,6 +233,17 @@ fn plan_shows_steps_and_counts_and_touches_nothing() {
      control-plane ┆ 22                    ┆ 8
      laptop        ┆ 22                    ┆ 8
      in all        ┆ 154                   ┆ 56
+
+     vantage       ┆ policy-external-local ┆ policy-internal-local ┆ policy-same-node ┆ policy-affinity
+    ═══════════════╪═══════════════════════╪═══════════════════════╪══════════════════╪═════════════════
+     testpod       ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
+     testpod-other ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
+     worker-1      ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
+     worker-2      ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
+     worker-3      ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
+     control-plane ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
+     laptop        ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
+     in all        ┆ 35                    ┆ 35                    ┆ 35               ┆ 35
 
      vantage        ┆ corefile-fallthrough ┆ corefile-alias ┆ corefile-name ┆ corefile-original
     ════════════════╪══════════════════════╪════════════════╪═══════════════╪═══════════════════
@@ -244,6 +258,6 @@ fn plan_shows_steps_and_counts_and_touches_nothing() {
      ndots5-six     ┆ 7                    ┆ 7              ┆ 7             ┆ 7
      in all         ┆ 63                   ┆ 63             ┆ 63            ┆ 63
 
-    462 cells would be probed.
+    602 cells would be probed.
     ");
 }

@@ -43,10 +43,10 @@ async fn findings(session: &Session, vantage: &str, method: &str, law: &Law) -> 
     let plan = LoadPlan {
         extent,
         // Many at once: under some faults each waits for its timeout.
-        connections: 500,
+        connections: 200,
         keep_alive: false,
-        connect_timeout: Duration::from_secs(2),
-        timeout: Duration::from_secs(4),
+        connect_timeout: Duration::from_secs(4),
+        timeout: Duration::from_secs(6),
         ..LoadPlan::default()
     };
     let id = format!("sabotage-{}", another());
