@@ -180,22 +180,22 @@ fn compare(balance: Balance, results: Results, logs: &[(String, String)], id: &s
             (id, seen)
         })
         .collect();
-    let parsed: Vec<(&str, AccessLog<'_>)> =
-        logs.iter().map(|(pod, text)| (pod.as_str(), AccessLog::parse(text))).collect();
+    // Of `load-worker-1`, and not of `load-worker-10`; several loads may have been followed together.
+    let of_this = |line_id: &str| line_id.strip_prefix(id).is_some_and(|number| number.starts_with('-'));
+    let parsed = logs.iter().map(|(pod, text)| {
+        let mut log = AccessLog::parse(text);
+        log.lines.retain(|line| line.id().is_some_and(of_this));
+        (pod.as_str(), log)
+    });
+    let parsed: Vec<(&str, AccessLog<'_>)> = parsed.collect();
     let mut logged_from = BTreeMap::new();
     for (address, count) in parsed.iter().flat_map(|(_, log)| log.by_client()) {
         *logged_from.entry(address).or_default() += count;
     }
     let unreadable = parsed.iter().map(|(_, log)| log.unreadable).sum();
     let logged = parsed.iter().flat_map(|(pod, log)| {
-        let of_this_load = log.lines.iter().filter_map(|line| Some((line, line.id()?)));
-        // Of `load-worker-1`, and not of `load-worker-10`.
-        let is_of_this = |line_id: &str| line_id.strip_prefix(id).is_some_and(|number| number.starts_with('-'));
-        of_this_load.filter(move |(_, line_id)| is_of_this(line_id)).map(|(line, id)| Logged {
-            pod,
-            id,
-            status: line.status,
-        })
+        let lines = log.lines.iter().filter_map(|line| Some((line, line.id()?)));
+        lines.map(|(line, id)| Logged { pod, id, status: line.status })
     });
     let conservation = Conservation::of(sent.iter().map(|(id, seen)| Sent { id, seen: *seen }), logged, unreadable);
     let mut not_allowed = BTreeMap::new();
