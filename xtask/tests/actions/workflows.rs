@@ -107,7 +107,7 @@ fn each_check_is_a_command_and_another_is_none() {
     assert_eq!(calls("doc"), (Some(0), vec!["cargo doc --workspace --no-deps".to_owned()]));
     assert_eq!(calls("test"), (Some(0), vec!["cargo test --workspace".to_owned()]));
     let package = "cargo test --package xtask --test packages -- --ignored --nocapture";
-    assert_eq!(calls("package"), (Some(0), vec![package.to_owned()]));
+    assert_eq!(calls("package"), (Some(0), vec!["cargo package --workspace".to_owned(), package.to_owned()]));
     assert_eq!(calls("nothing"), (Some(1), vec![]));
 }
 
