@@ -12,6 +12,7 @@ use crate::{
     session::{run, suite::Suite},
 };
 
+mod ci;
 mod cluster;
 mod dns;
 mod load;
@@ -66,6 +67,10 @@ enum Command {
     Dns(dns::DnsArguments),
     /// Measure.
     Bench(BenchArguments),
+    /// Print the legs of a CI matrix: Kubernetes versions, proxy modes and IP families.
+    Matrix(ci::MatrixArguments),
+    /// Check what runs in CI.
+    Lint(ci::LintArguments),
 }
 
 /// What `e2e` takes.
@@ -294,6 +299,8 @@ impl Cli {
                 Command::Doctor(arguments) => machine::doctor(&arguments),
                 Command::Cache(arguments) => machine::cache(arguments.command).await,
                 Command::Dns(arguments) => dns::run(&arguments),
+                Command::Matrix(arguments) => ci::matrix(&arguments),
+                Command::Lint(arguments) => ci::lint(arguments).await,
                 Command::Bench(arguments) => match arguments.command {
                     BenchCommand::Probes(arguments) => Box::pin(machine::bench_probes(arguments)).await,
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,

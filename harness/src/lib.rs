@@ -42,6 +42,7 @@ mod error;
 pub mod filter;
 pub mod home;
 pub mod kubernetes;
+pub mod lint;
 pub mod load;
 pub mod matrix;
 pub mod model;

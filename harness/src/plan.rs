@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub mod legs;
+
 /// The most workers that a cluster of ours may have.
 pub const MOST_WORKERS: u8 = 8;
 

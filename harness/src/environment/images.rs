@@ -11,6 +11,7 @@ pub mod cache;
 mod debian;
 mod go;
 pub mod hey;
+pub mod linters;
 pub mod lookups;
 pub mod packages;
 pub mod store;

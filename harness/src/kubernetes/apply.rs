@@ -98,15 +98,15 @@ impl Manifest {
     /// [`ErrorKind::Environment`] with the object that the API server refused, and why.
     pub async fn apply(&self, client: &Client) -> Result<()> {
         for stage in 0..STAGES {
-            futures::stream::iter(self.objects.iter().filter(|object| stage_of(object) == stage))
-                .map(|object| apply(client, object))
-                .buffer_unordered(AT_ONCE)
-                .try_collect::<Vec<_>>()
-                .await
-                .map_err(|error| match error.hint_text() {
+            // Made before they are waited for: a stream that holds closures over references could not be sent to another task.
+            let objects = self.objects.iter().filter(|object| stage_of(object) == stage);
+            let all: Vec<_> = objects.map(|object| apply(client, object)).collect();
+            futures::stream::iter(all).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await.map_err(|error| {
+                match error.hint_text() {
                     Some(_) => error,
                     None => error.hint(format!("The object comes from the manifest {}.", self.name)),
-                })?;
+                }
+            })?;
         }
         Ok(())
     }
@@ -245,6 +245,14 @@ spec: {addresses: [10.0.0.1-10.0.0.2]}
 
     fn echo(asked: &mock::Asked) -> (u16, String) {
         (200, asked.body.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_manifest_is_applied_from_any_task() {
+        let (client, served) = mock::server(echo);
+        let applied = async move { Manifest::parse("test", MANIFEST)?.apply(&client).await };
+        tokio::spawn(applied).await.unwrap().unwrap();
+        assert_eq!(served.await.unwrap().len(), 3);
     }
 
     #[tokio::test]

@@ -42,11 +42,8 @@ impl Look {
 
 /// The run as standard output can show it; in GitHub Actions with annotations for what is not as expected.
 pub fn terminal(run: &Run) -> String {
-    let mut text = render(run, Look::of_stdout());
-    if env::var_os("GITHUB_ACTIONS").is_some() {
-        text.push_str(&github::annotations(run));
-    }
-    text
+    let text = render(run, Look::of_stdout());
+    if env::var_os("GITHUB_ACTIONS").is_some() { github::printed(run, &text) } else { text }
 }
 
 /// The run as a terminal of that look shows it: the matrix, then everything that is not as expected in full.

@@ -74,7 +74,7 @@ fn an_unknown_kubernetes_version() {
     insta::assert_snapshot!(refused(&["e2e", "--k8s", "v1.2.3"]), @"
     exit 2
     error: failed to choose Kubernetes v1.2.3: it is not in the versions table
-    The versions are: v1.37.2, v1.37.0.
+    The versions are: v1.37.2, v1.37.0, v1.36.1, v1.35.0.
     ");
 }
 

@@ -28,7 +28,8 @@ macro_rules! module {
     };
 }
 
-const MODULES: [Module; 8] = [
+const MODULES: [Module; 9] = [
+    module!("actionlint": "go.mod", "go.sum"),
     module!("coredns": "go.mod", "go.sum", "main.go"),
     module!("etcd": "go.mod", "go.sum"),
     module!("flannel": "go.mod", "go.sum"),
@@ -134,6 +135,10 @@ pub(super) fn kubernetes(kubernetes: &Kubernetes, module: &str) -> Program {
         })
         .collect();
     Program::new("kubernetes", module, ".", "kube", 440).with("selinux,notest,grpcnotrace", link.join(" "), false)
+}
+
+pub(super) fn actionlint() -> Program {
+    Program::new("actionlint", "actionlint", "github.com/rhysd/actionlint/cmd/actionlint", "actionlint", 15)
 }
 
 pub(super) fn coredns() -> Program {
@@ -244,6 +249,7 @@ mod tests {
         let versions = Versions::embedded().unwrap();
         let module = |name: &str| files_of(name).iter().find(|(file, _)| *file == "go.mod").unwrap().1;
         for (name, path, version) in [
+            ("actionlint", "github.com/rhysd/actionlint", &versions.actionlint.version),
             ("coredns", "github.com/coredns/coredns", &versions.coredns.version),
             ("etcd", "go.etcd.io/etcd/server/v3", &versions.etcd.version),
             ("flannel", "github.com/flannel-io/flannel", &versions.flannel.version),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Images, debian, go, hey, lookups,
+    Images, debian, go, hey, linters, lookups,
     store::{self, Recipe},
     tools,
     versions::{Kubernetes, Packages, Versions},
@@ -105,6 +105,7 @@ pub fn current_recipes() -> Result<Vec<Recipe>> {
     ];
     recipes.extend(lookups::recipes());
     recipes.push(hey::recipe());
+    recipes.extend(linters::recipes()?);
     for parts in current_parts()? {
         recipes.extend(parts.programs.into_iter().map(|program| program.recipe));
     }

@@ -24,6 +24,10 @@ pub struct Versions {
     pub metallb: Version,
     /// hey, the load generator that people know.
     pub hey: Version,
+    /// actionlint, which checks workflows.
+    pub actionlint: Version,
+    /// zizmor, which checks workflows and actions.
+    pub zizmor: Version,
     /// The web server of registry clusters.
     pub nginx: Image,
     /// The Go that builds need.
@@ -92,6 +96,17 @@ pub struct Debian {
     pub node: String,
 }
 
+impl Kubernetes {
+    /// Whether `source` has it.
+    pub fn is_in(&self, source: ImagesChoice) -> bool {
+        match source {
+            ImagesChoice::Auto => true,
+            ImagesChoice::Registry => self.node_image.is_some(),
+            ImagesChoice::Packages => self.packages.is_some(),
+        }
+    }
+}
+
 impl Versions {
     /// The table that this version of Reachmap was built with.
     ///
@@ -119,11 +134,7 @@ impl Versions {
     /// # Errors
     /// [`ErrorKind::Usage`] with the versions that there are.
     pub fn kubernetes_from(&self, source: ImagesChoice, wanted: Option<&str>) -> Result<&Kubernetes> {
-        self.find(wanted, |kubernetes| match source {
-            ImagesChoice::Auto => true,
-            ImagesChoice::Registry => kubernetes.node_image.is_some(),
-            ImagesChoice::Packages => kubernetes.packages.is_some(),
-        })
+        self.find(wanted, |kubernetes| kubernetes.is_in(source))
     }
 
     fn find(&self, wanted: Option<&str>, has: impl Fn(&Kubernetes) -> bool) -> Result<&Kubernetes> {

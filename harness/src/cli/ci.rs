@@ -1,0 +1,83 @@
+//! The commands for continuous integration: its matrix, and the checks of its workflows.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{HomeArguments, say};
+use crate::{
+    Result,
+    environment::images::{linters::Linters, versions::Versions},
+    lint,
+    plan::{
+        ImagesChoice,
+        legs::{self, Extent},
+    },
+    progress::Progress,
+    session::run::{blocking, show},
+};
+
+/// What `matrix` takes.
+#[derive(Debug, Args)]
+pub(super) struct MatrixArguments {
+    /// One line of JSON, as GitHub's `fromJSON` takes it for a `strategy.matrix`.
+    #[arg(long)]
+    json: bool,
+    /// Every version in every mode and family; else only the newest is tried in all of them.
+    #[arg(long)]
+    full: bool,
+    /// Only the versions that can be had from there.
+    #[arg(long, value_enum, default_value_t = ImagesChoice::Registry)]
+    images: ImagesChoice,
+}
+
+/// What `lint` takes.
+#[derive(Debug, Args)]
+pub(super) struct LintArguments {
+    #[command(subcommand)]
+    command: LintCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LintCommand {
+    /// The GitHub workflows and actions, with actionlint, ShellCheck and zizmor.
+    Actions(LintActionsArguments),
+}
+
+#[derive(Debug, Args)]
+struct LintActionsArguments {
+    #[command(flatten)]
+    home: HomeArguments,
+    /// The repository.
+    #[arg(default_value = ".", value_name = "DIR")]
+    directory: PathBuf,
+}
+
+pub(super) fn matrix(arguments: &MatrixArguments) -> Result<u8> {
+    let extent = if arguments.full { Extent::Full } else { Extent::Edges };
+    let legs = legs::legs(&Versions::embedded()?, arguments.images, extent)?;
+    if arguments.json {
+        say(legs::json(&legs)?);
+    } else {
+        for leg in legs {
+            say(format!("{:<10} {:<9} {}", leg.kubernetes, leg.proxy_mode, leg.ip_family));
+        }
+    }
+    Ok(0)
+}
+
+pub(super) async fn lint(arguments: LintArguments) -> Result<u8> {
+    let LintCommand::Actions(arguments) = arguments.command;
+    let home = crate::home::Home::chosen(arguments.home.cache_dir.as_deref())?;
+    let progress = Progress::new(show(), home.root().join("logs"));
+    let actions = lint::Actions::of(&arguments.directory)?;
+    let checks = blocking(move || actions.check(&Linters::find_or_build(&home, &progress)?)).await?;
+    let found = checks.iter().any(|check| !check.is_clean);
+    for lint::Check { what, is_clean, said } in checks {
+        say(format!("{} {what}", if is_clean { "ok      " } else { "findings" }));
+        if !is_clean {
+            say(said);
+        }
+    }
+    Ok(u8::from(found))
+}

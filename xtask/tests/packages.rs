@@ -1,0 +1,115 @@
+//! The packages alone: unpacked outside the repository, they compile for someone who depends on them, and the agent is built
+//! from what they bring along.
+//!
+//! It compiles every dependency once more (ten minutes on two cores; later runs find it in `target/packages`):
+//!
+//! ```console
+//! $ cargo test -p xtask --test packages -- --ignored --nocapture
+//! ```
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is a test, and says what it does")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const CONSUMER: &str = include_str!("packages/consumer.rs");
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Where everything is compiled, and found again by the next run.
+fn target() -> PathBuf {
+    root().join("target/packages")
+}
+
+/// A cargo command in `directory`, without what cargo has set for this test, and this repository's configuration.
+fn cargo(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(directory).env("CARGO_TARGET_DIR", target());
+    let inherited = std::env::vars_os().map(|(name, _)| name);
+    for name in inherited.filter(|name| name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_"))) {
+        command.env_remove(name);
+    }
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "K8S_OPENAPI_ENABLED_VERSION", "REACHMAP_AGENT"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(command: &mut Command) -> String {
+    println!("$ {command:?}");
+    let output = command.output().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{said}\n{errors}", output.status);
+    println!("{errors}{said}");
+    said.into_owned()
+}
+
+/// Packs what is published, and unpacks it into `to`.
+fn unpack(to: &Path) {
+    run(cargo(root()).args(["package", "--workspace", "--no-verify", "--allow-dirty"]));
+    let version = env!("CARGO_PKG_VERSION");
+    for package in ["reachmap", "reachmap-wire"] {
+        let archive = target().join(format!("package/{package}-{version}.crate"));
+        run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(to));
+    }
+}
+
+/// The packages that a lock file holds, without ours.
+fn locked(file: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let entries = text.split("[[package]]").skip(1).filter(|entry| entry.contains("checksum"));
+    entries.map(|entry| entry.lines().skip(1).take(2).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+#[ignore = "compiles every dependency once more, which takes ten minutes"]
+fn whoever_depends_on_the_packages_alone_can_build_the_agent_and_send_a_request() {
+    let place = tempfile::Builder::new().prefix("packages").tempdir().unwrap();
+    unpack(place.path());
+    let (version, consumer) = (env!("CARGO_PKG_VERSION"), place.path().join("consumer"));
+    let package = place.path().join(format!("reachmap-{version}"));
+    assert!(!package.join("agent").exists(), "a package cannot contain another");
+    fs::create_dir_all(consumer.join("src")).unwrap();
+    fs::write(consumer.join("src/main.rs"), CONSUMER).unwrap();
+    let manifest = format!(
+        r#"[package]
+name = "consumer"
+edition = "2024"
+
+[dependencies]
+k8s-openapi = {{ version = "*", features = ["v1_33"] }}
+reachmap = {{ path = "../reachmap-{version}" }}
+tokio = {{ version = "1", features = ["rt-multi-thread"] }}
+
+# Until it is in the registry, too.
+[patch.crates-io]
+reachmap-wire = {{ path = "../reachmap-wire-{version}" }}
+
+[workspace]
+"#
+    );
+    fs::write(consumer.join("Cargo.toml"), manifest).unwrap();
+    // The versions that the package was made with.
+    fs::copy(package.join("Cargo.lock"), consumer.join("Cargo.lock")).unwrap();
+
+    let home = place.path().join("home");
+    let said = run(cargo(&consumer).args(["run", "--quiet", "--"]).arg(&home));
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[1..], ["the agent answers from 127.0.0.1", "status 200"], "{said}");
+    let agent = Path::new(lines[0].strip_prefix("built ").unwrap());
+    assert!(agent.starts_with(&home), "{said}");
+    let program = fs::read(agent).unwrap();
+    assert!(program.starts_with(b"\x7fELF") && !program.windows(4).any(|window| window == b"/ld-"), "it is static");
+
+    // What it was built of is what this workspace has locked.
+    let builds = fs::read_dir(home.join("build")).unwrap().map(|entry| entry.unwrap().path());
+    let lock = builds.map(|build| build.join("Cargo.lock")).find(|lock| lock.is_file()).unwrap();
+    let (ours, built) = (locked(&root().join("Cargo.lock")), locked(&lock));
+    assert!(!built.is_empty() && built.is_subset(&ours), "{:#?}", built.difference(&ours));
+}
