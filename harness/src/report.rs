@@ -12,9 +12,11 @@ mod grid;
 mod html;
 mod json;
 mod junit;
+mod loads;
 mod lookups;
 mod markdown;
 pub mod plan;
+pub mod plot;
 mod run;
 #[cfg(test)]
 mod sample;
@@ -29,6 +31,10 @@ pub use explain::explain;
 pub use html::html;
 pub use json::{json, schema};
 pub use junit::junit;
+pub use loads::{
+    Broken, Conserved, ErrorCount, ExpectedSpread, Latency, LatencyBucket, LoadOutcome, LoadRecord, PodLoad,
+    explain_load,
+};
 pub use lookups::{CorefileEdit, Cost, LookupGroup, Mismatch, ReplicaTime, Timeline};
 pub use markdown::markdown;
 pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRecord, VERSION};

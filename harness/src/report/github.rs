@@ -1,6 +1,6 @@
 //! The report as GitHub Actions shows it: the step summary, and annotations.
 
-use super::{Run, explain, grid::Grid, lookups, markdown, terminal::headline, words};
+use super::{Run, explain, explain_load, grid::Grid, loads, lookups, markdown, terminal::headline, words};
 use crate::verdict::Verdict;
 
 /// GitHub refuses a step summary of more than 1 MiB: this leaves room for what others write to it.
@@ -31,6 +31,10 @@ fn parts(run: &Run) -> Vec<String> {
     let names = lookups::markdown::parts(run, 3);
     if !names.is_empty() {
         parts.push(folded("Names: every resolver's walk, and the edits of the Corefile", &names.join("\n\n")));
+    }
+    let loads = loads::markdown::parts(run, 3);
+    if !loads.is_empty() {
+        parts.push(folded("Loads: which pod answered, and how evenly", &loads.join("\n\n")));
     }
     parts.extend(markdown::not_supported(run, 3));
     parts.extend(markdown::retries(run, 3).map(|retries| folded("Tried more than once", &retries)));
@@ -80,6 +84,8 @@ pub fn annotations(run: &Run) -> String {
             (title, words::plain_lines(&mismatch.explanation, 20))
         }));
     }
+    let loads = run.loads.iter().filter(|load| load.is_not_as_expected());
+    all.extend(loads.map(|load| (words::visible(&load.place()), explain_load(load))));
     all.extend(
         run.failed_tests.iter().map(|failed| (words::visible(&failed.test), words::plain_lines(&failed.output, 20))),
     );

@@ -25,12 +25,16 @@ use crate::{
     state::State,
 };
 
+mod record;
+
 /// How long the log of a pod may take to show the last request.
 const LOG_LIMIT: Duration = Duration::from_secs(60);
 
 /// A load, seen from both ends.
 #[derive(Debug, Clone)]
 pub struct BothEnds {
+    /// What was loaded, and from where.
+    pub asked: Asked,
     /// Who may answer, and what source address each pod may see, by the model.
     pub balance: Balance,
     /// What the client saw.
@@ -42,6 +46,17 @@ pub struct BothEnds {
     /// Answers that the model does not allow: from a pod that may not answer, or to a source address that the pod may
     /// not see; each with how often.
     pub not_allowed: BTreeMap<String, u64>,
+}
+
+/// What was loaded, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The vantage's id.
+    pub vantage: String,
+    /// The access method's id.
+    pub method: String,
+    /// The load's own short name.
+    pub name: String,
 }
 
 impl BothEnds {
@@ -83,6 +98,7 @@ impl Session {
         })?;
         let destination = (address, port).into();
         allow(&state, destination)?;
+        let asked = Asked { vantage: vantage.to_owned(), method: method.id.clone(), name: id.to_owned() };
         let id = format!("{}-{id}", self.handover.run);
         let load = plan.load(destination, &host, &id)?;
         let pods = nginx(&state);
@@ -107,7 +123,7 @@ impl Session {
             })?;
             texts.push((pod.clone(), read.tried(ErrorKind::Internal, || "join a task")??));
         }
-        Ok(compare(balance, results, &texts, &id))
+        Ok(compare(asked, balance, results, &texts, &id))
     }
 
     /// Sends the request that ends the load's part of the pod's log.
@@ -132,7 +148,7 @@ fn nginx(state: &State) -> Vec<(String, IpAddr)> {
     ours.filter_map(|pod| Some((pod.name.clone(), *pod.addresses.first()?))).collect()
 }
 
-fn compare(balance: Balance, results: Results, logs: &[(String, String)], id: &str) -> BothEnds {
+fn compare(asked: Asked, balance: Balance, results: Results, logs: &[(String, String)], id: &str) -> BothEnds {
     let sent: Vec<(String, Seen)> = results
         .with_ids()
         .map(|(id, request)| {
@@ -180,5 +196,5 @@ fn compare(balance: Balance, results: Results, logs: &[(String, String)], id: &s
             *not_allowed.entry(what).or_default() += 1;
         }
     }
-    BothEnds { balance, results, conservation, logged_from, not_allowed }
+    BothEnds { asked, balance, results, conservation, logged_from, not_allowed }
 }
