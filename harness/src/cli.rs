@@ -16,6 +16,7 @@ mod cluster;
 mod dns;
 mod load;
 mod machine;
+mod report;
 mod statistics;
 
 /// The command line, with the suites that `e2e` can run.
@@ -64,6 +65,8 @@ enum Command {
     Cache(CacheArguments),
     /// Follow a name through a resolver and CoreDNS, without a cluster.
     Dns(dns::DnsArguments),
+    /// Compare the reports of two runs, merge those of shards, or open one.
+    Report(report::ReportArguments),
     /// Measure.
     Bench(BenchArguments),
 }
@@ -291,6 +294,7 @@ impl Cli {
                 Command::Doctor(arguments) => machine::doctor(&arguments),
                 Command::Cache(arguments) => machine::cache(arguments.command).await,
                 Command::Dns(arguments) => dns::run(&arguments),
+                Command::Report(arguments) => report::run(&arguments),
                 Command::Bench(arguments) => match arguments.command {
                     BenchCommand::Probes(arguments) => Box::pin(machine::bench_probes(arguments)).await,
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,
