@@ -6,9 +6,9 @@ use super::place::Place;
 
 /// A run, and another in which a test failed.
 fn two(place: &Place) {
-    let mut run = Run::started("run-a", &[]);
+    let run = Run::started("run-a", &[]);
     place.write("a.json", &json(&run));
-    run.id = "run-b".to_owned();
+    let mut run = Run { id: "run-b".to_owned(), ..run };
     run.failed_tests.push(FailedTest {
         suite: "access".to_owned(),
         stage: "load-balancer-ready".to_owned(),
@@ -65,7 +65,7 @@ fn what_is_no_report() {
     ");
     insta::assert_snapshot!(against("text.json"), @"
     exit 2
-    error: failed to read the report text.json: no JSON: invalid type: integer `404`, expected a report
+    error: failed to read the report text.json: no JSON: trailing characters at line 1 column 4
     ");
     insta::assert_snapshot!(against("later.json"), @"
     exit 2
@@ -91,9 +91,9 @@ fn shards_are_merged_into_all_reports_and_nothing_beside_them() {
 #[test]
 fn shards_of_different_environments_are_refused_and_nothing_is_written() {
     let place = Place::new();
-    let mut run = Run::started("run-a", &[]);
+    let run = Run::started("run-a", &[]);
     place.write("a.json", &json(&run));
-    run.id = "run-b".to_owned();
+    let mut run = Run { id: "run-b".to_owned(), ..run };
     run.environment.proxy_mode = Some("nftables".to_owned());
     place.write("b.json", &json(&run));
     insta::assert_snapshot!(place.refused(&["report", "merge", "merged", "a.json", "b.json"]), @"
