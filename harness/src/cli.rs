@@ -17,6 +17,7 @@ mod cluster;
 mod dns;
 mod load;
 mod machine;
+mod report;
 mod statistics;
 
 /// The command line, with the suites that `e2e` can run.
@@ -65,6 +66,8 @@ enum Command {
     Cache(CacheArguments),
     /// Follow a name through a resolver and CoreDNS, without a cluster.
     Dns(dns::DnsArguments),
+    /// Compare the reports of two runs, merge those of shards, or open one.
+    Report(report::ReportArguments),
     /// Measure.
     Bench(BenchArguments),
     /// Print the legs of a CI matrix: Kubernetes versions, proxy modes and IP families.
@@ -299,6 +302,7 @@ impl Cli {
                 Command::Doctor(arguments) => machine::doctor(&arguments),
                 Command::Cache(arguments) => machine::cache(arguments.command).await,
                 Command::Dns(arguments) => dns::run(&arguments),
+                Command::Report(arguments) => report::run(&arguments),
                 Command::Matrix(arguments) => ci::matrix(&arguments),
                 Command::Lint(arguments) => ci::lint(arguments).await,
                 Command::Bench(arguments) => match arguments.command {

@@ -1,10 +1,13 @@
 //! What a run leaves behind: [`Run`], and that same run as terminal text, Markdown, JSON, `JUnit` and HTML.
 //!
+//! Reports that are there already can be [`read`](read()) again, [`compare`](compare())d, and [`merge`](merge())d.
+//!
 //! Every renderer is a pure function of the [`Run`]; [`write`](write()) puts them all into the run's directory.
 //! Text that came over the network (bodies, headers, DNS names, error messages) is never trusted: it is cut,
 //! its control characters are made visible, and each renderer escapes it for its own format.
 
 mod beside;
+mod compare;
 pub mod dns;
 mod explain;
 pub mod github;
@@ -12,9 +15,13 @@ mod grid;
 mod html;
 mod json;
 mod junit;
+mod loads;
 mod lookups;
 mod markdown;
+mod merge;
 pub mod plan;
+pub mod plot;
+mod read;
 mod run;
 #[cfg(test)]
 mod sample;
@@ -25,12 +32,19 @@ mod words;
 mod write;
 
 pub use beside::{Beside, Holds};
+pub use compare::{Comparison, Difference, Format, Said, Subject, compare, compare_files};
 pub use explain::explain;
 pub use html::html;
 pub use json::{json, schema};
 pub use junit::junit;
+pub use loads::{
+    Broken, Conserved, ErrorCount, ExpectedSpread, Latency, LatencyBucket, LoadOutcome, LoadRecord, PodLoad,
+    explain_load,
+};
 pub use lookups::{CorefileEdit, Cost, LookupGroup, Mismatch, ReplicaTime, Timeline};
 pub use markdown::markdown;
+pub use merge::merge;
+pub use read::read;
 pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRecord, VERSION};
 pub use terminal::terminal;
-pub use write::{Paths, write};
+pub use write::{Paths, write, write_files};

@@ -89,7 +89,7 @@ pub(super) fn headline(verdict: &Verdict) -> String {
     }
 }
 
-fn push(lines: &mut Vec<String>, name: &str, text: impl IntoIterator<Item = String>) {
+pub(super) fn push(lines: &mut Vec<String>, name: &str, text: impl IntoIterator<Item = String>) {
     for (index, line) in text.into_iter().enumerate() {
         let name = if index == 0 { name } else { "" };
         lines.push(format!("  {name:<MARGIN$}{line}"));

@@ -2,7 +2,10 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use super::{Run, explain, grid::Grid, lookups, markdown, terminal::headline, words};
+use super::{
+    LoadOutcome, LoadRecord, Run, explain, explain_load, grid::Grid, loads, lookups, markdown, terminal::headline,
+    words,
+};
 use crate::verdict::{Judgement, Verdict};
 
 /// GitHub refuses a step summary of more than 1 MiB: this leaves room for what others write to it
@@ -32,6 +35,7 @@ struct Bad<'a> {
 /// All that there is to say about it.
 enum Full<'a> {
     Verdict(&'a Verdict),
+    Load(&'a LoadRecord),
     Text(&'a str),
 }
 
@@ -40,6 +44,7 @@ impl Full<'_> {
     fn lines(&self, most: usize) -> String {
         match self {
             Self::Verdict(verdict) => explain(verdict),
+            Self::Load(load) => explain_load(load),
             Self::Text(text) => words::plain_lines(text, most),
         }
     }
@@ -88,6 +93,13 @@ fn bad(run: &Run) -> Vec<Bad<'_>> {
             was: "another walk".to_owned(),
             full: Full::Text(&mismatch.explanation),
         }));
+    }
+    for load in &run.loads {
+        if let LoadOutcome::NotAsExpected { findings } = &load.outcome {
+            let was = words::cut(findings.first().map_or("", String::as_str), LONGEST);
+            let had_to_be = words::cut(&load.expected.why, LONGEST);
+            all.push(Bad { place: load.place(), had_to_be, was, full: Full::Load(load) });
+        }
     }
     all.extend(run.failed_tests.iter().map(|failed| Bad {
         place: failed.test.clone(),
@@ -156,6 +168,10 @@ fn others(run: &Run) -> Vec<Part> {
     let names = lookups::markdown::parts(run, 3);
     if !names.is_empty() {
         parts.push(fold("Names: every resolver's walk, and the edits of the Corefile", &names.join("\n\n")));
+    }
+    let loads = loads::markdown::parts(run, 3);
+    if !loads.is_empty() {
+        parts.push(fold("Loads: which pod answered, and how evenly", &loads.join("\n\n")));
     }
     parts.extend(markdown::not_supported(run, 3).map(|missing| fold("Not supported here", &missing)));
     parts.extend(markdown::retries(run, 3).map(|retries| fold("Tried more than once", &retries)));

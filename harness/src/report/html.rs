@@ -5,8 +5,9 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use super::{
     Row, Run, explain,
     grid::{Grid, Mark},
-    lookups,
+    loads, lookups,
     markdown::{can_access, unsupported},
+    plot,
     terminal::headline,
     words,
 };
@@ -43,6 +44,8 @@ pub fn html(run: &Run) -> String {
             any_open => run.verdicts.iter().any(is_open),
             legend,
             lookups => lookups::html::values(run),
+            loads => loads::html::values(run),
+            plot_style => Value::from_safe_string(plot::STYLE.to_owned()),
             edits => run.corefile_edits.iter().map(|edit| context! {
                 stage => edit.stage.as_str(),
                 way => format!("{:?}", edit.way).to_lowercase(),

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{LookupGroup, Run, explain, explain::headline, grid::Grid, lookups::LookupGrid, words};
+use super::{
+    LoadOutcome, LoadRecord, LookupGroup, Run, explain, explain::headline, explain_load, grid::Grid,
+    lookups::LookupGrid, words,
+};
 use crate::verdict::{Judgement, Verdict};
 
 /// The run as `JUnit` XML: a suite for each suite and stage, a test case for each cell.
@@ -26,6 +29,13 @@ pub fn junit(run: &Run) -> String {
         let name = format!("dns.{}", grid.stage);
         let mut suite = TestSuite::new(&*name);
         suite.add_test_cases(grid.groups().map(|group| lookup_case(&name, group)));
+        report.add_test_suite(suite);
+    }
+    for place in load_places(&run.loads) {
+        let name = format!("{}.{}.loads", place.0, place.1);
+        let mut suite = TestSuite::new(&*name);
+        let here = run.loads.iter().filter(|load| (&*load.suite, &*load.stage) == place);
+        suite.add_test_cases(here.map(|load| load_case(&name, load)));
         report.add_test_suite(suite);
     }
     add_other(&mut report, run);
@@ -68,6 +78,34 @@ fn lookup_case(class: &str, group: &LookupGroup) -> TestCase {
     };
     let mut case = TestCase::new(format!("{}/{}", group.configuration, group.resolver), status);
     case.set_classname(class);
+    case
+}
+
+/// The suites and stages in which loads were sent, in order.
+fn load_places(loads: &[LoadRecord]) -> Vec<(&str, &str)> {
+    let mut places: Vec<(&str, &str)> = loads.iter().map(|load| (&*load.suite, &*load.stage)).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+fn load_case(class: &str, load: &LoadRecord) -> TestCase {
+    let status = match &load.outcome {
+        LoadOutcome::AsExpected => TestCaseStatus::success(),
+        LoadOutcome::NotAsExpected { .. } => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_message("the load is not as expected").set_description(explain_load(load));
+            status
+        }
+        LoadOutcome::NotJudged { reason } => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(words::visible(reason));
+            status
+        }
+    };
+    let place = format!("{}/{} ({})", load.vantage, load.method, load.name);
+    let mut case = TestCase::new(words::visible(&place), status);
+    case.set_classname(class).set_time(Duration::from_micros(load.elapsed_us));
     case
 }
 

@@ -3,7 +3,7 @@
 use super::{
     Row, Run, explain,
     grid::{Grid, Mark},
-    lookups,
+    loads, lookups,
     terminal::headline,
     words,
 };
@@ -28,6 +28,7 @@ pub fn markdown(run: &Run) -> String {
         parts.push(cells(&grid));
     }
     parts.extend(lookups::markdown::parts(run, 2));
+    parts.extend(loads::markdown::parts(run, 2));
     parts.extend(not_supported(run, 2));
     parts.extend(retries(run, 2));
     parts.extend(timeline(run, 2));
@@ -64,6 +65,7 @@ pub(super) fn failures(run: &Run, level: usize) -> Vec<String> {
         }
     }
     parts.extend(lookups::markdown::failures(run, level));
+    parts.extend(loads::markdown::failures(run, level));
     if !run.failed_tests.is_empty() {
         parts.push(heading(level, "Tests that failed for another reason"));
     }

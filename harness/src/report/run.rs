@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     beside::Beside,
     grid,
+    loads::LoadRecord,
     lookups::{CorefileEdit, LookupGroup},
 };
 use crate::{
@@ -63,6 +64,9 @@ pub struct Run {
     /// How names were looked up, by Corefile, DNS configuration and resolver; empty if the run looked none up.
     #[serde(default)]
     pub lookups: Vec<LookupGroup>,
+    /// The loads, each seen from both ends; empty if the run sent none.
+    #[serde(default)]
+    pub loads: Vec<LoadRecord>,
     /// What the tutorial says, beside what tests saw of it.
     #[serde(default)]
     pub beside: Vec<Beside>,
@@ -192,6 +196,7 @@ impl Run {
             failed_tests: Vec::new(),
             retries: Vec::new(),
             lookups: Vec::new(),
+            loads: Vec::new(),
             beside: Vec::new(),
             corefile_edits: Vec::new(),
             timeline: Vec::new(),
@@ -219,6 +224,7 @@ impl Run {
         grid::sort(&mut self.verdicts);
         self.lookups
             .sort_by(|a, b| (&a.stage, &a.configuration, &a.resolver).cmp(&(&b.stage, &b.configuration, &b.resolver)));
+        self.loads.sort_by(|a, b| (&a.suite, &a.stage, &a.name).cmp(&(&b.suite, &b.stage, &b.name)));
         self.beside.sort_by(|a, b| (&a.place, &a.id).cmp(&(&b.place, &b.id)));
         if let Some(state) = self.stages.iter().rev().find_map(|stage| stage.state.as_ref()) {
             self.environment.complete(state);
@@ -237,6 +243,7 @@ impl Run {
             Some(failure) => failure.exit_code,
             None if counts.not_as_expected > 0 || !self.failed_tests.is_empty() => 1,
             None if self.lookups.iter().any(|group| !group.is_as_predicted()) => 1,
+            None if self.loads.iter().any(LoadRecord::is_not_as_expected) => 1,
             None if counts.not_probed > 0 || (judged == 0 && !self.verdicts.is_empty()) => 3,
             None => 0,
         }
@@ -258,6 +265,10 @@ impl Run {
     /// without a verdict could not probe it: that is a failure of the environment, not of the cell.
     fn sort_out_failed_tests(&mut self) {
         for failed in std::mem::take(&mut self.failed_tests) {
+            // What is wrong with this test's load is shown already.
+            if self.loads.iter().any(|load| load.is_not_as_expected() && load.is_of(&failed)) {
+                continue;
+            }
             let Some((vantage, method)) = cell_of(&failed.test) else {
                 self.failed_tests.push(failed);
                 continue;

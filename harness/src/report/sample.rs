@@ -1,5 +1,6 @@
 //! A run with a cell of every kind, and with everything hostile that a network can send.
 
+pub(super) mod loads;
 mod lookups;
 
 use std::net::{IpAddr, SocketAddr};
@@ -348,6 +349,7 @@ pub(super) fn run() -> Run {
             why: "the webhook refused the connection".to_owned(),
         }],
         lookups: lookups::groups(),
+        loads: loads::all(),
         beside: vec![Beside {
             place: "dns/corefile-name".to_owned(),
             id: "the-dot".to_owned(),

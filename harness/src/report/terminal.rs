@@ -10,7 +10,7 @@ use comfy_table::{
 use super::{
     Holds, Run, explain, github,
     grid::{Grid, Mark},
-    lookups, words,
+    loads, lookups, words,
 };
 use crate::{matrix::RowOutcome, verdict::Verdict};
 
@@ -64,6 +64,7 @@ pub fn render(run: &Run, look: Look) -> String {
         paint_first_line(&format!("{head}\n  {output}"), look)
     }));
     parts.extend(lookups::terminal::parts(run, look));
+    parts.extend(loads::terminal::parts(run, look));
     parts.extend(tutorial(run));
     parts.extend(beside(run));
     parts.extend(retries(run));
@@ -194,6 +195,7 @@ pub(super) fn headline(run: &Run) -> String {
     let counts = run.counts;
     let mut parts = vec![match counts.total() {
         0 if !run.lookups.is_empty() => lookups_in_short(run),
+        0 if !run.loads.is_empty() => loads_in_short(run),
         0 => "no cell probed".to_owned(),
         total => format!("{} of {} as expected", counts.as_expected, words::count(total, "cell")),
     }];
@@ -205,6 +207,9 @@ pub(super) fn headline(run: &Run) -> String {
     parts.extend(others.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")));
     if counts.total() > 0 && !run.lookups.is_empty() {
         parts.push(lookups_in_short(run));
+    }
+    if counts.total() + run.lookups.len() > 0 && !run.loads.is_empty() {
+        parts.push(loads_in_short(run));
     }
     if !run.failed_tests.is_empty() {
         parts.push(format!("{} failed", words::count(run.failed_tests.len(), "other test")));
@@ -219,4 +224,9 @@ pub(super) fn headline(run: &Run) -> String {
 fn lookups_in_short(run: &Run) -> String {
     let sum = lookups::Sum::of(&run.lookups);
     format!("{} of {} as predicted", sum.as_predicted, words::count(sum.lookups, "lookup"))
+}
+
+fn loads_in_short(run: &Run) -> String {
+    let expected = run.loads.iter().filter(|load| load.is_as_expected()).count();
+    format!("{expected} of {} as expected", words::count(run.loads.len(), "load"))
 }

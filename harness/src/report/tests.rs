@@ -4,7 +4,7 @@ use reachmap_wire::Step;
 use serde_json::Value;
 
 use super::{
-    Counts, LookupGroup, Run, explain, github, html, json, junit, markdown,
+    Counts, LoadRecord, LookupGroup, Run, explain, github, html, json, junit, markdown,
     sample::{self, HOSTILE},
     schema,
     terminal::{Look, render},
@@ -97,9 +97,11 @@ fn junit_counts_agree_with_the_run() {
     let Counts { as_expected, not_as_expected, not_supported, not_probed } = run.counts;
     let lookups = |wanted: fn(&LookupGroup) -> bool| run.lookups.iter().filter(|group| wanted(group)).count();
     let (missing, wrong) = (lookups(|group| group.not_supported.is_some()), lookups(|group| !group.is_as_predicted()));
-    let cases = run.counts.total() + run.lookups.len() + run.failed_tests.len();
+    let loads = run.loads.iter().filter(|load| load.is_not_as_expected()).count();
+    assert!(loads > 0);
+    let cases = run.counts.total() + run.lookups.len() + run.loads.len() + run.failed_tests.len();
     assert_eq!(text.matches("<testcase ").count(), cases);
-    assert_eq!(text.matches("<failure ").count(), not_as_expected + wrong + run.failed_tests.len());
+    assert_eq!(text.matches("<failure ").count(), not_as_expected + wrong + loads + run.failed_tests.len());
     assert_eq!(text.matches("<skipped ").count(), not_supported + missing);
     assert_eq!(text.matches("<error ").count(), not_probed);
     assert_eq!(as_expected, 3);
@@ -199,6 +201,11 @@ fn the_exit_code_tells_what_kind_of_end_it_was() {
     run.verdicts = only(|outcome| matches!(outcome, Judgement::NotSupported { .. }));
     assert_eq!(run.exit_code(), 3);
     run.verdicts.clear();
+    run.loads = vec![sample::loads::as_expected()];
+    assert_eq!(run.exit_code(), 0);
+    run.loads.push(sample::loads::skewed());
+    assert_eq!(run.exit_code(), 1);
+    run.loads.clear();
     run.failed_tests.clone_from(&sample.failed_tests);
     assert_eq!(run.exit_code(), 1);
     run.failure = Some(Failure { message: "interrupted".to_owned(), hint: None, exit_code: 130 });
@@ -249,6 +256,39 @@ fn a_failed_test_counts_once_and_as_what_it_is() {
     // A snapshot that differs in a cell that is as expected, and a test about no cell.
     let left: Vec<&str> = run.failed_tests.iter().map(|failed| failed.test.rsplit("::").next().unwrap()).collect();
     assert_eq!(left, ["by_01_POD_IP", "claims"]);
+}
+
+#[test]
+fn a_test_whose_load_is_not_as_expected_is_shown_once_as_that_load() {
+    let mut run = Run::started("one", &[]);
+    run.loads = vec![sample::loads::skewed(), sample::loads::as_expected()];
+    let failed = |test: &str| FailedTest {
+        suite: "distribution".to_owned(),
+        stage: "load-balancer-ready".to_owned(),
+        test: test.to_owned(),
+        output: "the load is not as expected".to_owned(),
+    };
+    run.failed_tests = vec![failed("load_balancer_ready::connections_spread"), failed("load_balancer_ready::other")];
+    run.finish(&Progress::new(Show::Nothing, "logs"), None);
+    assert_eq!(run.failed_tests, [failed("load_balancer_ready::other")]);
+    assert_eq!(run.exit_code, 1);
+    // As expected, so that the test must have failed for another reason.
+    run.loads.retain(LoadRecord::is_as_expected);
+    run.failed_tests = vec![failed("load_balancer_ready::connections_spread")];
+    run.finish(&Progress::new(Show::Nothing, "logs"), None);
+    assert_eq!(run.failed_tests.len(), 1);
+}
+
+#[test]
+fn every_report_shows_the_loads_and_what_is_wrong_with_one() {
+    let run = sample::run();
+    for text in [render(&run, Look::PLAIN), markdown(&run), github::summary(&run), html(&run), junit(&run)] {
+        assert!(text.contains("loadbalancer-address (spread)"), "{text}");
+        assert!(text.contains("26 of 4226 requests failed: 26 reset."), "{text}");
+    }
+    assert!(github::annotations(&run).contains("(skewed)"));
+    let page = html(&run);
+    assert_eq!(page.matches("<svg class=\"plot\"").count(), 2 * run.loads.len());
 }
 
 #[test]

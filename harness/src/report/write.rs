@@ -33,13 +33,21 @@ pub struct Paths {
 /// # Errors
 /// [`ErrorKind::Storage`] if a file cannot be written.
 pub fn write(run: &Run, dir: &Path) -> Result<Paths> {
+    Ok(Paths { latest: link_latest(dir), ..write_files(run, dir)? })
+}
+
+/// The same without the link: for a directory that is no run's own.
+///
+/// # Errors
+/// [`ErrorKind::Storage`] if a file cannot be written.
+pub fn write_files(run: &Run, dir: &Path) -> Result<Paths> {
     let paths = Paths {
         dir: dir.to_owned(),
         markdown: dir.join("report.md"),
         json: dir.join("report.json"),
         junit: dir.join("junit.xml"),
         html: dir.join("report.html"),
-        latest: link_latest(dir),
+        latest: None,
     };
     write_atomically(&paths.json, json(run).as_bytes())?;
     write_atomically(&paths.markdown, markdown(run).as_bytes())?;

@@ -26,12 +26,16 @@ use crate::{
     state::State,
 };
 
+mod record;
+
 /// How long the log of a pod may take to show the last request.
 const LOG_LIMIT: Duration = Duration::from_secs(60);
 
 /// A load, seen from both ends.
 #[derive(Debug, Clone)]
 pub struct BothEnds {
+    /// What was loaded, and from where.
+    pub asked: Asked,
     /// Who may answer, and what source address each pod may see, by the model.
     pub balance: Balance,
     /// What the client saw.
@@ -43,6 +47,17 @@ pub struct BothEnds {
     /// Answers that the model does not allow: from a pod that may not answer, or to a source address that the pod may
     /// not see; each with how often.
     pub not_allowed: BTreeMap<String, u64>,
+}
+
+/// What was loaded, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The vantage's id.
+    pub vantage: String,
+    /// The access method's id.
+    pub method: String,
+    /// The load's own short name.
+    pub name: String,
 }
 
 impl BothEnds {
@@ -69,13 +84,13 @@ impl Session {
     /// Loads what `method` names from `vantage`, follows the log of every pod meanwhile, and holds both ends against each
     /// other.
     ///
-    /// `id` starts the ids of its requests: no other load of the run may have the same.
+    /// `name` is part of the ids of its requests: no other load of the run may have the same.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] if the plan makes no sense, or the target is not an address of the run's own;
     /// [`ErrorKind::Deadline`] if a pod's log never shows the request that is sent to it last.
-    pub async fn load(&self, vantage: &str, method: &str, plan: &Plan, id: &str) -> Result<BothEnds> {
-        let ends = self.load_together(&[vantage], method, plan, id).await?;
+    pub async fn load(&self, vantage: &str, method: &str, plan: &Plan, name: &str) -> Result<BothEnds> {
+        let ends = self.load_together(&[vantage], method, plan, name).await?;
         let missing = || Error::new(ErrorKind::Internal, format!("load from {vantage}"), "nothing came of it");
         ends.into_iter().next().ok_or_else(missing)
     }
@@ -84,7 +99,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::load`].
-    pub async fn load_together(&self, vantages: &[&str], method: &str, plan: &Plan, id: &str) -> Result<Vec<BothEnds>> {
+    pub async fn load_together(&self, vantages: &[&str], method: &str, plan: &Plan, name: &str) -> Result<Vec<BothEnds>> {
         let method = Method::find(method, self.workers())?;
         let state = self.snapshot().await?;
         let Target { host, port } = method.way.target(&state)?;
@@ -93,19 +108,21 @@ impl Session {
         })?;
         let destination = (address, port).into();
         allow(&state, destination)?;
-        let id = format!("{}-{id}", self.handover.run);
-        let (mut balances, mut loads) = (Vec::new(), Vec::new());
+        let id = format!("{}-{name}", self.handover.run);
+        let (mut asked, mut loads) = (Vec::new(), Vec::new());
         for vantage in vantages {
-            balances.push(balance(&state, self.vantage(vantage)?, &method)?);
+            let name = if vantages.len() == 1 { name.to_owned() } else { format!("{name}-{vantage}") };
+            let what = Asked { vantage: (*vantage).to_owned(), method: method.id.clone(), name };
+            asked.push((what, balance(&state, self.vantage(vantage)?, &method)?));
             let load = plan.load(destination, &host, &format!("{id}-{vantage}"))?;
             loads.push((self.agent(vantage)?.clone(), load));
         }
         let (results, logs) = self.logs_during(&state, &id, load_together(loads)).await?;
-        let of_each = balances.into_iter().zip(results.loads);
+        let of_each = asked.into_iter().zip(results.loads);
         Ok(of_each
-            .map(|(balance, result)| {
+            .map(|((asked, balance), result)| {
                 let id = result.load.id_prefix.clone();
-                compare(balance, Results::merge(vec![result]), &logs, &id)
+                compare(asked, balance, Results::merge(vec![result]), &logs, &id)
             })
             .collect())
     }
@@ -166,7 +183,7 @@ fn nginx(state: &State) -> Vec<(String, IpAddr)> {
     ours.filter_map(|pod| Some((pod.name.clone(), *pod.addresses.first()?))).collect()
 }
 
-fn compare(balance: Balance, results: Results, logs: &[(String, String)], id: &str) -> BothEnds {
+fn compare(asked: Asked, balance: Balance, results: Results, logs: &[(String, String)], id: &str) -> BothEnds {
     let sent: Vec<(String, Seen)> = results
         .with_ids()
         .map(|(id, request)| {
@@ -216,5 +233,5 @@ fn compare(balance: Balance, results: Results, logs: &[(String, String)], id: &s
             *not_allowed.entry(what).or_default() += 1;
         }
     }
-    BothEnds { balance, results, conservation, logged_from, not_allowed }
+    BothEnds { asked, balance, results, conservation, logged_from, not_allowed }
 }

@@ -10,12 +10,12 @@ use reachmap::{
         access_log::AccessLog,
         generator::Plan as LoadPlan,
         hey::Hey,
-        statistics::{Law, Plan, chance_of_one},
+        statistics::{Judgement, Law, Plan, chance_of_one},
         summary::AsHey,
     },
     model::Method,
     probe::ProgramFile,
-    report::Holds,
+    report::{Holds, explain_load},
     session::{Session, load::BothEnds},
     wire::Extent,
 };
@@ -45,14 +45,17 @@ fn plan(requests: u64, keep_alive: bool) -> LoadPlan {
 }
 
 /// The laws that hold for every load: nothing failed, both ends agree on every request, and every answer came from a pod
-/// that may answer and that saw a source address that it may see.
-fn holds_exactly(ends: &BothEnds, requests: u64) {
+/// that may answer and that saw a source address that it may see. The load is in the report, whether they hold or not.
+fn holds_exactly(ends: &BothEnds, requests: u64) -> Result<()> {
+    let load = Session::current()?.judge_load(ends, None)?;
+    assert!(load.is_as_expected(), "{}", explain_load(&load));
     let results = &ends.results;
     assert!(results.errors().is_empty(), "{}", AsHey(results));
     assert!(ends.conservation.is_exact(), "{}", ends.conservation);
     assert_eq!(ends.conservation.matched, requests, "{}", ends.conservation);
     assert_eq!(ends.logged_from.values().sum::<u64>(), requests, "{:?}", ends.logged_from);
     assert!(ends.not_allowed.is_empty(), "{:#?}", ends.not_allowed);
+    Ok(())
 }
 
 /// The vantages of the run's load workers.
@@ -67,10 +70,13 @@ fn statistics(session: &Session, law: &Law) -> Plan {
     Plan { tests: (ROWS + workers) * law.tests(), ..Plan::default() }
 }
 
-fn spreads_by_its_law(name: &str, statistics: &Plan, ends: &BothEnds) -> Result<()> {
-    for judgement in statistics.judge(name, &Law::of(&ends.balance)?, &ends.sample())? {
-        assert!(judgement.is_consistent(), "{judgement}");
-    }
+/// All of it is as expected, the test of its spread included, and every request stands in a log.
+fn spreads_by_its_law(statistics: &Plan, ends: &BothEnds, connections: u64) -> Result<()> {
+    let load = Session::current()?.judge_load(ends, Some(statistics))?;
+    assert!(load.is_as_expected(), "{}", explain_load(&load));
+    assert!(load.judgements.iter().all(Judgement::is_consistent), "{}", explain_load(&load));
+    assert_eq!(ends.conservation.matched, connections, "{}", ends.conservation);
+    assert_eq!(ends.logged_from.values().sum::<u64>(), connections, "{:?}", ends.logged_from);
     Ok(())
 }
 
@@ -95,8 +101,7 @@ mod load_balancer_ready {
         let connections = statistics.connections(&law)?;
         let name = format!("{vantage}/{method}");
         let ends = session.load(vantage, method, &plan(connections, false), &name.replace('/', "-")).await?;
-        holds_exactly(&ends, connections);
-        spreads_by_its_law(&name, &statistics, &ends)
+        spreads_by_its_law(&statistics, &ends, connections)
     }
 
     /// The pods of an Indexed Job on several nodes start together: what each node translates spreads by the same law.
@@ -110,9 +115,8 @@ mod load_balancer_ready {
         let connections = statistics.connections(&law)?;
         let all = session.load_together(&workers, "clusterip-address", &plan(connections, false), "together").await?;
         assert_eq!(all.len(), workers.len());
-        for (worker, ends) in workers.iter().zip(&all) {
-            holds_exactly(ends, connections);
-            spreads_by_its_law(&format!("{worker}/clusterip-address"), &statistics, ends)?;
+        for ends in &all {
+            spreads_by_its_law(&statistics, ends, connections)?;
         }
         let merged = Results::merge(all.into_iter().flat_map(|ends| ends.results.loads).collect());
         println!("{}", AsHey(&merged));
@@ -126,7 +130,7 @@ mod load_balancer_ready {
         let session = Session::current()?;
         let one_by_one = LoadPlan { connections: 1, ..plan(10, false) };
         let ends = session.load(LAPTOP, "loadbalancer-address", &one_by_one, "ten").await?;
-        holds_exactly(&ends, 10);
+        holds_exactly(&ends, 10)?;
         let pods = ends.results.served_by().len();
         let chance = chance_of_one(10, 3);
         assert!(pods > 1, "one pod answered ten connections: the chance of that is {chance:.6}");
@@ -147,7 +151,7 @@ mod load_balancer_ready {
         let _alone = ONE_AT_A_TIME.lock().await;
         let session = Session::current()?;
         let ends = session.load(LAPTOP, "loadbalancer-address", &plan(1_000, true), "hey").await?;
-        holds_exactly(&ends, 1_000);
+        holds_exactly(&ends, 1_000)?;
         let connections = ends.results.pods_by_connection();
         assert_eq!(connections.len(), 50, "{}", AsHey(&ends.results));
         assert!(connections.iter().all(|pods| pods.len() == 1), "{connections:?}");
@@ -210,7 +214,6 @@ mod load_balancer_ready {
         let _alone = ONE_AT_A_TIME.lock().await;
         let session = Session::current()?;
         let ends = session.load(TESTPOD, "clusterip-address", &plan(100_000, true), "conserved").await?;
-        holds_exactly(&ends, 100_000);
-        Ok(())
+        holds_exactly(&ends, 100_000)
     }
 }

@@ -9,3 +9,4 @@ mod clusters;
 mod machine;
 mod options;
 mod place;
+mod reports;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DistributionQuestion")]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// Does each endpoint get its share?
@@ -25,6 +26,7 @@ pub enum Unit {
 
 /// How the answer was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DistributionTest")]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// The exact distribution under the law.

@@ -1,0 +1,86 @@
+//! The commands about reports that are there already: compare two, merge several, open one.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use super::say;
+use crate::{
+    Error, ErrorKind, Result,
+    command::Command,
+    report::{self, Format},
+    session::directory::default_reports,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    #[command(subcommand)]
+    command: ReportCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ReportCommand {
+    /// Show what two runs do not say the same of: exit code 0 if there is nothing, 1 if there is, 2 for bad input.
+    Compare {
+        /// The one: a report.json, or a run's directory.
+        a: PathBuf,
+        /// The other.
+        b: PathBuf,
+        /// How it is shown.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Put the shards of one run together, and write all reports of it.
+    Merge {
+        /// Where the reports go.
+        #[arg(value_name = "OUT-DIR")]
+        directory: PathBuf,
+        /// The shards: each a report.json, or a run's directory.
+        #[arg(required = true, value_name = "REPORT")]
+        reports: Vec<PathBuf>,
+    },
+    /// Open report.html, or say where it is if there is nothing to open it with.
+    Open {
+        /// The run's directory, or the page (default: the newest run).
+        report: Option<PathBuf>,
+    },
+}
+
+pub(super) fn run(arguments: &ReportArguments) -> Result<u8> {
+    match &arguments.command {
+        ReportCommand::Compare { a, b, format } => {
+            let comparison = report::compare_files(a, b)?;
+            say(comparison.show(*format));
+            Ok(comparison.exit_code())
+        }
+        ReportCommand::Merge { directory, reports } => merge(directory, reports),
+        ReportCommand::Open { report } => open(report.as_deref()),
+    }
+}
+
+fn merge(directory: &Path, reports: &[PathBuf]) -> Result<u8> {
+    let runs = reports.iter().map(|path| report::read(path)).collect::<Result<Vec<_>>>()?;
+    let name = directory.file_name().map_or_else(|| "merged".to_owned(), |name| name.to_string_lossy().into_owned());
+    let merged = report::merge(&name, &runs)?;
+    let paths = report::write_files(&merged, directory)?;
+    say(report::terminal(&merged));
+    say(format!("Reports: {}", paths.dir.display()));
+    Ok(merged.exit_code())
+}
+
+fn open(chosen: Option<&Path>) -> Result<u8> {
+    let chosen = chosen.map_or_else(|| default_reports().join("latest"), Path::to_owned);
+    let page = if chosen.is_dir() { chosen.join("report.html") } else { chosen };
+    if !page.is_file() {
+        let error = Error::new(ErrorKind::Usage, format!("open {}", page.display()), "there is no such page");
+        return Err(error.hint("`cargo xtask e2e` writes one; name the directory of another run if you mean that."));
+    }
+    let page = std::path::absolute(&page).unwrap_or(page);
+    // Without a screen, xdg-open would look for a browser that takes over the terminal.
+    let screen = ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(|name| std::env::var_os(name).is_some());
+    let opened = screen
+        && which::which("xdg-open").is_ok()
+        && Command::new("xdg-open").arg(page.to_string_lossy()).interactive().is_ok_and(|code| code == 0);
+    say(if opened { format!("Opened {}", page.display()) } else { page.display().to_string() });
+    Ok(0)
+}

@@ -1,0 +1,129 @@
+//! What a run says, reduced to what can be compared with another run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use super::{Said, Subject};
+use crate::{
+    report::{Beside, LoadOutcome, LoadRecord, LookupGroup, Run, explain::headline, words},
+    verdict::{Judgement, Verdict},
+};
+
+/// One thing that a run says.
+pub(super) struct Fact {
+    /// What is the same in every run that says the same, whatever its addresses, names and times are.
+    pub(super) essence: String,
+    pub(super) said: Said,
+}
+
+/// How much of a reason is shown.
+const LONGEST: usize = 300;
+
+/// Everything that a run says, by what it is about.
+pub(super) fn facts(run: &Run) -> BTreeMap<(Subject, String), Fact> {
+    let mut facts = BTreeMap::new();
+    if let Some(failure) = &run.failure {
+        let fact = fact("could not be carried out", words::plain_lines(&failure.message, 5), "");
+        facts.insert((Subject::Run, "to its end".to_owned()), fact);
+    }
+    let cells = run
+        .verdicts
+        .iter()
+        .map(|verdict| (Subject::Cell, format!("{} · {}", verdict.suite, verdict.cell()), cell(verdict)));
+    let lookups = run.lookups.iter().map(|group| (Subject::Lookups, group.cell(), lookups(group)));
+    let loads = run.loads.iter().map(|one| (Subject::Load, format!("{} · {}", one.suite, one.place()), load(one)));
+    let statements =
+        run.beside.iter().map(|one| (Subject::Statement, format!("{}: {}", one.place, one.id), beside(one)));
+    let tests = run.failed_tests.iter().map(|failed| {
+        let name = format!("{} · {}", failed.suite, failed.test);
+        // The end of what a test printed has the reason; the rest is full of names and times.
+        (Subject::Test, name, fact("failed", words::plain_lines(&failed.output, 4), ""))
+    });
+    for (subject, name, fact) in cells.chain(lookups).chain(loads).chain(statements).chain(tests) {
+        facts.insert((subject, words::visible(&name)), fact);
+    }
+    facts
+}
+
+/// A fact whose essence is its verdict and `more`.
+fn fact(verdict: impl Into<String>, reason: String, more: &str) -> Fact {
+    let verdict = verdict.into();
+    Fact { essence: format!("{verdict}\n{more}"), said: Said { verdict, reason } }
+}
+
+fn cell(verdict: &Verdict) -> Fact {
+    let expected = verdict.expectation.as_ref();
+    let essence = expected
+        .map_or_else(String::new, |expectation| format!("{} {}", expectation.reachable, expectation.reason.kind()));
+    let reachable = match expected.map(|expectation| expectation.reachable) {
+        Some(true) if verdict.is_as_expected() => ": reached",
+        Some(false) if verdict.is_as_expected() => ": not reached",
+        _ => "",
+    };
+    let mut reason = expected.map_or_else(String::new, |expectation| words::visible(&expectation.why()));
+    match &verdict.outcome {
+        Judgement::AsExpected => {}
+        Judgement::NotAsExpected { observed, .. } => {
+            // Writing to a string cannot fail.
+            let _ = write!(reason, " Seen: {}.", words::cut(observed, LONGEST));
+        }
+        Judgement::NotSupported { reason: missing } => reason = words::cut(missing, LONGEST),
+        Judgement::NotProbed { reason: because } => reason = words::plain_lines(because, 4),
+    }
+    fact(format!("{}{reachable}", headline(verdict)), reason.trim().to_owned(), &essence)
+}
+
+fn lookups(group: &LookupGroup) -> Fact {
+    if let Some(missing) = &group.not_supported {
+        return fact("not supported here", words::visible(missing), "");
+    }
+    let wrong: BTreeSet<&str> = group.mismatches.iter().map(|mismatch| mismatch.name.as_str()).collect();
+    let costs: BTreeMap<&str, usize> = group.costs.iter().map(|cost| (cost.name.as_str(), cost.questions)).collect();
+    let not_covered: Vec<&String> = group.not_covered.keys().collect();
+    let essence = format!("{:?} {wrong:?} {not_covered:?} {costs:?}", group.outcomes);
+    let list = |names: Vec<String>| names.join(", ");
+    let mut reason = list(group.outcomes.iter().map(|(outcome, number)| format!("{outcome} {number}")).collect());
+    if !wrong.is_empty() {
+        let wrong = list(wrong.into_iter().map(words::plain).collect());
+        reason = format!("{reason}; not as predicted: {wrong}");
+    }
+    if !costs.is_empty() {
+        let costs = list(costs.into_iter().map(|(name, number)| format!("{} {number}", words::plain(name))).collect());
+        reason = format!("{reason}; questions: {costs}");
+    }
+    fact(format!("{} of {} as predicted", group.as_predicted, words::count(group.lookups, "lookup")), reason, &essence)
+}
+
+fn load(load: &LoadRecord) -> Fact {
+    let may_answer = load.pods.iter().filter(|pod| pod.may_answer).count();
+    let ways: BTreeSet<&str> = load.errors.iter().map(|error| words::network(error.class)).collect();
+    let broken: BTreeSet<&str> = load.conservation.broken.iter().map(|broken| broken.what.as_str()).collect();
+    let tests: Vec<String> =
+        load.judgements.iter().map(|judgement| format!("{} {:?}", judgement.question, judgement.verdict)).collect();
+    let allowed = load.not_allowed.is_empty();
+    let law = load.expected.law;
+    let essence = format!("{law:?} {} {may_answer} {ways:?} {broken:?} {tests:?} {allowed}", load.expected.reason);
+    let verdict = match &load.outcome {
+        LoadOutcome::AsExpected => "as expected",
+        LoadOutcome::NotAsExpected { .. } => "not as expected",
+        LoadOutcome::NotJudged { .. } => "not judged",
+    };
+    let mut reason = words::visible(&load.expected.why);
+    match &load.outcome {
+        LoadOutcome::AsExpected => {}
+        LoadOutcome::NotAsExpected { findings } => {
+            for finding in findings {
+                let _ = write!(reason, " {}", words::plain_lines(finding, 6));
+            }
+        }
+        LoadOutcome::NotJudged { reason: because } => reason = words::cut(because, LONGEST),
+    }
+    fact(verdict, reason, &essence)
+}
+
+fn beside(beside: &Beside) -> Fact {
+    let said = format!("“{}”: {}", words::visible(&beside.says), words::visible(&beside.seen));
+    fact(beside.holds.words(), said, &beside.says)
+}
