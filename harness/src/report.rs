@@ -7,6 +7,7 @@
 //! its control characters are made visible, and each renderer escapes it for its own format.
 
 mod beside;
+mod changes;
 mod compare;
 pub mod dns;
 mod explain;
@@ -32,6 +33,7 @@ mod words;
 mod write;
 
 pub use beside::{Beside, Holds};
+pub use changes::ChangeRecord;
 pub use compare::{Comparison, Difference, Format, Said, Subject, compare, compare_files};
 pub use explain::explain;
 pub use html::html;

@@ -24,7 +24,7 @@ use crate::{
     home::write_atomically,
     model::{Method, Vantage, expect},
     probe::{Agent, AgentBinary, Timeouts, probe_target},
-    report::{Beside, Holds},
+    report::{Beside, ChangeRecord, Holds},
     state::{self, NodeRole, Roles, State},
     verdict::{Verdict, judge},
     wire::{Hello, Lookup, Observation, Resolve},
@@ -222,6 +222,16 @@ impl Session {
             seen: seen.into(),
         };
         self.write(&format!("beside/{}/{id}", self.handover.stage), &beside)
+    }
+
+    /// Puts what a load saw while something changed into the report.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if it cannot be written down.
+    pub fn record_change(&self, change: ChangeRecord) -> Result<()> {
+        let (suite, stage) = (self.handover.suite.clone(), self.handover.stage.clone());
+        let name = format!("changes/{stage}/{}", change.name);
+        self.write(&name, &ChangeRecord { suite, stage, ..change })
     }
 
     /// Resolves an absolute name at the DNS server at `server`, from the pod in the Services' namespace.

@@ -3,8 +3,8 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use super::{
-    LoadOutcome, LoadRecord, Run, explain, explain_load, grid::Grid, loads, lookups, markdown, terminal::headline,
-    words,
+    LoadOutcome, LoadRecord, Run, changes, explain, explain_load, grid::Grid, loads, lookups, markdown,
+    terminal::headline, words,
 };
 use crate::verdict::{Judgement, Verdict};
 
@@ -173,6 +173,7 @@ fn others(run: &Run) -> Vec<Part> {
     if !loads.is_empty() {
         parts.push(fold("Loads: which pod answered, and how evenly", &loads.join("\n\n")));
     }
+    parts.extend(changes::markdown(run, 3).map(|changes| fold("Load while things change", &changes)));
     parts.extend(markdown::not_supported(run, 3).map(|missing| fold("Not supported here", &missing)));
     parts.extend(markdown::retries(run, 3).map(|retries| fold("Tried more than once", &retries)));
     parts.extend(markdown::timeline(run, 3).map(|timeline| fold("Time line", &timeline)));

@@ -3,7 +3,7 @@
 use minijinja::{AutoEscape, Environment, Value, context};
 
 use super::{
-    Row, Run, explain,
+    Row, Run, changes, explain,
     grid::{Grid, Mark},
     loads, lookups,
     markdown::{can_access, unsupported},
@@ -45,6 +45,7 @@ pub fn html(run: &Run) -> String {
             legend,
             lookups => lookups::html::values(run),
             loads => loads::html::values(run),
+            changes => changes::html(run),
             plot_style => Value::from_safe_string(plot::STYLE.to_owned()),
             edits => run.corefile_edits.iter().map(|edit| context! {
                 stage => edit.stage.as_str(),

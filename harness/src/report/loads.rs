@@ -276,7 +276,7 @@ impl Broken {
 }
 
 /// `20 reset, 6 refused`.
-fn errors(errors: &[ErrorCount]) -> String {
+pub(super) fn errors(errors: &[ErrorCount]) -> String {
     let each = errors.iter().map(|error| format!("{} {}", error.requests, words::network(error.class)));
     each.collect::<Vec<_>>().join(", ")
 }

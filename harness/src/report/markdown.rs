@@ -1,7 +1,7 @@
 //! `report.md`: what failed first, then the tutorial's table, then everything.
 
 use super::{
-    Row, Run, explain,
+    Row, Run, changes, explain,
     grid::{Grid, Mark},
     loads, lookups,
     terminal::headline,
@@ -29,6 +29,7 @@ pub fn markdown(run: &Run) -> String {
     }
     parts.extend(lookups::markdown::parts(run, 2));
     parts.extend(loads::markdown::parts(run, 2));
+    parts.extend(changes::markdown(run, 2));
     parts.extend(not_supported(run, 2));
     parts.extend(retries(run, 2));
     parts.extend(timeline(run, 2));

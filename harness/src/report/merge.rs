@@ -105,6 +105,7 @@ fn add(merged: &mut Run, other: &Run) {
     extend(&mut merged.verdicts, &other.verdicts, |one| (one.suite.clone(), one.cell()));
     extend(&mut merged.lookups, &other.lookups, super::LookupGroup::cell);
     extend(&mut merged.loads, &other.loads, |one| (one.suite.clone(), one.stage.clone(), one.name.clone()));
+    extend(&mut merged.changes, &other.changes, |one| (one.suite.clone(), one.stage.clone(), one.name.clone()));
     extend(&mut merged.beside, &other.beside, |one| (one.place.clone(), one.id.clone()));
     let test = |one: &super::FailedTest| (one.suite.clone(), one.stage.clone(), one.test.clone());
     extend(&mut merged.failed_tests, &other.failed_tests, test);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     beside::Beside,
+    changes::ChangeRecord,
     grid,
     loads::LoadRecord,
     lookups::{CorefileEdit, LookupGroup},
@@ -67,6 +68,9 @@ pub struct Run {
     /// The loads, each seen from both ends; empty if the run sent none.
     #[serde(default)]
     pub loads: Vec<LoadRecord>,
+    /// The loads while something changed; empty if the run changed nothing under load.
+    #[serde(default)]
+    pub changes: Vec<ChangeRecord>,
     /// What the tutorial says, beside what tests saw of it.
     #[serde(default)]
     pub beside: Vec<Beside>,
@@ -197,6 +201,7 @@ impl Run {
             retries: Vec::new(),
             lookups: Vec::new(),
             loads: Vec::new(),
+            changes: Vec::new(),
             beside: Vec::new(),
             corefile_edits: Vec::new(),
             timeline: Vec::new(),
@@ -224,6 +229,7 @@ impl Run {
         grid::sort(&mut self.verdicts);
         self.lookups
             .sort_by(|a, b| (&a.stage, &a.configuration, &a.resolver).cmp(&(&b.stage, &b.configuration, &b.resolver)));
+        self.changes.sort_by(|a, b| (&a.suite, &a.stage, &a.name).cmp(&(&b.suite, &b.stage, &b.name)));
         self.loads.sort_by(|a, b| (&a.suite, &a.stage, &a.name).cmp(&(&b.suite, &b.stage, &b.name)));
         self.beside.sort_by(|a, b| (&a.place, &a.id).cmp(&(&b.place, &b.id)));
         if let Some(state) = self.stages.iter().rev().find_map(|stage| stage.state.as_ref()) {

@@ -10,7 +10,10 @@ use reachmap_wire::{
     RecordData, Resolve, Respond, Route, RouteOutcome, Step,
 };
 
-use super::{Beside, Counts, Environment, FailedTest, Holds, Retry, Row, Run, grid};
+use super::{
+    Beside, ChangeRecord, Counts, Environment, FailedTest, Holds, Retry, Row, Run, grid,
+    plot::{Course, Interval, Mark},
+};
 use crate::{
     claims::{Claim, ClaimOutcome, ClaimVerdict, Column, Evidence},
     matrix::{Cell, RowOutcome, Stage, TutorialRow},
@@ -301,6 +304,28 @@ fn wrong_at_respond() -> Verdict {
 }
 
 /// A run with every kind of cell; nothing in it changes from one call to the next.
+/// A restart under load that failed no request.
+fn change() -> ChangeRecord {
+    ChangeRecord {
+        suite: "distribution".to_owned(),
+        stage: "changing".to_owned(),
+        name: "restarted".to_owned(),
+        what: "rolling restart".to_owned(),
+        vantages: ["worker-1".to_owned()].into(),
+        requests: 900,
+        errors: Vec::new(),
+        settled_us: [("worker-1".to_owned(), 9_200_000)].into(),
+        late_connections: 41,
+        latest_us: 640_000,
+        longest_silence_us: [("worker-1".to_owned(), 31_000)].into(),
+        course: Course {
+            interval_us: 250_000,
+            intervals: vec![Interval { answered: 25, failed: 0 }; 36],
+            marks: vec![Mark { at_us: 2_000_000, label: format!("nginx-a is ending{HOSTILE}") }],
+        },
+    }
+}
+
 pub(super) fn run() -> Run {
     let unsupported = || Judgement::NotSupported { reason: format!("there is no load balancer here: {HOSTILE}") };
     let not_probed = Judgement::NotProbed { reason: "the agent at worker-10 did not answer within 5 s".to_owned() };
@@ -350,6 +375,7 @@ pub(super) fn run() -> Run {
         }],
         lookups: lookups::groups(),
         loads: loads::all(),
+        changes: vec![change()],
         beside: vec![Beside {
             place: "dns/corefile-name".to_owned(),
             id: "the-dot".to_owned(),

@@ -8,7 +8,7 @@ use comfy_table::{
 };
 
 use super::{
-    Holds, Run, explain, github,
+    Holds, Run, changes, explain, github,
     grid::{Grid, Mark},
     loads, lookups, words,
 };
@@ -65,6 +65,7 @@ pub fn render(run: &Run, look: Look) -> String {
     }));
     parts.extend(lookups::terminal::parts(run, look));
     parts.extend(loads::terminal::parts(run, look));
+    parts.extend(changes::terminal(run));
     parts.extend(tutorial(run));
     parts.extend(beside(run));
     parts.extend(retries(run));

@@ -99,7 +99,13 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::load`].
-    pub async fn load_together(&self, vantages: &[&str], method: &str, plan: &Plan, name: &str) -> Result<Vec<BothEnds>> {
+    pub async fn load_together(
+        &self,
+        vantages: &[&str],
+        method: &str,
+        plan: &Plan,
+        name: &str,
+    ) -> Result<Vec<BothEnds>> {
         let method = Method::find(method, self.workers())?;
         let state = self.snapshot().await?;
         let Target { host, port } = method.way.target(&state)?;

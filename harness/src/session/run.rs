@@ -105,6 +105,7 @@ fn collect(record: &mut report::Run, directory: &Path) -> Result<()> {
         record.verdicts.extend(verdicts);
         record.lookups.extend(read_all::<report::LookupGroup>(&directory.join("lookups").join(stage.id()))?);
         record.loads.extend(read_all::<report::LoadRecord>(&directory.join("loads").join(stage.id()))?);
+        record.changes.extend(read_all::<report::ChangeRecord>(&directory.join("changes").join(stage.id()))?);
         record.beside.extend(read_all::<report::Beside>(&directory.join("beside").join(stage.id()))?);
     }
     Ok(())

@@ -11,7 +11,8 @@ use reachmap::{
         Api,
         api::{DeleteParams, EvictParams, ListParams},
     },
-    load::timeline::{Timeline, percentile},
+    load::timeline::{Mark, Timeline},
+    report::ChangeRecord,
     session::Session,
     state::State,
 };
@@ -67,31 +68,19 @@ where
     .await
 }
 
-/// Once it is over, those who were there at the end serve every vantage, and nobody else; and what it took until then.
+/// Once it is over, those who were there at the end serve every vantage, and nobody else; what it took is in the report.
 ///
 /// # Panics
 /// If a vantage is served by anybody else to the last.
-fn settled(what: &str, line: &Timeline, lives: &Lives, since_us: u64) -> String {
+fn settled(name: &str, what: &str, line: &Timeline, lives: &Lives, since_us: u64) -> Result<()> {
     let vantages: BTreeSet<&str> = line.events.iter().map(|event| event.vantage.as_str()).collect();
-    let settled = line.settled(&lives.still_there().collect());
-    assert_eq!(settled.keys().copied().collect::<BTreeSet<_>>(), vantages, "served by the pods of the end alone");
-    let took: Vec<u64> = settled.values().map(|at| at.saturating_sub(since_us) / 1_000).collect();
-    let late: Vec<u64> = lives
-        .of_each
-        .iter()
-        .filter_map(|(pod, life)| Some((pod, life.ending?)))
-        .flat_map(|(pod, at)| line.still_sent_to(pod, at).map(move |event| (event.start_us - at) / 1_000))
-        .collect();
-    format!(
-        "{what}: {} requests, failed: {:?}. The new state served everywhere after {} ms (p50 of the vantages) and {} ms (p99). {} \
-         new connections to pods that were ending, the last {} ms after they began to.",
-        line.events.len(),
-        line.failures(),
-        percentile(took.iter().copied(), 50),
-        percentile(took.iter().copied(), 99),
-        late.len(),
-        late.into_iter().max().unwrap_or_default(),
-    )
+    let still_there = lives.still_there().collect();
+    let ending = lives.of_each.iter().filter_map(|(pod, life)| Some((pod.as_str(), life.ending?)));
+    let ending: Vec<(&str, u64)> = ending.collect();
+    let record = ChangeRecord::of(name, what, line, (since_us, &still_there), &ending);
+    let settled: BTreeSet<&str> = record.settled_us.keys().map(String::as_str).collect();
+    assert_eq!(settled, vantages, "served by the pods of the end alone");
+    Session::current()?.record_change(record)
 }
 
 fn none_failed(line: &Timeline) {
@@ -119,8 +108,7 @@ async fn scaling_from_three_to_five_to_two_fails_no_request() -> Result<()> {
         let first: BTreeSet<&str> = line.first_answers(pod).into_keys().collect();
         assert_eq!(first, vantages, "who was answered by {pod} (left)");
     }
-    println!("{}", settled("3 to 5 to 2 replicas", &line, &lives, down_us));
-    Ok(())
+    settled("scaled", "3 to 5 to 2 replicas", &line, &lives, down_us)
 }
 
 #[tokio::test]
@@ -133,8 +121,7 @@ async fn a_rolling_restart_fails_no_request() -> Result<()> {
     .await?;
     none_failed(&line);
     assert_eq!(lives.came_later().count(), 3, "{lives:?}");
-    println!("{}", settled("rolling restart", &line, &lives, lives.first_ending_us().unwrap_or_default()));
-    Ok(())
+    settled("restarted", "rolling restart", &line, &lives, lives.first_ending_us().unwrap_or_default())
 }
 
 /// The pods of a node, evicted as `kubectl drain` does it.
@@ -155,8 +142,7 @@ async fn an_eviction_fails_no_request() -> Result<()> {
     .await?;
     none_failed(&line);
     assert!(lives.came_later().next().is_some(), "{lives:?}");
-    println!("{}", settled("eviction", &line, &lives, lives.first_ending_us().unwrap_or_default()));
-    Ok(())
+    settled("evicted", "eviction", &line, &lives, lives.first_ending_us().unwrap_or_default())
 }
 
 /// Without a probe and a hook, requests may fail: but only while a pod comes or goes.
@@ -173,8 +159,7 @@ async fn a_restart_without_grace_fails_requests_only_where_a_pod_comes_or_goes()
     let windows: Vec<(u64, u64)> = moments.map(|at| (at.saturating_sub(1_000_000), at + EXCUSED_US)).collect();
     let unexcused: Vec<String> = line.failed_outside(&windows).iter().map(ToString::to_string).collect();
     assert!(unexcused.is_empty(), "{unexcused:#?}");
-    println!("{}", settled("restart without grace", &line, &lives, lives.first_ending_us().unwrap_or_default()));
-    Ok(())
+    settled("careless", "restart without grace", &line, &lives, lives.first_ending_us().unwrap_or_default())
 }
 
 /// The speaker that announces the load balancer's address is killed: another one takes over, and it takes the address back
@@ -205,13 +190,11 @@ async fn a_killed_speaker_fails_requests_only_while_the_address_moves() -> Resul
     })
     .await?;
     let killed = takers[0].1;
-    println!(
-        "speaker killed: {} requests, failed: {:?}, longest silence {} ms. Announced by, and seen so after: {}.",
-        line.events.len(),
-        line.failures(),
-        line.longest_silence("laptop") / 1_000,
-        takers.iter().map(|(node, at)| format!("{node} {} ms", (at - killed) / 1_000)).collect::<Vec<_>>().join(", "),
-    );
+    let moves = takers.iter().map(|(node, at)| Mark { at_us: *at, what: format!("announced by {node}") });
+    let line = Timeline { marks: moves.collect(), ..line };
+    let record =
+        ChangeRecord::of("speaker", "the announcing speaker is killed", &line, (killed, &BTreeSet::new()), &[]);
+    session.record_change(record)?;
     assert!(takers.len() > 1, "no other speaker has taken over: {takers:?}");
     let last = takers.last().map_or(killed, |(_, at)| *at);
     let unexcused = line.failed_outside(&[(killed, last + MOVED_US)]);

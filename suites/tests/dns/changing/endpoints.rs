@@ -16,9 +16,8 @@ use reachmap::{
     session::Session,
     wire::{DnsFailure, Transport},
 };
-use serde_json::{Value, json};
-
 use reachmap_suites::changes::{changed, create, delete};
+use serde_json::{Value, json};
 
 use super::{ONE_AT_A_TIME, until_answered};
 use crate::tutorial::dns_server;

@@ -10,11 +10,11 @@ use reachmap::{
     },
     k8s_openapi::api::core::v1::Pod,
     kube::{Api, api::LogParams},
+    kubernetes::wait::{self, Seen},
     model::dns::Resolver,
     session::Session,
     wire::{RecordData, RecordedQuestion, Transport},
 };
-
 use reachmap_suites::changes::changed;
 
 use super::{CONVERGENCE, ONE_AT_A_TIME};
@@ -35,6 +35,7 @@ type Asked = (u16, String, String, String, String);
 async fn coredns_logs_what_was_recorded() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
+    until_only_these_answer(session).await?;
     let journal = session.journal();
     let ask = |replica, name| session.ask(replica, name);
     let change = |logs: bool| {
@@ -69,6 +70,17 @@ async fn coredns_logs_what_was_recorded() -> Result<()> {
         },
         || async { change(false).await.map(drop) },
     )
+    .await
+}
+
+/// Waits until no replica is ending any more: one that an earlier test replaced still answers for a while, and its log is not
+/// among those that are read.
+async fn until_only_these_answer(session: &Session) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(session.client().clone(), "kube-system");
+    wait::until_all(pods, "k8s-app=kube-dns", "see CoreDNS steady", CONVERGENCE, |replicas| {
+        let ending = replicas.values().filter(|pod| pod.metadata.deletion_timestamp.is_some()).count();
+        if ending == 0 { Seen::Met(()) } else { Seen::NotYet(format!("{ending} replicas are ending")) }
+    })
     .await
 }
 
