@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    net::{Ipv4Addr, Ipv6Addr},
 };
 
 use super::{Said, Subject};
@@ -94,12 +95,12 @@ fn lookups(group: &LookupGroup) -> Fact {
     let outcomes = group.outcomes.iter().map(|(outcome, number)| format!("{outcome} {number}"));
     let outcomes: Vec<String> = outcomes.collect();
     let mut wrong: Vec<String> =
-        group.mismatches.iter().map(|mismatch| format!("{} not as predicted", words::plain(&mismatch.name))).collect();
-    wrong.extend(group.not_covered.keys().map(|name| format!("{} not covered", words::plain(name))));
+        group.mismatches.iter().map(|mismatch| format!("{} not as predicted", role(&mismatch.name))).collect();
+    wrong.extend(group.not_covered.keys().map(|name| format!("{} not covered", role(name))));
     wrong.sort_unstable();
     let costs = group.costs.iter().map(|cost| {
         let questions = words::count(cost.questions, "question");
-        format!("{questions} for {}", words::plain(&cost.name))
+        format!("{questions} for {}", role(&cost.name))
     });
     let mut costs: Vec<String> = costs.collect();
     costs.sort_unstable();
@@ -107,6 +108,18 @@ fn lookups(group: &LookupGroup) -> Fact {
     let pieces = [outcomes, wrong, costs].concat();
     let verdict = format!("{} of {} as predicted", group.as_predicted, words::count(group.lookups, "lookup"));
     Fact { pieces: pieces.clone(), ..fact(verdict, reason, &pieces.join("\n")) }
+}
+
+/// A name as it is in every cluster: pods have names made of their addresses, which are each cluster's own
+/// (<https://github.com/kubernetes/dns/blob/master/docs/specification.md>).
+fn role(name: &str) -> String {
+    let is_address = |label: &str| {
+        label.replace('-', ".").parse::<Ipv4Addr>().is_ok() || label.replace('-', ":").parse::<Ipv6Addr>().is_ok()
+    };
+    match name.split_once('.') {
+        Some((first, rest)) if is_address(first) => format!("POD-ADDRESS.{}", words::plain(rest)),
+        _ => words::plain(name),
+    }
 }
 
 fn load(load: &LoadRecord) -> Fact {
