@@ -107,7 +107,8 @@ pub fn compare(a: &Run, b: &Run) -> Comparison {
             continue;
         }
         let (subject, name) = key;
-        let said = [fact_a, fact_b].map(|fact| fact.map(|fact| fact.said));
+        let said = [(&fact_a, &fact_b), (&fact_b, &fact_a)]
+            .map(|(fact, other)| fact.as_ref().map(|fact| fact.beside(other.as_ref())));
         differences.push(Difference { subject, name, said });
     }
     Comparison { runs: [a.id.clone(), b.id.clone()], environment: environment(a, b), same, differences }

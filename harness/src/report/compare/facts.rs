@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    net::{Ipv4Addr, Ipv6Addr},
 };
 
 use super::{Said, Subject};
@@ -16,6 +17,18 @@ pub(super) struct Fact {
     /// What is the same in every run that says the same, whatever its addresses, names and times are.
     pub(super) essence: String,
     pub(super) said: Said,
+    /// The reason piece by piece, if it has so many that only those are worth showing that the other run has not.
+    pub(super) pieces: Vec<String>,
+}
+
+impl Fact {
+    /// What is said, beside what another run says.
+    pub(super) fn beside(&self, other: Option<&Self>) -> Said {
+        let Some(other) = other.filter(|_| !self.pieces.is_empty()) else { return self.said.clone() };
+        let own = self.pieces.iter().filter(|piece| !other.pieces.contains(piece));
+        let reason = own.map(String::as_str).collect::<Vec<_>>().join(", ");
+        Said { reason, ..self.said.clone() }
+    }
 }
 
 /// How much of a reason is shown.
@@ -50,7 +63,7 @@ pub(super) fn facts(run: &Run) -> BTreeMap<(Subject, String), Fact> {
 /// A fact whose essence is its verdict and `more`.
 fn fact(verdict: impl Into<String>, reason: String, more: &str) -> Fact {
     let verdict = verdict.into();
-    Fact { essence: format!("{verdict}\n{more}"), said: Said { verdict, reason } }
+    Fact { essence: format!("{verdict}\n{more}"), said: Said { verdict, reason }, pieces: Vec::new() }
 }
 
 fn cell(verdict: &Verdict) -> Fact {
@@ -79,21 +92,34 @@ fn lookups(group: &LookupGroup) -> Fact {
     if let Some(missing) = &group.not_supported {
         return fact("not supported here", words::visible(missing), "");
     }
-    let wrong: BTreeSet<&str> = group.mismatches.iter().map(|mismatch| mismatch.name.as_str()).collect();
-    let costs: BTreeMap<&str, usize> = group.costs.iter().map(|cost| (cost.name.as_str(), cost.questions)).collect();
-    let not_covered: Vec<&String> = group.not_covered.keys().collect();
-    let essence = format!("{:?} {wrong:?} {not_covered:?} {costs:?}", group.outcomes);
-    let list = |names: Vec<String>| names.join(", ");
-    let mut reason = list(group.outcomes.iter().map(|(outcome, number)| format!("{outcome} {number}")).collect());
-    if !wrong.is_empty() {
-        let wrong = list(wrong.into_iter().map(words::plain).collect());
-        reason = format!("{reason}; not as predicted: {wrong}");
+    let outcomes = group.outcomes.iter().map(|(outcome, number)| format!("{outcome} {number}"));
+    let outcomes: Vec<String> = outcomes.collect();
+    let mut wrong: Vec<String> =
+        group.mismatches.iter().map(|mismatch| format!("{} not as predicted", role(&mismatch.name))).collect();
+    wrong.extend(group.not_covered.keys().map(|name| format!("{} not covered", role(name))));
+    wrong.sort_unstable();
+    let costs = group.costs.iter().map(|cost| {
+        let questions = words::count(cost.questions, "question");
+        format!("{questions} for {}", role(&cost.name))
+    });
+    let mut costs: Vec<String> = costs.collect();
+    costs.sort_unstable();
+    let reason = [outcomes.as_slice(), wrong.as_slice()].concat().join(", ");
+    let pieces = [outcomes, wrong, costs].concat();
+    let verdict = format!("{} of {} as predicted", group.as_predicted, words::count(group.lookups, "lookup"));
+    Fact { pieces: pieces.clone(), ..fact(verdict, reason, &pieces.join("\n")) }
+}
+
+/// A name as it is in every cluster: pods have names made of their addresses, which are each cluster's own
+/// (<https://github.com/kubernetes/dns/blob/master/docs/specification.md>).
+fn role(name: &str) -> String {
+    let is_address = |label: &str| {
+        label.replace('-', ".").parse::<Ipv4Addr>().is_ok() || label.replace('-', ":").parse::<Ipv6Addr>().is_ok()
+    };
+    match name.split_once('.') {
+        Some((first, rest)) if is_address(first) => format!("POD-ADDRESS.{}", words::plain(rest)),
+        _ => words::plain(name),
     }
-    if !costs.is_empty() {
-        let costs = list(costs.into_iter().map(|(name, number)| format!("{} {number}", words::plain(name))).collect());
-        reason = format!("{reason}; questions: {costs}");
-    }
-    fact(format!("{} of {} as predicted", group.as_predicted, words::count(group.lookups, "lookup")), reason, &essence)
 }
 
 fn load(load: &LoadRecord) -> Fact {

@@ -61,7 +61,14 @@ fn times_addresses_and_pods_are_no_difference() {
     }
     b.beside[0].seen = "something with other numbers".to_owned();
     b.timeline.clear();
+    // Pods are looked up by names that have their addresses in them.
+    let mut a = a;
+    for (run, name) in [(&mut a, "10-244-1-3.web.svc.cluster.local"), (&mut b, "fd00--1.web.svc.cluster.local")] {
+        run.lookups[0].costs[0].name = name.to_owned();
+    }
     assert_eq!(compare(&a, &b).differences, []);
+    b.lookups[0].costs[0].questions += 1;
+    assert_eq!(compare(&a, &b).differences.len(), 1);
 }
 
 #[test]
