@@ -14,6 +14,7 @@ fn large(count: usize, wrong: usize, length: usize) -> Run {
     let mut run = sample::run();
     run.failed_tests.clear();
     run.lookups.clear();
+    run.loads.clear();
     let (bad, good): (Vec<Verdict>, Vec<Verdict>) =
         run.verdicts.iter().cloned().partition(|verdict| verdict.is_not_as_expected());
     let good = good.into_iter().filter(Verdict::is_as_expected).cycle().take(count - wrong);
