@@ -1,7 +1,7 @@
 //! The checks of GitHub workflows and actions: [actionlint, ShellCheck and zizmor](crate::environment::images::linters).
 //!
-//! actionlint reads workflows and hands their scripts to `ShellCheck`; it does not read the scripts of composite actions, so
-//! that `ShellCheck` gets those from here. zizmor reads both.
+//! actionlint reads workflows and hands their scripts to ShellCheck; it does not read the scripts of composite actions, so
+//! that ShellCheck gets those from here. zizmor reads both.
 
 use std::{
     fs,
@@ -53,7 +53,7 @@ struct Step {
 pub struct Actions {
     root: PathBuf,
     workflows: Vec<PathBuf>,
-    actions: Vec<PathBuf>,
+    composite: Vec<PathBuf>,
 }
 
 impl Actions {
@@ -64,13 +64,13 @@ impl Actions {
     pub fn of(root: &Path) -> Result<Self> {
         let tried = || format!("find {}", root.display());
         let root = fs::canonicalize(root).tried(ErrorKind::Usage, tried)?;
-        let (workflows, actions) = (files(&root.join(".github/workflows"))?, actions_of(&root)?);
-        if workflows.is_empty() && actions.is_empty() {
+        let (workflows, composite) = (files(&root.join(".github/workflows"))?, actions_of(&root)?);
+        if workflows.is_empty() && composite.is_empty() {
             let cause = format!("{} has neither workflows nor an action", root.display());
             return Err(Error::new(ErrorKind::Usage, "check workflows and actions", cause)
                 .hint("Name the directory of a repository that has some."));
         }
-        Ok(Self { root, workflows, actions })
+        Ok(Self { root, workflows, composite })
     }
 
     /// Checks them.
@@ -88,7 +88,7 @@ impl Actions {
                 .dir(&self.root);
             checks.push(check(format!("actionlint: {} workflows", self.workflows.len()), &command, &[1])?);
         }
-        for file in &self.actions {
+        for file in &self.composite {
             checks.extend(scripts(&self.root, file, &linters.shellcheck)?);
         }
         let command = Command::new(linters.zizmor.to_string_lossy())
@@ -105,7 +105,7 @@ impl Actions {
     }
 }
 
-/// `ShellCheck` over each script of a composite action.
+/// ShellCheck over each script of a composite action.
 fn scripts(root: &Path, file: &Path, shellcheck: &Path) -> Result<Vec<Check>> {
     let name = file.strip_prefix(root).unwrap_or(file).display();
     let action: Action = serde_saphyr::from_str(&read_text(file)?)
@@ -193,7 +193,7 @@ mod tests {
         let file = root.path().join("action.yml");
         let text = "runs:\n  using: composite\n  steps:\n    - uses: a/b@c\n    - name: Go\n      shell: bash\n      run: exit 1\n";
         fs::write(&file, text).unwrap();
-        assert_eq!(actions_of(root.path()).unwrap(), [file.clone()]);
+        assert_eq!(actions_of(root.path()).unwrap(), std::slice::from_ref(&file));
         // Any shell will do in the place of ShellCheck: it runs what it is handed.
         let shell = root.path().join("shell");
         fs::write(&shell, "#!/bin/sh\nexec bash\n").unwrap();

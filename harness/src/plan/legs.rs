@@ -63,8 +63,8 @@ pub fn legs(versions: &Versions, source: ImagesChoice, extent: Extent) -> Result
                 if age == 0 || defaults || extent == Extent::Full {
                     legs.push(Leg {
                         kubernetes: version.to_owned(),
-                        proxy_mode: word(*proxy_mode),
-                        ip_family: word(*ip_family),
+                        proxy_mode: word(proxy_mode),
+                        ip_family: word(ip_family),
                     });
                 }
             }
@@ -93,7 +93,7 @@ pub fn json(legs: &[Leg]) -> Result<String> {
 }
 
 /// The word by which the command line takes a choice.
-fn word(choice: impl clap::ValueEnum) -> String {
+fn word(choice: &impl clap::ValueEnum) -> String {
     choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 

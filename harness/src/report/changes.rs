@@ -156,8 +156,8 @@ fn course(line: &Timeline) -> Course {
 
 /// The changes as Markdown: a table.
 pub(super) fn markdown(run: &Run, level: usize) -> Option<String> {
-    let mut text = heading(level, "Load while things change");
-    text.push_str(&format!("\n\n| Change | {} |\n|{}\n", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len() + 1)));
+    let heads = format!("| Change | {} |\n|{}", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len() + 1));
+    let mut text = format!("{}\n\n{heads}\n", heading(level, "Load while things change"));
     for change in &run.changes {
         let columns = change.columns().map(|column| escape(&column));
         text.push_str(&line([code(&change.place())].into_iter().chain(columns)));

@@ -129,7 +129,8 @@ fn list(bad: &[Bad<'_>]) -> Option<String> {
     }
     let left_out = bad.len().saturating_sub(MOST_LISTED);
     if left_out > 0 {
-        text.push_str(&format!("\n_{left_out} more: `report.md` has all of them._"));
+        let note = format!("\n_{left_out} more: `report.md` has all of them._");
+        text.push_str(&note);
     }
     (!bad.is_empty()).then(|| text.trim_end().to_owned())
 }
@@ -148,7 +149,8 @@ fn in_full(bad: &[Bad<'_>], largest: usize) -> Option<String> {
         shown += 1;
     }
     if shown < bad.len() {
-        text.push_str(&format!("_{} more in full in `report.md`._", bad.len() - shown));
+        let note = format!("_{} more in full in `report.md`._", bad.len() - shown);
+        text.push_str(&note);
     }
     (!bad.is_empty()).then(|| text.trim_end().to_owned())
 }

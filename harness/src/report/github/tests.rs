@@ -15,8 +15,7 @@ fn large(count: usize, wrong: usize, length: usize) -> Run {
     run.failed_tests.clear();
     run.lookups.clear();
     run.loads.clear();
-    let (bad, good): (Vec<Verdict>, Vec<Verdict>) =
-        run.verdicts.iter().cloned().partition(|verdict| verdict.is_not_as_expected());
+    let (bad, good): (Vec<Verdict>, Vec<Verdict>) = run.verdicts.iter().cloned().partition(Verdict::is_not_as_expected);
     let good = good.into_iter().filter(Verdict::is_as_expected).cycle().take(count - wrong);
     run.verdicts = bad.into_iter().cycle().take(wrong).chain(good).collect();
     for (index, verdict) in run.verdicts.iter_mut().enumerate() {
@@ -118,6 +117,6 @@ fn no_command_is_read_in_text_that_came_over_the_network() {
     let word = lines.next().unwrap().strip_prefix("::stop-commands::").unwrap();
     let report: Vec<&str> = lines.by_ref().take_while(|line| *line != format!("::{word}::")).collect();
     assert_eq!(report, ["all well", "  ::error::not by us", "::stop-commands::x"]);
-    assert_eq!(lines.map(|line| format!("{line}\n")).collect::<String>(), annotations(&run));
+    assert_eq!(lines.collect::<Vec<_>>(), annotations(&run).lines().collect::<Vec<_>>());
     assert!(word.len() > 32 && !printed(&run, "").contains(word), "it must not be foreseen");
 }
