@@ -184,8 +184,16 @@ impl Session {
     /// If there is no such vantage or method, or the probe could not be carried out.
     pub async fn check(&self, vantage: &str, method: &str) -> Result<Verdict> {
         let verdict = self.judge_in(&self.state, vantage, method).await?;
-        self.write(&format!("verdicts/{}/{vantage}.{method}", verdict.stage), &verdict)?;
+        self.record(&verdict)?;
         Ok(verdict)
+    }
+
+    /// Puts a verdict into the run's report: one for each vantage and method of a stage, the last one if there are more.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if it cannot be written down.
+    pub fn record(&self, verdict: &Verdict) -> Result<()> {
+        self.write(&format!("verdicts/{}/{}.{}", verdict.stage, verdict.vantage, verdict.method), verdict)
     }
 
     /// Probes one cell and judges it against what `state` says must happen, without recording the verdict.
@@ -193,8 +201,28 @@ impl Session {
     /// # Errors
     /// As [`Session::check`].
     pub async fn judge_in(&self, state: &State, vantage: impl AsRef<str>, method: impl AsRef<str>) -> Result<Verdict> {
-        let vantage = self.vantage(vantage.as_ref())?;
         let method = Method::find(method.as_ref(), self.workers())?;
+        self.judge(state, vantage.as_ref(), method).await
+    }
+
+    /// The same by an access method of the caller's own, such as the way to a Service that the caller deployed.
+    ///
+    /// ```no_run
+    /// use reachmap::{model::{Method, ServiceRef, Way}, session::Session};
+    /// # async fn test(session: &Session, with_the_shop: &reachmap::state::State) -> reachmap::Result<()> {
+    /// let way = Way::ClusterIp { service: ServiceRef::new("shop", "storefront") };
+    /// let method = Method { id: "shop-cluster-ip".to_owned(), way };
+    /// let verdict = session.judge(with_the_shop, "testpod", method).await?;
+    /// session.record(&verdict)?;
+    /// reachmap::assert_as_expected!(verdict);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Session::check`].
+    pub async fn judge(&self, state: &State, vantage: &str, method: Method) -> Result<Verdict> {
+        let vantage = self.vantage(vantage)?;
         let expectation = expect(state, vantage, &method)?;
         let observation = self.observe(state, &vantage.id, &method).await?;
         Ok(Verdict {

@@ -11,10 +11,10 @@ use reachmap::{
         apply::{Manifest, render},
         conditions, wait,
     },
-    model::{Method, NameForm, ServiceRef, Way, expect},
+    model::{Method, NameForm, ServiceRef, Way},
     session::Session,
     state::{self, State},
-    verdict::{Verdict, judge},
+    verdict::Verdict,
 };
 use tokio::sync::OnceCell;
 
@@ -61,25 +61,15 @@ impl Shop {
         self.session
     }
 
-    /// Sends a request from `vantage` by `method`, and holds what was seen against what the state says must happen.
+    /// Sends a request from `vantage` by `method`, holds what was seen against what the state says must happen, and puts the
+    /// verdict into the report.
     ///
     /// # Errors
     /// If there is no such vantage, or no request could be sent.
     pub async fn check(&self, vantage: &str, method: Method) -> Result<Verdict> {
-        let vantage = self.session.vantage(vantage)?;
-        let expectation = expect(&self.state, vantage, &method)?;
-        let observation = self.session.observe(&self.state, &vantage.id, &method).await?;
-        let handover = self.session.handover();
-        Ok(Verdict {
-            suite: handover.suite.clone(),
-            stage: handover.stage.clone(),
-            vantage: vantage.clone(),
-            reproduce: handover.by_hand(vantage, &expectation.target),
-            outcome: judge(&expectation, &observation),
-            method,
-            expectation: Some(expectation),
-            observation: Some(observation),
-        })
+        let verdict = self.session.judge(&self.state, vantage, method).await?;
+        self.session.record(&verdict)?;
+        Ok(verdict)
     }
 }
 
