@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub mod addons;
-mod barrier;
+pub(crate) mod barrier;
 mod check;
 pub mod cluster;
 pub mod engine;

@@ -12,17 +12,18 @@
 //! # }
 //! ```
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::OnceLock};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::OnceLock, time::Duration};
 
 use futures::future::try_join_all;
 
 use crate::{
     Context as _, Error, ErrorKind, Result,
+    environment::barrier,
     environment::cluster::connect,
     environment::journal::Journal,
     environment::panel::Panel,
     home::write_atomically,
-    model::{Method, Vantage, expect},
+    model::{Method, Target, Vantage, expect},
     probe::{Agent, AgentBinary, Timeouts, probe_target},
     report::{Beside, ChangeRecord, Holds},
     state::{self, NodeRole, Roles, State},
@@ -167,6 +168,33 @@ impl Session {
     /// If the API server does not answer.
     pub async fn snapshot(&self) -> Result<State> {
         collect(&self.handover, &self.client, self.state.places.clone()).await
+    }
+
+    /// The same with other namespaces than the run's own in it, such as one that a test deployed something into.
+    ///
+    /// # Errors
+    /// If the API server does not answer.
+    pub async fn snapshot_with(&self, namespaces: &[&str]) -> Result<State> {
+        let mut handover = self.handover.clone();
+        handover.namespaces.extend(namespaces.iter().map(|namespace| (*namespace).to_owned()));
+        collect(&handover, &self.client, self.state.places.clone()).await
+    }
+
+    /// Waits until every vantage in the cluster is answered at `target`: once a Service has endpoints, it takes a moment until
+    /// each node's kube-proxy translates it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadline`] with the vantages that still are not.
+    pub async fn until_reached(&self, target: &Target, deadline: Duration) -> Result<()> {
+        let inside: Vec<_> = self.agents.iter().filter(|(vantage, _)| *vantage != "laptop").collect();
+        let inside: Vec<_> = inside.into_iter().map(|(vantage, agent)| (vantage.clone(), agent.clone())).collect();
+        let unseen = barrier::until_reached(&inside, target, true, deadline).await;
+        if unseen.is_empty() {
+            return Ok(());
+        }
+        let vantages: Vec<String> = unseen.into_iter().map(|(vantage, _)| vantage).collect();
+        let cause = format!("it is not answered from {}", vantages.join(", "));
+        Err(Error::new(ErrorKind::Deadline, format!("see {target} answered from everywhere"), cause))
     }
 
     /// Sends one request and reports what was seen; knows nothing of what was expected.

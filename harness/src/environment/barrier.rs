@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A change reaches every node within a second or two; after this it is not on its way.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often in a row the new answer must come: more than there are replicas that could answer by chance.
 const IN_A_ROW: usize = 6;
@@ -30,10 +30,15 @@ const QUICK: Timeouts = Timeouts { connect: Duration::from_millis(400), total: D
 /// Waits until every agent gets an answer at `target`, or until none does (`answers: false`).
 ///
 /// Returns the vantages that had not seen it when the time was up, each with how often it was asked.
-pub(super) async fn until_reached(agents: &[(String, Agent)], target: &Target, answers: bool) -> Vec<(String, u32)> {
+pub(crate) async fn until_reached(
+    agents: &[(String, Agent)],
+    target: &Target,
+    answers: bool,
+    patience: Duration,
+) -> Vec<(String, u32)> {
     // Without an answer each try costs a timeout, and nothing is balanced over several answers.
     let in_a_row = if answers { IN_A_ROW } else { 2 };
-    everywhere(agents, in_a_row, |agent| async move {
+    everywhere(agents, in_a_row, patience, |agent| async move {
         // Aside: what is asked before the change leaves entries behind that later connections must not meet.
         let probe = wire::Probe { aside: true, ..probe::request(target, QUICK) };
         agent.probe(probe).await.is_ok_and(|seen| seen.is_reached() == answers)
@@ -52,7 +57,7 @@ pub(super) async fn until_known(
 ) -> Vec<(String, u32)> {
     let name = format!("{}.", name.trim_end_matches('.'));
     let lookup = &Lookup { name, server: Some(server) };
-    everywhere(agents, QUESTIONS_IN_A_ROW, |agent| async move {
+    everywhere(agents, QUESTIONS_IN_A_ROW, PATIENCE, |agent| async move {
         let silent = [Some(DnsFailure::Timeout), Some(DnsFailure::NoServer)];
         agent
             .resolve(lookup.clone())
@@ -65,11 +70,12 @@ pub(super) async fn until_known(
 async fn everywhere<'a, F: Future<Output = bool>>(
     agents: &'a [(String, Agent)],
     in_a_row: usize,
+    patience: Duration,
     sees: impl Fn(&'a Agent) -> F,
 ) -> Vec<(String, u32)> {
     let sees = &sees;
     let waits = agents.iter().map(|(vantage, agent)| async move {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         let (mut seen, mut asked) = (0, 0);
         while seen < in_a_row {
             if Instant::now() > deadline {

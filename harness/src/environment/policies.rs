@@ -149,7 +149,7 @@ impl Environment {
         let address = service_address(&services(), BARRIER_SERVICE).await?;
         let target = Target { host: address.to_string(), port: 80 };
         let inside: Vec<_> = self.agents.iter().filter(|(vantage, _)| vantage != "laptop").cloned().collect();
-        let unseen = barrier::until_reached(&inside, &target, true).await;
+        let unseen = barrier::until_reached(&inside, &target, true, barrier::PATIENCE).await;
         barrier.delete(client).await?;
         self.note_unseen(&format!("a Service made after the change of policies, at {target}"), &unseen);
         Ok(())

@@ -140,7 +140,7 @@ impl Environment {
         };
         if let Some(address) = address {
             let target = Target { host: address.to_string(), port: 80 };
-            let unseen = barrier::until_reached(&self.agents, &target, wanted).await;
+            let unseen = barrier::until_reached(&self.agents, &target, wanted, barrier::PATIENCE).await;
             self.note_unseen(&format!("the stage {stage} at {target}"), &unseen);
         }
         self.load_balancer = Some(wanted);

@@ -30,7 +30,8 @@ pub struct Lines {
 
 /// Follows the log of a pod's only container: once this returns, a task takes the wanted lines as they are printed.
 ///
-/// Unlike a log that is read afterwards, one that is followed loses nothing when the kubelet turns its file over.
+/// A kubelet that turns the log's file over meanwhile may lose who follows it: then the last line never comes. Clusters that
+/// we make have logs that are large enough.
 ///
 /// # Errors
 /// [`ErrorKind::Environment`] with the API server's answer; from the task, if the log ends before its last line.

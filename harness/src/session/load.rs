@@ -144,7 +144,7 @@ impl Session {
         work: impl Future<Output = Result<T>>,
     ) -> Result<(T, Vec<(String, String)>)> {
         let pods = nginx(state);
-        // Each is followed from before the first request: a log that is read afterwards may have been turned over.
+        // Each is followed from before the first request: one that is read afterwards may be cut off at its beginning.
         let opened = pods.iter().map(|(pod, _)| {
             let lines = logs::Lines { holding: id.to_owned(), last: last(id) };
             logs::follow(self.client.clone(), NAMESPACE, pod.clone(), lines)
@@ -161,6 +161,7 @@ impl Session {
             let read = tokio::time::timeout(LOG_LIMIT, log).await;
             let read = read.map_err(|_| {
                 Error::new(ErrorKind::Deadline, format!("follow the log of {pod}"), "it never showed the last request")
+                    .hint("Where kubelets turn logs over at 10 MiB, their default, a larger containerLogMaxSize helps.")
             })?;
             texts.push((pod.clone(), read.tried(ErrorKind::Internal, || "join a task")??));
         }

@@ -16,13 +16,16 @@ use reachmap::{
     session::Session,
     state::State,
 };
-use reachmap_suites::changes::changed;
+use reachmap_suites::{
+    changes::changed,
+    lives::{Lives, now_us},
+};
 use tokio::{sync::Mutex, time::Instant};
 
 mod steady;
 mod workload;
 
-use steady::{Lives, during, now_us};
+use steady::during;
 use workload::{Grace, Workload};
 
 /// The tests share the machine, and each changes something.

@@ -13,7 +13,7 @@ use reachmap::{
     },
     model::{Method, NameForm, ServiceRef, Way},
     session::Session,
-    state::{self, State},
+    state::State,
     verdict::Verdict,
 };
 use tokio::sync::OnceCell;
@@ -99,7 +99,9 @@ async fn deploy(session: &Session) -> Result<State> {
         conditions::has_ready_endpoints(REPLICAS),
     )
     .await?;
-    state::collect(client, &[NAMESPACE], session.state().places.clone(), None).await
+    let state = session.snapshot_with(&[NAMESPACE]).await?;
+    session.until_reached(&by_cluster_ip().way.target(&state)?, READY).await?;
+    Ok(state)
 }
 
 /// The nginx that this cluster can run, with its pull policy: a cluster without a registry has the one of the run's own

@@ -14,6 +14,9 @@ use crate::{
     plan::{IpFamilyChoice, ProxyModeChoice},
 };
 
+/// A kubelet that turns a container's log over loses those who follow it, and a load writes 10 MiB, its default, in no time.
+const KUBELET_LOGS: &str = "kind: KubeletConfiguration\ncontainerLogMaxSize: 1Gi\n";
+
 /// kubelets refuse cgroup v1 from this version on, unless told not to (KEP-5573).
 const REFUSES_CGROUP_V1: Version = Version::new(1, 35, 0);
 
@@ -87,7 +90,7 @@ impl ClusterConfig {
             Error::from_source(ErrorKind::Usage, format!("read the Kubernetes version {}", self.kubernetes), error)
                 .hint("Versions look like v1.37.2.")
         })?;
-        let mut kubeadm_config_patches = Vec::new();
+        let mut kubeadm_config_patches = vec![KUBELET_LOGS];
         if self.cgroup_v1 && version >= REFUSES_CGROUP_V1 {
             kubeadm_config_patches.push("kind: KubeletConfiguration\nfailCgroupV1: false\n");
         }
@@ -255,6 +258,9 @@ pub(crate) mod tests {
         kubeadmConfigPatches:
         - |
           kind: KubeletConfiguration
+          containerLogMaxSize: 1Gi
+        - |
+          kind: KubeletConfiguration
           failCgroupV1: false
         ");
     }
@@ -282,6 +288,10 @@ pub(crate) mod tests {
         nodes:
         - role: control-plane
         - role: worker
+        kubeadmConfigPatches:
+        - |
+          kind: KubeletConfiguration
+          containerLogMaxSize: 1Gi
         ");
     }
 
