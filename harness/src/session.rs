@@ -24,11 +24,11 @@ use crate::{
     environment::panel::Panel,
     home::write_atomically,
     model::{Method, Target, Vantage, expect},
-    probe::{Agent, AgentBinary, Timeouts, probe_target},
+    probe::{Agent, AgentBinary, Timeouts, probe_target, request},
     report::{Beside, ChangeRecord, Holds},
     state::{self, NodeRole, Roles, State},
     verdict::{Verdict, judge},
-    wire::{Hello, Lookup, Observation, Resolve},
+    wire::{self, Hello, Lookup, Observation, Resolve},
 };
 
 mod commands;
@@ -252,7 +252,10 @@ impl Session {
     pub async fn judge(&self, state: &State, vantage: &str, method: Method) -> Result<Verdict> {
         let vantage = self.vantage(vantage)?;
         let expectation = expect(state, vantage, &method)?;
-        let observation = self.observe(state, &vantage.id, &method).await?;
+        // What is not to be reached stays in connection tables on its way, and must meet no later connection there.
+        let target = method.way.target(state)?;
+        let probe = wire::Probe { aside: !expectation.reachable, ..request(&target, Timeouts::default()) };
+        let observation = self.agent(&vantage.id)?.probe(probe).await?;
         Ok(Verdict {
             suite: self.handover.suite.clone(),
             stage: self.handover.stage.clone(),

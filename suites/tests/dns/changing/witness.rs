@@ -1,6 +1,6 @@
 //! The second witness: what the recorder wrote down is what CoreDNS itself logs, question by question.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reachmap::{
     Context as _, Error, ErrorKind, Result,
@@ -20,6 +20,10 @@ use reachmap_suites::changes::changed;
 use super::{CONVERGENCE, ONE_AT_A_TIME};
 
 const PLACE: &str = "ndots5-cluster";
+
+/// How long a reload may take from the Corefile as the cluster came with it: the plugin looks every 30 seconds, give or take
+/// 15 (<https://coredns.io/plugins/reload/>).
+const RELOADED: Duration = Duration::from_secs(90);
 
 /// Names that are found at once, on the way through the search path, and not at all.
 const NAMES: [&str; 4] =
@@ -43,7 +47,7 @@ async fn coredns_logs_what_was_recorded() -> Result<()> {
             Ok(if logs { original.replacen("    errors\n", "    errors\n    log\n", 1) } else { original.to_owned() })
         };
         // Reloaded and not restarted: replicas of before would serve on for a while, unseen.
-        coredns::change(session.client(), &journal, edit, ask, Way::Reload, CONVERGENCE)
+        coredns::change(session.client(), &journal, edit, ask, Way::Reload, RELOADED)
     };
     let logging = std::sync::OnceLock::new();
     changed(
@@ -131,7 +135,7 @@ async fn logged(session: &Session, change: &Change) -> Result<Vec<Asked>> {
         let last = format!("last-of-{}.reachmap.invalid.", replica.pod);
         session.ask((replica.address, 53).into(), last.clone()).await?;
         let started = Instant::now();
-        let mut pauses = tokio::time::interval(std::time::Duration::from_millis(100));
+        let mut pauses = tokio::time::interval(Duration::from_millis(100));
         let log = loop {
             pauses.tick().await;
             let log = pods.logs(&replica.pod, &LogParams::default()).await;
