@@ -206,13 +206,19 @@ while :; do sleep 0.05; done
     );
     let script = find("action.yml: runs: Run the suites");
     let mut command = machine.command(&script, &values(&machine, &[]));
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     poll("see the run begin", Duration::from_secs(20), || {
         Ok(if machine.path("started").exists() { Ok(()) } else { Err("it has not".to_owned()) })
     })
     .unwrap();
     let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // GitHub sends SIGINT first, and then this one. The first is ignored by whatever a shell has started in the background,
+    // and bash cannot trap what is ignored when it starts.
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    poll("see the script end", Duration::from_secs(20), || {
+        Ok(child.try_wait().unwrap().map_or_else(|| Err("it has not".to_owned()), |_| Ok(())))
+    })
+    .unwrap();
     let ended = machine.ended(&child.wait_with_output().unwrap());
     assert_eq!(fs::read_to_string(machine.path("told")).unwrap(), "told\n");
     assert_eq!((ended.code, ended.outputs["result"].as_str()), (Some(130), "error"), "{ended:?}");
