@@ -46,13 +46,15 @@ const LAMEDUCK_US: u64 = 5_000_000;
 /// How much earlier than seen, and how much later, a replica may have ended: a look, and what is under way.
 const SLACK_US: u64 = 1_500_000;
 
-/// What a pod sees of a rollout of CoreDNS: nothing, as long as every node hears of a replica's end before it has ended.
+/// What a pod sees of a rollout of CoreDNS: next to nothing.
 ///
-/// A replica serves on for five seconds after it was told to end (`lameduck`), and by then kube-proxy has nearly always
-/// taken it out of the node's rules. Where it has not, a question meets a pod in which nobody listens any more: it is refused, and
-/// nothing else, and at no other time.
+/// A replica serves on for five seconds after it was told to end (`lameduck`), and new flows no longer go to it by then. But
+/// hundreds of lookups a second use source ports again within the 30 seconds that connection tracking keeps a flow of UDP,
+/// and such a question is translated as the flow was. Where that is to a replica which has just ended, it is refused or never
+/// answered, until kube-proxy has cleared the flows of what no longer serves. At no other time does a lookup fail, and
+/// in no other way.
 #[tokio::test]
-async fn a_rollout_of_coredns_refuses_a_lookup_at_most_where_a_replica_ends() -> Result<()> {
+async fn a_rollout_of_coredns_fails_a_lookup_at_most_where_a_replica_ends() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
     let api: Api<Deployment> = Api::namespaced(session.client().clone(), "kube-system");
@@ -70,10 +72,11 @@ async fn a_rollout_of_coredns_refuses_a_lookup_at_most_where_a_replica_ends() ->
         .collect();
     assert!(ends.len() >= 2, "both replicas of before must have ended: {lives:?}");
     let excused = |(at, seen): &&(u64, Resolve)| {
-        seen.failure == Some(DnsFailure::NoServer) && ends.iter().any(|(from, to)| (from..=to).contains(&at))
+        let silent = [Some(DnsFailure::NoServer), Some(DnsFailure::Timeout)].contains(&seen.failure);
+        silent && ends.iter().any(|(from, to)| (from..=to).contains(&at))
     };
     let unexcused: Vec<_> = lookups.failed.iter().filter(|failed| !excused(failed)).collect();
-    println!("rollout of CoreDNS: {} lookups, {} refused where a replica ended", lookups.count, lookups.failed.len());
+    println!("rollout of CoreDNS: {} lookups, {} failed where a replica ended", lookups.count, lookups.failed.len());
     assert!(
         unexcused.is_empty(),
         "{} of {} lookups failed: {unexcused:#?}\n{lives:#?}",
