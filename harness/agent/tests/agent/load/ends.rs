@@ -65,7 +65,7 @@ async fn a_body_that_is_too_long_is_not_read_to_its_end() {
 
 #[tokio::test]
 async fn a_connection_that_was_closed_while_it_was_idle_loses_no_request() {
-    // The server closes 20 ms after an answer; the next request is due after a second, so that a busy machine has closed by then.
+    // The server closes 20 ms after an answer; the next request is due after a second: time enough on a busy machine.
     let server = Server::start(|_, _| Turn::AnswerAndDrop(Duration::from_millis(20))).await;
     let load = Load { rate_per_second: Some(1.0), ..load(server.port, 4, 1, true) };
     let result = agent().await.load(load).await.unwrap();
