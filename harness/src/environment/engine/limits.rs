@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
-    io::ErrorKind::NotFound,
+    io::ErrorKind::{AlreadyExists, NotFound},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -108,8 +108,11 @@ impl Limits {
         let path = self.turn_path();
         let tried = || format!("lock {}", path.display());
         loop {
-            fs::create_dir_all(&self.records)
-                .tried(ErrorKind::Storage, || format!("create {}", self.records.display()))?;
+            match fs::create_dir_all(&self.records) {
+                // It was there, and the last one has just left with it.
+                Err(error) if error.kind() == AlreadyExists && !self.records.is_file() => continue,
+                made => made.tried(ErrorKind::Storage, || format!("create {}", self.records.display()))?,
+            }
             let file = match lock_file(&path) {
                 // The last one has just left, with the directory.
                 Err(error) if error.kind() == NotFound => continue,
