@@ -137,6 +137,11 @@ where
         // Without a sentinel in it, what is live is the original already.
         None => sentinel_in(&live).map_or(Proof::Anything, Proof::Forgot),
     };
+    // A replica that is still starting would not be asked, and might come up with the file of before.
+    let serving = match way {
+        Way::Restart => BTreeMap::new(),
+        Way::Reload => replicas::until_served(client, &BTreeSet::new(), deadline).await?,
+    };
     let before = replicas::pods(client).await?;
     let started = Instant::now();
     journal.edit(&target, &corefile).await?;
@@ -158,9 +163,8 @@ where
                 Ok(shown)
             }
             Way::Reload => {
-                let ready = replicas::ready(client).await?;
-                look_now(client, ready.keys(), &sha256(&corefile)).await?;
-                shown_by(&proof, ready, &ask, started, deadline).await
+                look_now(client, serving.keys(), &sha256(&corefile)).await?;
+                shown_by(&proof, serving, &ask, started, deadline).await
             }
         }
     };

@@ -36,30 +36,37 @@ pub(super) async fn until_served_by_new(
             broken.map_or_else(|| Seen::NotYet("no replica fails to start".to_owned()), Seen::Never)
         },
     );
-    let served = async {
-        until_rolled_out(client, deadline).await?;
-        let wanted = replicas(client).await?;
-        wait::until_all(
-            Api::<EndpointSlice>::namespaced(client.clone(), NAMESPACE),
-            SLICES,
-            "see the DNS Service served by the restarted replicas alone",
-            deadline,
-            |slices| {
-                let ready = ready_pods(slices);
-                let old: Vec<&str> = ready.keys().map(String::as_str).filter(|pod| before.contains(*pod)).collect();
-                if old.is_empty() && ready.len() >= wanted {
-                    return Seen::Met(ready);
-                }
-                Seen::NotYet(format!("{} of {wanted} ready, of before: {}", ready.len(), old.join(", ")))
-            },
-        )
-        .await
-    };
     tokio::select! {
-        served = served => served,
+        served = until_served(client, before, deadline) => served,
         // It ends only in an error: at the deadline, or because a replica cannot start.
         Err(error) = broken => Err(error),
     }
+}
+
+/// Waits until no rollout goes on, and the Service has all replicas and none of `before`; returns them, each with its own
+/// address.
+pub(super) async fn until_served(
+    client: &Client,
+    before: &BTreeSet<String>,
+    deadline: Duration,
+) -> Result<BTreeMap<String, IpAddr>> {
+    until_rolled_out(client, deadline).await?;
+    let wanted = replicas(client).await?;
+    wait::until_all(
+        Api::<EndpointSlice>::namespaced(client.clone(), NAMESPACE),
+        SLICES,
+        "see the DNS Service served by the replicas that are to serve it, and by no other",
+        deadline,
+        |slices| {
+            let ready = ready_pods(slices);
+            let old: Vec<&str> = ready.keys().map(String::as_str).filter(|pod| before.contains(*pod)).collect();
+            if old.is_empty() && ready.len() >= wanted {
+                return Seen::Met(ready);
+            }
+            Seen::NotYet(format!("{} of {wanted} ready, of before: {}", ready.len(), old.join(", ")))
+        },
+    )
+    .await
 }
 
 /// Waits until as many pods as the Deployment wants are new and have an address, ready or not.
@@ -130,14 +137,6 @@ pub(super) async fn pods(client: &Client) -> Result<BTreeSet<String>> {
     let pods = api.list(&ListParams::default().labels(PODS)).await;
     let pods = pods.tried(ErrorKind::Environment, || "list the replicas of CoreDNS")?;
     Ok(pods.iter().map(ResourceExt::name_any).collect())
-}
-
-/// The replicas that the Service sends new questions to, each at its own address.
-pub(super) async fn ready(client: &Client) -> Result<BTreeMap<String, IpAddr>> {
-    let api: Api<EndpointSlice> = Api::namespaced(client.clone(), NAMESPACE);
-    let slices = api.list(&ListParams::default().labels(SLICES)).await;
-    let slices = slices.tried(ErrorKind::Environment, || "list the endpoints of the DNS Service")?;
-    Ok(ready_pods(&slices.into_iter().map(|slice| (slice.name_any(), slice)).collect()))
 }
 
 async fn replicas(client: &Client) -> Result<usize> {
