@@ -93,7 +93,6 @@ pub struct Environment {
     /// The policies of the Services, once we have seen to them.
     policies: Option<Policies>,
     edits: Vec<CorefileEdit>,
-    has_load_workers: bool,
     /// The programs of the panel, once its pods run.
     lookups: Option<LookupPrograms>,
 }
@@ -239,7 +238,6 @@ impl Environment {
             names: None,
             load_balancer: None,
             policies: None,
-            has_load_workers: false,
             edits: Vec::new(),
             lookups: None,
             held: Held::Leased { cluster: Box::new(cluster), engine, _engine_use: engine_use },

@@ -186,8 +186,7 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::Deadline`] with the vantages that still are not.
     pub async fn until_reached(&self, target: &Target, deadline: Duration) -> Result<()> {
-        let inside: Vec<_> = self.agents.iter().filter(|(vantage, _)| *vantage != "laptop").collect();
-        let inside: Vec<_> = inside.into_iter().map(|(vantage, agent)| (vantage.clone(), agent.clone())).collect();
+        let inside = barrier::inside(&self.agents);
         let unseen = barrier::until_reached(&inside, target, true, deadline).await;
         if unseen.is_empty() {
             return Ok(());

@@ -7,11 +7,13 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::atomic::{AtomicU16, Ordering},
 };
 
 use tokio::net::{TcpSocket, TcpStream};
+
+use crate::probe::any_address;
 
 /// Below what Linux picks from (`ip_local_port_range`, from 32768 on) and below node ports, which begin at 30000.
 const FIRST: u16 = 20_000;
@@ -20,10 +22,6 @@ const COUNT: u16 = 10_000;
 /// Connects from the next free port of those.
 pub(crate) async fn connect(destination: SocketAddr) -> io::Result<TcpStream> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let any = match destination {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
     let mut busy = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..COUNT {
         let socket = match destination {
@@ -31,7 +29,7 @@ pub(crate) async fn connect(destination: SocketAddr) -> io::Result<TcpStream> {
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
-        match socket.bind(SocketAddr::new(any, port)) {
+        match socket.bind(SocketAddr::new(any_address(destination), port)) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => busy = error,
             bound => return bound.map(|()| socket)?.connect(destination).await,
         }

@@ -102,14 +102,18 @@ async fn connect(
     None
 }
 
-/// Asks the kernel for its route by connecting a UDP socket, which sends nothing.
-fn route(destination: SocketAddr) -> Route {
-    let any = match destination {
+/// The address of the destination's family that stands for any.
+pub(crate) const fn any_address(destination: SocketAddr) -> IpAddr {
+    match destination {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
+    }
+}
+
+/// Asks the kernel for its route by connecting a UDP socket, which sends nothing.
+fn route(destination: SocketAddr) -> Route {
     let source = || -> io::Result<IpAddr> {
-        let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
+        let socket = std::net::UdpSocket::bind(SocketAddr::new(any_address(destination), 0))?;
         socket.connect(destination)?;
         Ok(socket.local_addr()?.ip())
     };

@@ -67,6 +67,12 @@ pub(super) async fn until_known(
     .await
 }
 
+/// Those of `agents` that stand in the cluster, where its Services and its DNS can be asked.
+pub(crate) fn inside<'a>(agents: impl IntoIterator<Item = (&'a String, &'a Agent)>) -> Vec<(String, Agent)> {
+    let inside = agents.into_iter().filter(|(vantage, _)| *vantage != "laptop");
+    inside.map(|(vantage, agent)| (vantage.clone(), agent.clone())).collect()
+}
+
 async fn everywhere<'a, F: Future<Output = bool>>(
     agents: &'a [(String, Agent)],
     in_a_row: usize,

@@ -3,7 +3,7 @@
 //! One place has one kernel's ports and one processor's time; a load that is to be larger comes from many. What N of them
 //! need of a cluster is in `docs/distribution.md`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
@@ -13,14 +13,10 @@ use kube::{
 
 use super::{
     Environment, READY,
-    workloads::{NAMESPACE, or_none, unready_pods},
+    workloads::{NAMESPACE, until_gone, until_ready},
 };
 use crate::{
     Context as _, ErrorKind, Result,
-    kubernetes::{
-        conditions,
-        wait::{self, Seen},
-    },
     model::Vantage,
     progress::Progress,
     session::handover::{Site, Start},
@@ -42,43 +38,23 @@ impl Environment {
     ///
     /// # Errors
     /// [`ErrorKind::Deadline`] with why a pod does not run.
-    pub async fn deploy_load_workers(&mut self, count: u32, progress: &Progress) -> Result<Vec<Site>> {
+    pub async fn deploy_load_workers(&self, count: u32, progress: &Progress) -> Result<Vec<Site>> {
         let step = progress.step(format!("Start {count} load workers"), Some(Duration::from_secs(3)));
         self.remove_load_workers().await?;
         self.workloads.load_workers(count)?.apply(&self.client).await?;
-        self.has_load_workers = true;
         let wanted = usize::try_from(count).unwrap_or(usize::MAX);
-        let all_ready = |pods: &BTreeMap<String, Pod>| {
-            let ready: Vec<Site> = pods.values().filter(|pod| conditions::is_ready(pod)).filter_map(site).collect();
-            if ready.len() == wanted {
-                Seen::Met(ready)
-            } else {
-                Seen::NotYet(format!("{} of {wanted} ready", ready.len()))
-            }
-        };
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let mut sites = match wait::until_all(pods, SELECTOR, "see the load workers run", READY, all_ready).await {
-            Ok(sites) => sites,
-            Err(error) => {
-                let pods = unready_pods(&self.client, &[NAMESPACE]).await;
-                return Err(error.hint(format!("Pods that are not ready: {}.", or_none(&pods))));
-            }
-        };
+        let ready = until_ready(&self.client, SELECTOR, wanted, "see the load workers run", READY).await?;
+        let mut sites: Vec<Site> = ready.iter().filter_map(site).collect();
         sites.sort_by(|one, other| one.vantage.id.cmp(&other.vantage.id));
         step.done();
         Ok(sites)
-    }
-
-    /// Whether there are any.
-    pub fn has_load_workers(&self) -> bool {
-        self.has_load_workers
     }
 
     /// Deletes the load workers, and waits until they are gone.
     ///
     /// # Errors
     /// [`ErrorKind::Deadline`] if one is still there in the end.
-    pub async fn remove_load_workers(&mut self) -> Result<()> {
+    pub async fn remove_load_workers(&self) -> Result<()> {
         let jobs: Api<Job> = Api::namespaced(self.client.clone(), NAMESPACE);
         let how = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
         match jobs.delete(JOB, &how).await {
@@ -86,12 +62,7 @@ impl Environment {
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             Err(error) => return Err(error).tried(ErrorKind::Environment, || "delete the load workers"),
         }
-        self.has_load_workers = false;
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let gone = |pods: &BTreeMap<String, Pod>| {
-            if pods.is_empty() { Seen::Met(()) } else { Seen::NotYet(format!("{} left", pods.len())) }
-        };
-        wait::until_all(pods, SELECTOR, "see the load workers go", READY, gone).await
+        until_gone(&self.client, SELECTOR, "see the load workers go", READY).await
     }
 }
 

@@ -85,7 +85,6 @@ impl Environment {
             names: None,
             load_balancer: None,
             policies: None,
-            has_load_workers: false,
             edits: Vec::new(),
             lookups: None,
             held: Held::Existing { cluster: Box::new(cluster), journal_note, _lock: lock },

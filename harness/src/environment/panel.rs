@@ -31,15 +31,13 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::{
     images::lookups::Lookups,
-    workloads::{NAMESPACE, or_none, service_address, unready_pods},
+    workloads::{NAMESPACE, service_address, until_gone, until_ready},
 };
 use crate::{
     Context as _, Error, ErrorKind, Result,
     kubernetes::{
         FIELD_MANAGER, MANAGED_BY,
         apply::{Manifest, render},
-        conditions,
-        wait::{self, Seen},
     },
     model::dns::Resolver,
     probe::{Agent, AgentBinary, millis},
@@ -116,18 +114,8 @@ impl PanelPods {
         let manifests: Vec<Manifest> =
             self.configurations.iter().map(|one| self.manifest(one)).collect::<Result<_>>()?;
         try_join_all(manifests.iter().map(|manifest| manifest.apply(&self.client))).await?;
-        let wanted = self.configurations.len();
-        let all_ready = |pods: &BTreeMap<String, Pod>| {
-            let ready = pods.values().filter(|pod| conditions::is_ready(pod)).count();
-            if ready == wanted { Seen::Met(()) } else { Seen::NotYet(format!("{ready} of {wanted} pods ready")) }
-        };
-        match wait::until_all(self.pods(), SELECTOR, "see the panel's pods run", deadline, all_ready).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let pods = unready_pods(&self.client, &[NAMESPACE]).await;
-                Err(error.hint(format!("Pods that are not ready: {}.", or_none(&pods))))
-            }
-        }
+        let (wanted, tried) = (self.configurations.len(), "see the panel's pods run");
+        until_ready(&self.client, SELECTOR, wanted, tried, deadline).await.map(drop)
     }
 
     /// Takes agent and programs to every pod; each of them then forwards to the cluster's DNS, the Service `kube-dns`.
@@ -171,10 +159,7 @@ impl PanelPods {
             .delete_collection(&DeleteParams::default().grace_period(0), &ours)
             .await
             .tried(ErrorKind::Environment, || tried)?;
-        wait::until_all(self.pods(), SELECTOR, tried, deadline, |pods: &BTreeMap<String, Pod>| {
-            if pods.is_empty() { Seen::Met(()) } else { Seen::NotYet(format!("{} pods left", pods.len())) }
-        })
-        .await
+        until_gone(&self.client, SELECTOR, tried, deadline).await
     }
 
     fn pods(&self) -> Api<Pod> {

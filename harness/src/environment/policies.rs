@@ -148,7 +148,7 @@ impl Environment {
         barrier.apply(client).await?;
         let address = service_address(&services(), BARRIER_SERVICE).await?;
         let target = Target { host: address.to_string(), port: 80 };
-        let inside: Vec<_> = self.agents.iter().filter(|(vantage, _)| vantage != "laptop").cloned().collect();
+        let inside = barrier::inside(self.agents.iter().map(|(vantage, agent)| (vantage, agent)));
         let unseen = barrier::until_reached(&inside, &target, true, barrier::PATIENCE).await;
         barrier.delete(client).await?;
         self.note_unseen(&format!("a Service made after the change of policies, at {target}"), &unseen);

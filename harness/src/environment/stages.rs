@@ -68,7 +68,7 @@ impl Environment {
         let change = self.edit_corefile(names, way).await?;
         if let Some(sentinel) = &change.sentinel {
             let server = self.workloads.dns_server().await?;
-            let inside: Vec<_> = self.agents.iter().filter(|(vantage, _)| vantage != "laptop").cloned().collect();
+            let inside = barrier::inside(self.agents.iter().map(|(vantage, agent)| (vantage, agent)));
             let unseen = barrier::until_known(&inside, server, sentinel, true).await;
             self.note_unseen("the edit of the Corefile, asked through the Service kube-dns", &unseen);
         }

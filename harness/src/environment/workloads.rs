@@ -1,6 +1,7 @@
 //! The workloads of the tutorial, as in `fixtures/manifests`.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -16,7 +17,8 @@ use crate::{
     Context as _, Error, ErrorKind, Result,
     kubernetes::{
         apply::{Manifest, render},
-        conditions, wait,
+        conditions,
+        wait::{self, Seen},
     },
     model::{Vantage, VantageKind},
     state::{self, NodeRole},
@@ -279,6 +281,46 @@ pub async fn unready_pods(client: &Client, namespaces: &[&str]) -> Vec<String> {
         }
     }
     found
+}
+
+/// Waits until `wanted` pods of the workloads' namespace that match `selector` are ready, and returns them.
+///
+/// # Errors
+/// [`ErrorKind::Deadline`] with why each pod that is not ready is not.
+pub(super) async fn until_ready(
+    client: &Client,
+    selector: &str,
+    wanted: usize,
+    tried: &str,
+    deadline: Duration,
+) -> Result<Vec<Pod>> {
+    let all_ready = |pods: &BTreeMap<String, Pod>| {
+        let ready: Vec<Pod> = pods.values().filter(|pod| conditions::is_ready(pod)).cloned().collect();
+        match ready.len() {
+            count if count == wanted => Seen::Met(ready),
+            count => Seen::NotYet(format!("{count} of {wanted} pods ready")),
+        }
+    };
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    match wait::until_all(pods, selector, tried, deadline, all_ready).await {
+        Ok(ready) => Ok(ready),
+        Err(error) => {
+            let pods = unready_pods(client, &[NAMESPACE]).await;
+            Err(error.hint(format!("Pods that are not ready: {}.", or_none(&pods))))
+        }
+    }
+}
+
+/// Waits until no pod of the workloads' namespace matches `selector`.
+///
+/// # Errors
+/// [`ErrorKind::Deadline`] if one is still there in the end.
+pub(super) async fn until_gone(client: &Client, selector: &str, tried: &str, deadline: Duration) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    wait::until_all(pods, selector, tried, deadline, |pods| {
+        if pods.is_empty() { Seen::Met(()) } else { Seen::NotYet(format!("{} pods left", pods.len())) }
+    })
+    .await
 }
 
 pub(super) fn or_none(items: &[String]) -> String {

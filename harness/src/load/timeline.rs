@@ -103,24 +103,19 @@ impl Timeline {
     ///
     /// A vantage whose last request of all was not is absent: it never came to that.
     pub fn settled(&self, pods: &BTreeSet<&str>) -> BTreeMap<&str, u64> {
-        let mut settled = BTreeMap::new();
+        // From when on, and whether the last request so far was served so.
+        let mut settled: BTreeMap<&str, (u64, bool)> = BTreeMap::new();
         for event in &self.events {
-            let good = event.outcome.as_deref().is_ok_and(|pod| pods.contains(pod));
-            let at = settled.entry(event.vantage.as_str()).or_insert(Some(event.start_us));
-            match (good, *at) {
-                (false, _) => *at = None,
-                // It may have ended before a bad one that began earlier: then that one's end counts.
-                (true, None) => *at = Some(self.last_bad_end(&event.vantage, pods, event.start_us)),
-                (true, Some(_)) => {}
+            let (from, is_settled) = settled.entry(&event.vantage).or_insert((event.start_us, true));
+            *is_settled = event.outcome.as_deref().is_ok_and(|pod| pods.contains(pod));
+            if !*is_settled {
+                *from = event.end_us.max(*from);
             }
         }
-        settled.into_iter().filter_map(|(vantage, at)| Some((vantage, at?))).collect()
-    }
-
-    fn last_bad_end(&self, vantage: &str, pods: &BTreeSet<&str>, before_us: u64) -> u64 {
-        let of_vantage = self.events.iter().filter(|event| event.vantage == vantage && event.start_us <= before_us);
-        let bad = of_vantage.filter(|event| !event.outcome.as_deref().is_ok_and(|pod| pods.contains(pod)));
-        bad.map(|event| event.end_us).max().unwrap_or(before_us)
+        settled
+            .into_iter()
+            .filter_map(|(vantage, (from, is_settled))| Some((vantage, is_settled.then_some(from)?)))
+            .collect()
     }
 
     /// The longest time in which no request of `vantage` was answered, in microseconds: from one answer to the next.

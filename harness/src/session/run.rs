@@ -181,7 +181,8 @@ async fn run_suites(
             }
             let mut handover = environment.handover(run, &suite.name, stage, &agent);
             handover.hey = hey.as_ref().map(|hey| hey.path().to_owned());
-            if suite.about == About::Load && stage == Stage::LoadBalancerReady {
+            let loads_from_many = suite.about == About::Load && stage == Stage::LoadBalancerReady;
+            if loads_from_many {
                 handover.vantages.extend(environment.deploy_load_workers(arguments.load_workers, progress).await?);
             }
             let session = handover.write()?;
@@ -197,7 +198,7 @@ async fn run_suites(
                 output,
             }));
             step.done();
-            if environment.has_load_workers() {
+            if loads_from_many {
                 environment.remove_load_workers().await?;
             }
         }
