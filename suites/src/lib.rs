@@ -8,6 +8,7 @@
 
 pub mod changes;
 pub mod lives;
+pub mod prelude;
 
 use std::time::Duration;
 

@@ -19,6 +19,7 @@ use reachmap::{
     session::{Session, load::BothEnds},
     wire::Extent,
 };
+use reachmap_suites::prelude::{LAPTOP, TESTPOD, WORKER_1};
 use rstest::rstest;
 
 mod changing;
@@ -28,10 +29,6 @@ static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(())
 
 /// Rows whose distribution is tested below, each for its shares and for independence; the load workers' come to them.
 const ROWS: u32 = 5;
-
-const LAPTOP: &str = "laptop";
-const TESTPOD: &str = "testpod";
-const WORKER_1: &str = "worker-1";
 
 /// Connections at once.
 const AT_ONCE: u32 = 50;
@@ -45,10 +42,12 @@ fn plan(requests: u64, keep_alive: bool) -> LoadPlan {
 }
 
 /// The laws that hold for every load: nothing failed, both ends agree on every request, and every answer came from a pod
-/// that may answer and that saw a source address that it may see. The load is in the report, whether they hold or not.
-fn holds_exactly(ends: &BothEnds, requests: u64) -> Result<()> {
-    let load = Session::current()?.judge_load(ends, None)?;
+/// that may answer and that saw a source address that it may see. With `statistics`, its spread is tested as well. The load
+/// is in the report, whether they hold or not.
+fn holds_exactly(ends: &BothEnds, requests: u64, statistics: Option<&Plan>) -> Result<()> {
+    let load = Session::current()?.judge_load(ends, statistics)?;
     assert!(load.is_as_expected(), "{}", explain_load(&load));
+    assert!(load.judgements.iter().all(Judgement::is_consistent), "{}", explain_load(&load));
     let results = &ends.results;
     assert!(results.errors().is_empty(), "{}", AsHey(results));
     assert!(ends.conservation.is_exact(), "{}", ends.conservation);
@@ -70,16 +69,6 @@ fn statistics(session: &Session, law: &Law) -> Plan {
     Plan { tests: (ROWS + workers) * law.tests(), ..Plan::default() }
 }
 
-/// All of it is as expected, the test of its spread included, and every request stands in a log.
-fn spreads_by_its_law(statistics: &Plan, ends: &BothEnds, connections: u64) -> Result<()> {
-    let load = Session::current()?.judge_load(ends, Some(statistics))?;
-    assert!(load.is_as_expected(), "{}", explain_load(&load));
-    assert!(load.judgements.iter().all(Judgement::is_consistent), "{}", explain_load(&load));
-    assert_eq!(ends.conservation.matched, connections, "{}", ends.conservation);
-    assert_eq!(ends.logged_from.values().sum::<u64>(), connections, "{:?}", ends.logged_from);
-    Ok(())
-}
-
 mod load_balancer_ready {
     use super::*;
 
@@ -99,9 +88,9 @@ mod load_balancer_ready {
         let (_, law) = session.balance(vantage, method)?;
         let statistics = statistics(session, &law);
         let connections = statistics.connections(&law)?;
-        let name = format!("{vantage}/{method}");
-        let ends = session.load(vantage, method, &plan(connections, false), &name.replace('/', "-")).await?;
-        spreads_by_its_law(&statistics, &ends, connections)
+        let name = format!("{vantage}-{method}");
+        let ends = session.load(vantage, method, &plan(connections, false), &name).await?;
+        holds_exactly(&ends, connections, Some(&statistics))
     }
 
     /// The pods of an Indexed Job on several nodes start together: what each node translates spreads by the same law.
@@ -116,7 +105,7 @@ mod load_balancer_ready {
         let all = session.load_together(&workers, "clusterip-address", &plan(connections, false), "together").await?;
         assert_eq!(all.len(), workers.len());
         for ends in &all {
-            spreads_by_its_law(&statistics, ends, connections)?;
+            holds_exactly(ends, connections, Some(&statistics))?;
         }
         let merged = Results::merge(all.into_iter().flat_map(|ends| ends.results.loads).collect());
         println!("{}", AsHey(&merged));
@@ -130,7 +119,7 @@ mod load_balancer_ready {
         let session = Session::current()?;
         let one_by_one = LoadPlan { connections: 1, ..plan(10, false) };
         let ends = session.load(LAPTOP, "loadbalancer-address", &one_by_one, "ten").await?;
-        holds_exactly(&ends, 10)?;
+        holds_exactly(&ends, 10, None)?;
         let pods = ends.results.served_by().len();
         let chance = chance_of_one(10, 3);
         assert!(pods > 1, "one pod answered ten connections: the chance of that is {chance:.6}");
@@ -151,7 +140,7 @@ mod load_balancer_ready {
         let _alone = ONE_AT_A_TIME.lock().await;
         let session = Session::current()?;
         let ends = session.load(LAPTOP, "loadbalancer-address", &plan(1_000, true), "hey").await?;
-        holds_exactly(&ends, 1_000)?;
+        holds_exactly(&ends, 1_000, None)?;
         let connections = ends.results.pods_by_connection();
         assert_eq!(connections.len(), 50, "{}", AsHey(&ends.results));
         assert!(connections.iter().all(|pods| pods.len() == 1), "{connections:?}");
@@ -214,6 +203,6 @@ mod load_balancer_ready {
         let _alone = ONE_AT_A_TIME.lock().await;
         let session = Session::current()?;
         let ends = session.load(TESTPOD, "clusterip-address", &plan(100_000, true), "conserved").await?;
-        holds_exactly(&ends, 100_000)
+        holds_exactly(&ends, 100_000, None)
     }
 }

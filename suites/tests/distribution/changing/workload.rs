@@ -1,6 +1,6 @@
 //! A Deployment of the test's own, made after the tutorial's, and a Service before it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use reachmap::{
     Context as _, Error, ErrorKind, Result,
@@ -18,7 +18,6 @@ use reachmap::{
         wait::{self, Seen},
     },
     model::Target,
-    probe::{Timeouts, probe_target},
     session::Session,
 };
 use reachmap_suites::changes::{create, delete};
@@ -82,7 +81,9 @@ impl Workload {
         let service = json!({ "metadata": { "name": self.name }, "spec": { "selector": labels, "ports": ports } });
         create(&self.services(), service).await?;
         self.until_rolled_out().await?;
-        self.until_answered_everywhere().await
+        let address = self.address().await?;
+        let target = Target { host: address.ip().to_string(), port: address.port() };
+        self.session.until_reached(&target, AT_MOST).await
     }
 
     /// Deletes both, and waits until no pod is left.
@@ -142,18 +143,5 @@ impl Workload {
             }
         })
         .await
-    }
-
-    async fn until_answered_everywhere(&self) -> Result<()> {
-        let address = self.address().await?;
-        let target = Target { host: address.ip().to_string(), port: address.port() };
-        for vantage in self.vantages() {
-            let agent = self.session.agent(&vantage)?;
-            let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-            while !probe_target(agent, &target, Timeouts::default()).await?.is_reached() {
-                assert!(tokio::time::Instant::now() < deadline, "{target} is not answered from {vantage}");
-            }
-        }
-        Ok(())
     }
 }
