@@ -64,22 +64,25 @@ mod tests {
 
     use reachmap::matrix::Matrix;
 
-    /// The words in the first `#[values(…)]` of `text`, as ids, and what follows it.
-    fn values(text: &str) -> (Vec<String>, &str) {
-        let (_, rest) = text.split_once("#[values(").unwrap();
-        let (list, rest) = rest.split_once(')').unwrap();
-        let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
-        (words.map(|word| word.to_lowercase().replace('_', "-")).collect(), rest)
+    /// The ids that a list of constants' names in the source stands for.
+    fn ids(list: &str) -> Vec<String> {
+        let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.map(|name| name.to_lowercase().replace('_', "-")).collect()
+    }
+
+    /// What stands between the first `start` in `text` and the first `end` after it.
+    fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+        text.split_once(start).unwrap().1.split_once(end).unwrap().0
     }
 
     #[test]
     fn the_suite_access_has_a_test_for_every_cell_of_the_matrix() {
         let source = include_str!("../tests/access.rs");
         let mut tests = BTreeSet::new();
+        let vantages = ids(between(include_str!("prelude.rs"), "#[values(", ")]"));
         for stage in ["load-balancer-pending", "load-balancer-ready"] {
-            let (_, module) = source.split_once(&format!("mod {} {{", stage.replace('-', "_"))).unwrap();
-            let (vantages, rest) = values(module);
-            let (methods, _) = values(rest);
+            let module = between(source, &format!("mod {} {{", stage.replace('-', "_")), "\n}");
+            let methods = ids(between(module, "check, by:", "}"));
             for vantage in &vantages {
                 tests.extend(methods.iter().map(|method| format!("{stage}/{vantage}/{method}")));
             }
