@@ -355,11 +355,7 @@ pub async fn prepare(options: &EnvironmentOptions, home: &Home, progress: &Progr
 /// How the cluster's part reaches `engine`.
 pub fn access(engine: &Engine, kind_program: &str) -> EngineAccess {
     let wrapped = engine.clone();
-    let kind = match engine {
-        Engine::Docker => EngineKind::Docker,
-        Engine::Sandbox(_) => EngineKind::Sandbox,
-    };
-    let mut access = EngineAccess::new(kind, kind_program, move |command| wrapped.command(command));
+    let mut access = EngineAccess::new(engine.kind(), kind_program, move |command| wrapped.command(command));
     access.network_namespace = engine.network_namespace();
     access.root = engine.root();
     access

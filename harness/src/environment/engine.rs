@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     Error, ErrorKind, Result,
     command::Command,
+    environment::cluster::EngineKind,
     home::{Home, Lock},
     plan::EngineChoice,
     progress::Progress,
@@ -110,6 +111,14 @@ pub fn hold(home: &Home) -> Result<Lock> {
 }
 
 impl Engine {
+    /// Which of the two it is, as clusters record it.
+    pub fn kind(&self) -> EngineKind {
+        match self {
+            Self::Docker => EngineKind::Docker,
+            Self::Sandbox(_) => EngineKind::Sandbox,
+        }
+    }
+
     /// The same command, so that it runs against this engine.
     ///
     /// Paths among its arguments must be as they are seen there: see [`Engine::inside`].

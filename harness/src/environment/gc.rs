@@ -12,6 +12,7 @@ use super::{
         network::{self, Network},
         record::{Phase, Record, directories},
     },
+    images::preparation,
     journal::{Journal, Restored},
 };
 use crate::{Result, command::read_text, home::Home};
@@ -50,6 +51,7 @@ where
     }
     for kind in [EngineKind::Docker, EngineKind::Sandbox] {
         if let Some(access) = engine(kind).await? {
+            done.extend(preparation::remove_left(home, &access).await?);
             done.extend(remove_networks(&access).await?);
         }
     }

@@ -14,6 +14,7 @@ pub mod hey;
 pub mod linters;
 pub mod lookups;
 pub mod packages;
+pub(super) mod preparation;
 pub mod store;
 pub(crate) mod tools;
 pub mod versions;

@@ -4,7 +4,8 @@ use super::{
     EngineAccess, access,
     cluster::{EngineKind, record::Record},
     engine::{Engine, Sandbox},
-    gc, images,
+    gc,
+    images::{self, preparation},
 };
 use crate::{Result, home::Home, progress::Progress};
 
@@ -31,7 +32,8 @@ pub(crate) fn running(home: &Home, kind: EngineKind) -> Result<Option<EngineAcce
         EngineKind::Sandbox => Sandbox::running(home).map(Engine::Sandbox),
         // Nothing of ours is in the user's engine unless a record says so.
         EngineKind::Docker => {
-            Record::all(home)?.iter().any(|record| record.config.engine == kind).then_some(Engine::Docker)
+            let has_cluster = Record::all(home)?.iter().any(|record| record.config.engine == kind);
+            (has_cluster || preparation::is_left(home, kind)).then_some(Engine::Docker)
         }
     };
     Ok(engine.map(|engine| access(&engine, &images::kind_program(&engine, home))))

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     Images, debian, go, hey, linters, lookups,
+    preparation::Preparation,
     store::{self, Recipe},
     tools,
     versions::{Kubernetes, Packages, Versions},
@@ -194,7 +195,7 @@ fn is_built(engine: &Engine, image: &str) -> Result<bool> {
 }
 
 fn build_node_image(parts: &Parts, engine: &Engine, home: &Home, progress: &Progress) -> Result<()> {
-    let _lock = home.lock(&format!("image-{}", parts.key), progress)?;
+    let _lock = home.lock(&Preparation::lock_name(&parts.key), progress)?;
     let node = parts.image("node");
     if is_built(engine, &node)? {
         return Ok(());
@@ -204,8 +205,10 @@ fn build_node_image(parts: &Parts, engine: &Engine, home: &Home, progress: &Prog
     write_atomically(&script, BUILD.as_bytes())?;
     let inside = |path: PathBuf| engine.inside(&path).to_string_lossy().into_owned();
     let debian = &parts.versions.debian;
+    let preparation = Preparation::begin(home, engine.kind(), &parts.key)?;
     let mut words = vec![
         format!("key={}", parts.key),
+        format!("prepare={}", preparation.container),
         format!("kubernetes_version={}", parts.kubernetes.version),
         format!("coredns_tag={}", parts.packages.coredns_tag),
         format!("etcd_tag={}", parts.packages.etcd_tag),
@@ -225,6 +228,7 @@ fn build_node_image(parts: &Parts, engine: &Engine, home: &Home, progress: &Prog
     );
     let build = Command::new("bash").arg(inside(script)).args(words).deadline(Duration::from_secs(900)).log(step.log());
     engine.command(build).run()?;
+    preparation.end()?;
     step.done();
     Ok(())
 }
