@@ -48,7 +48,7 @@ pub mod workloads;
 use addons::{coredns, metallb};
 pub use check::check;
 use cluster::{
-    EngineAccess, EngineKind,
+    EngineAccess,
     existing::ExistingCluster,
     kind::{self, ClusterConfig},
     lease::{self, LeasedCluster},

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     environment::addons::coredns::{Change, Way},
     matrix::Stage,
+    report::words,
 };
 
 /// The lookups of one resolver in one DNS configuration under one Corefile: a cell of the matrix of lookups.
@@ -66,6 +67,29 @@ pub struct Timeline {
     pub seen: String,
     /// From start to end, in microseconds.
     pub elapsed_us: u64,
+}
+
+impl Timeline {
+    /// One line a question, with when it was asked and what came back after how long, and what came of it all.
+    pub(crate) fn text(&self) -> String {
+        let mut lines: Vec<String> = self.questions.iter().map(question).collect();
+        lines.push(format!("{:>9}  {}", words::time(self.elapsed_us), words::plain(&self.seen)));
+        lines.join("\n")
+    }
+}
+
+fn question(asked: &RecordedQuestion) -> String {
+    let answers: Vec<String> = asked.answers.iter().map(|record| words::plain(&record.data.to_string())).collect();
+    let answer = match (&asked.rcode, asked.elapsed_us) {
+        (Some(rcode), Some(took)) => {
+            let truncated = if asked.truncated { ", truncated" } else { "" };
+            let answers = if answers.is_empty() { String::new() } else { format!(" {}", answers.join(", ")) };
+            format!("{}{truncated}{answers} after {}", words::plain(rcode), words::time(took))
+        }
+        _ => "no answer".to_owned(),
+    };
+    let kind = asked.kind.to_string();
+    format!("{:>9}  {kind:<5} {}  {answer}", words::time(asked.at_us), words::plain(&asked.name))
 }
 
 /// What looking up one form of a name cost.

@@ -125,23 +125,28 @@ fn take(group: &mut LookupGroup, predictor: &Predictor<'_>, name: &str, recorded
         0 => compare(&prediction, &recorded).map_err(|mismatch| mismatch.to_string()),
         strays => Err(format!("{strays} messages came that belong to no lookup under way")),
     };
-    match judged.and_then(|()| predictor.judge_answers(&recorded.questions)) {
+    let judged = judged.and_then(|()| predictor.judge_answers(&recorded.questions));
+    let timeline = Timeline {
+        name: name.to_owned(),
+        questions: recorded.questions,
+        seen: prediction.seen.to_string(),
+        elapsed_us: recorded.elapsed_us,
+    };
+    match judged {
         Ok(()) => {
             group.as_predicted += 1;
             *group.outcomes.entry(outcome.to_owned()).or_default() += 1;
         }
-        Err(explanation) => group.mismatches.push(Mismatch { name: name.to_owned(), explanation }),
+        Err(parted) => {
+            let explanation = format!("{}\non the wire:\n{}", parted.trim_end(), timeline.text());
+            group.mismatches.push(Mismatch { name: name.to_owned(), explanation });
+        }
     }
     if group.configuration.ends_with("-cluster") {
-        group.costs.push(Cost { name: name.to_owned(), questions: recorded.questions.len() });
+        group.costs.push(Cost { name: name.to_owned(), questions: timeline.questions.len() });
     }
     if group.configuration == SHOWN.0 && SHOWN.1.contains(&name) {
-        group.timelines.push(Timeline {
-            name: name.to_owned(),
-            questions: recorded.questions,
-            seen: prediction.seen.to_string(),
-            elapsed_us: recorded.elapsed_us,
-        });
+        group.timelines.push(timeline);
     }
 }
 

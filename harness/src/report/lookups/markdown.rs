@@ -1,6 +1,6 @@
 //! The lookups as Markdown.
 
-use super::{CorefileEdit, LookupGrid, Sum, Timeline, cost_columns, costs};
+use super::{CorefileEdit, LookupGrid, Sum, cost_columns, costs};
 use crate::{
     environment::addons::coredns::Way,
     report::{
@@ -104,31 +104,10 @@ fn timelines(run: &Run, level: usize) -> Vec<String> {
             if parts.is_empty() {
                 parts.push(heading(level, "Some lookups, question by question"));
             }
-            parts.push(format!("{} in {}\n\n{}", code(&timeline.name), code(&group.cell()), fence(&text(timeline))));
+            parts.push(format!("{} in {}\n\n{}", code(&timeline.name), code(&group.cell()), fence(&timeline.text())));
         }
     }
     parts
-}
-
-/// One line a question, and what came of it.
-fn text(timeline: &Timeline) -> String {
-    let mut lines: Vec<String> = timeline.questions.iter().map(question).collect();
-    lines.push(format!("{:>9}  {}", words::time(timeline.elapsed_us), words::plain(&timeline.seen)));
-    lines.join("\n")
-}
-
-fn question(asked: &reachmap_wire::RecordedQuestion) -> String {
-    let answers: Vec<String> = asked.answers.iter().map(|record| words::plain(&record.data.to_string())).collect();
-    let answer = match (&asked.rcode, asked.elapsed_us) {
-        (Some(rcode), Some(took)) => {
-            let truncated = if asked.truncated { ", truncated" } else { "" };
-            let answers = if answers.is_empty() { String::new() } else { format!(" {}", answers.join(", ")) };
-            format!("{}{truncated}{answers} after {}", words::plain(rcode), words::time(took))
-        }
-        _ => "no answer".to_owned(),
-    };
-    let kind = asked.kind.to_string();
-    format!("{:>9}  {kind:<5} {}  {answer}", words::time(asked.at_us), words::plain(&asked.name))
 }
 
 fn edits(edits: &[CorefileEdit], level: usize) -> Option<String> {
