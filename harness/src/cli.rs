@@ -66,7 +66,7 @@ enum Command {
     Cache(CacheArguments),
     /// Follow a name through a resolver and CoreDNS, without a cluster.
     Dns(dns::DnsArguments),
-    /// Compare the reports of two runs, merge those of shards, or open one.
+    /// Compare the reports of two runs, merge those of shards, open one, or take pictures of it.
     Report(report::ReportArguments),
     /// Measure.
     Bench(BenchArguments),
@@ -302,7 +302,7 @@ impl Cli {
                 Command::Doctor(arguments) => machine::doctor(&arguments),
                 Command::Cache(arguments) => machine::cache(arguments.command).await,
                 Command::Dns(arguments) => dns::run(&arguments),
-                Command::Report(arguments) => report::run(&arguments),
+                Command::Report(arguments) => report::run(&arguments).await,
                 Command::Matrix(arguments) => ci::matrix(&arguments),
                 Command::Lint(arguments) => ci::lint(arguments).await,
                 Command::Bench(arguments) => match arguments.command {

@@ -26,6 +26,7 @@ mod read;
 mod run;
 #[cfg(test)]
 mod sample;
+mod screenshots;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
@@ -48,5 +49,6 @@ pub use markdown::markdown;
 pub use merge::merge;
 pub use read::read;
 pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRecord, VERSION};
+pub use screenshots::{Picture, screenshots};
 pub use terminal::terminal;
 pub use write::{Paths, write, write_files};

@@ -1,4 +1,4 @@
-//! The commands about reports that are there already: compare two, merge several, open one.
+//! The commands about reports that are there already: compare two, merge several, open one, take pictures of one.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::say;
 use crate::{
     Error, ErrorKind, Result,
     command::Command,
-    report::{self, Format},
+    report::{self, Format, Picture},
     session::directory::default_reports,
 };
 
@@ -44,9 +44,21 @@ enum ReportCommand {
         /// The run's directory, or the page (default: the newest run).
         report: Option<PathBuf>,
     },
+    /// Take pictures of report.html, as the documentation shows them; it needs Chromium.
+    Screenshots {
+        /// The run: a report.json, or a run's directory.
+        #[arg(long, value_name = "REPORT")]
+        from: PathBuf,
+        /// Take these only, separated by commas (default: all that the run has anything for).
+        #[arg(long, value_enum, value_delimiter = ',')]
+        only: Vec<Picture>,
+        /// Where the pictures go.
+        #[arg(value_name = "OUT-DIR")]
+        directory: PathBuf,
+    },
 }
 
-pub(super) fn run(arguments: &ReportArguments) -> Result<u8> {
+pub(super) async fn run(arguments: &ReportArguments) -> Result<u8> {
     match &arguments.command {
         ReportCommand::Compare { a, b, format } => {
             let comparison = report::compare_files(a, b)?;
@@ -55,6 +67,7 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<u8> {
         }
         ReportCommand::Merge { directory, reports } => merge(directory, reports),
         ReportCommand::Open { report } => open(report.as_deref()),
+        ReportCommand::Screenshots { from, only, directory } => screenshots(from, only, directory).await,
     }
 }
 
@@ -66,6 +79,15 @@ fn merge(directory: &Path, reports: &[PathBuf]) -> Result<u8> {
     say(report::terminal(&merged));
     say(format!("Reports: {}", paths.dir.display()));
     Ok(merged.exit_code())
+}
+
+async fn screenshots(from: &Path, only: &[Picture], directory: &Path) -> Result<u8> {
+    let run = report::read(from)?;
+    let pictures = if only.is_empty() { Picture::ALL.as_slice() } else { only };
+    for file in report::screenshots(&run, directory, pictures).await? {
+        say(file.display());
+    }
+    Ok(0)
 }
 
 fn open(chosen: Option<&Path>) -> Result<u8> {

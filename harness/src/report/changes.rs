@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ErrorCount, Run,
+    html::{anchor, place},
     markdown::{code, escape, heading, line},
     plot::{self, Course, Interval, Mark},
     words,
@@ -186,8 +187,11 @@ pub(super) fn terminal(run: &Run) -> Option<String> {
 /// What a page's template needs: the heads of the table, and a value for each change.
 pub(super) fn html(run: &Run) -> Value {
     let changes = run.changes.iter().enumerate().map(|(number, change)| {
+        let parts = [&change.suite, &change.stage, &change.name].map(|part| anchor(part));
         context! {
+            anchor => place(format!("change/{}", parts.join("/"))),
             place => words::visible(&change.place()),
+            good => change.errors.is_empty(),
             what => words::visible(&change.what),
             columns => change.columns(),
             course => Value::from_safe_string(plot::course(&change.course, &format!("change-{number}"))),

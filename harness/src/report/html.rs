@@ -1,9 +1,20 @@
-//! `report.html`: one page that needs nothing else, no script and no network.
+//! `report.html`: one page that needs nothing else and no network. With its own small script it is explored by pointer and keys;
+//! without it everything is there to be read, folded.
 
-use minijinja::{AutoEscape, Environment, Value, context};
+mod cell;
+mod facets;
+#[cfg(test)]
+mod in_browser;
+mod policy;
+#[cfg(test)]
+mod tests;
+mod way;
 
+use minijinja::{AutoEscape, Environment, Value, context, value::merge_maps};
+
+pub(super) use self::{cell::anchor as cell_anchor, way::Way};
 use super::{
-    Row, Run, changes, explain,
+    Row, Run, changes,
     grid::{Grid, Mark},
     loads, lookups,
     markdown::{can_access, unsupported},
@@ -11,112 +22,201 @@ use super::{
     terminal::headline,
     words,
 };
-use crate::{matrix::RowOutcome, verdict::Verdict};
+use crate::{
+    matrix::RowOutcome,
+    state::{Node, NodeRole, State},
+    verdict::Verdict,
+};
 
-const TEMPLATE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/report/report.html.jinja"));
+macro_rules! fixture {
+    ($name:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/report/", $name))
+    };
+}
+
+/// The page, and its parts by the names by which it includes them.
+const TEMPLATES: [(&str, &str); 7] = [
+    ("page", fixture!("report.html.jinja")),
+    ("parts", fixture!("report/parts.jinja")),
+    ("matrix", fixture!("report/matrix.jinja")),
+    ("tutorial", fixture!("report/tutorial.jinja")),
+    ("lookups", fixture!("report/lookups.jinja")),
+    ("loads", fixture!("report/loads.jinja")),
+    ("record", fixture!("report/record.jinja")),
+];
+const STYLE: &str = fixture!("report.css");
+const SCRIPT: &str = fixture!("report.js");
 
 /// The run as one HTML page, light or dark as the reader prefers; every mark is a symbol too, never a colour alone.
 pub fn html(run: &Run) -> String {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    let legend: Vec<_> = Mark::ALL
-        .into_iter()
-        .filter(|mark| run.verdicts.iter().any(|verdict| Mark::of(verdict) == *mark))
-        .map(|mark| context! { class => mark.class(), symbol => mark.symbol(), words => mark.words() })
-        .collect();
-    let rendered = environment.render_str(
-        TEMPLATE,
-        context! {
-            ok => run.exit_code() == 0,
-            headline => headline(run),
-            id => words::visible(&run.id),
-            started => run.started.to_string(),
-            options => words::visible(&run.options.join(" ")),
-            failure => run.failure.as_ref().map(|failure| context! {
-                message => words::plain_lines(&failure.message, 60),
-                hint => failure.hint.as_deref().map(words::visible),
-            }),
-            failed_tests => run.failed_tests.iter().map(|failed| context! {
-                test => words::visible(&failed.test),
-                output => words::plain_lines(&failed.output, 60),
-            }).collect::<Vec<_>>(),
-            grids => Grid::all(&run.verdicts).iter().map(grid).collect::<Vec<_>>(),
-            any_open => run.verdicts.iter().any(is_open),
-            legend,
+    for (name, text) in TEMPLATES {
+        let added = environment.add_template(name, text);
+        added.unwrap_or_else(|error| unreachable!("{name} is part of this crate, and tested: {error:#}"));
+    }
+    let style = format!("{STYLE}{}", plot::STYLE);
+    let page = environment.get_template("page").and_then(|page| {
+        page.render(context! {
+            policy => policy::policy(&style, SCRIPT),
+            style => Value::from_safe_string(style),
+            script => Value::from_safe_string(SCRIPT.to_owned()),
             lookups => lookups::html::values(run),
             loads => loads::html::values(run),
             changes => changes::html(run),
-            plot_style => Value::from_safe_string(plot::STYLE.to_owned()),
-            edits => run.corefile_edits.iter().map(|edit| context! {
-                stage => edit.stage.as_str(),
-                way => format!("{:?}", edit.way).to_lowercase(),
-                took => words::seconds(edit.seconds),
-                replicas => edit.replicas.iter().map(|replica| pair(&replica.pod, &words::seconds(replica.seconds))).collect::<Vec<_>>(),
-            }).collect::<Vec<_>>(),
-            beside => run.beside.iter().map(|beside| context! {
-                says => words::visible(&beside.says),
-                holds => beside.holds.words(),
-                seen => words::visible(&beside.seen),
-                place => words::visible(&beside.place),
-                id => words::visible(&beside.id),
-            }).collect::<Vec<_>>(),
-            tutorial => tutorial(run),
-            unsupported => unsupported(run).into_iter().map(|(reason, verdicts)| {
-                context! { reason => words::visible(reason), cells => verdicts.iter().map(|verdict| words::visible(&verdict.cell())).collect::<Vec<_>>() }
-            }).collect::<Vec<_>>(),
-            retries => run.retries.iter().map(|retry| context! {
-                what => words::visible(&retry.what), times => retry.times, why => words::plain(&retry.why),
-            }).collect::<Vec<_>>(),
-            timeline => timeline(run),
-            environment => run.environment.lines().iter().map(|(name, value)| pair(name, value)).collect::<Vec<_>>(),
-            reachmap => run.reachmap.as_str(),
-        },
-    );
-    rendered.unwrap_or_else(|error| unreachable!("the page's template is part of this crate, and tested: {error:#}"))
+            ..merge_maps([head(run), matrix(run), record(run)])
+        })
+    });
+    page.unwrap_or_else(|error| unreachable!("the page's templates are part of this crate, and tested: {error:#}"))
 }
 
-fn anchor(verdict: &Verdict) -> String {
-    let id = format!("{}-{}", verdict.suite, verdict.cell());
-    id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+/// A part of a place in the page: letters, digits and `-_.` as they are, all else by its number, so that different
+/// texts stay different.
+pub(super) fn anchor(text: &str) -> String {
+    text.chars().fold(String::new(), |mut anchor, c| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            anchor.push(c);
+        } else {
+            anchor.push_str(&format!("~{:x}~", u32::from(c)));
+        }
+        anchor
+    })
 }
 
-fn is_open(verdict: &Verdict) -> bool {
-    matches!(Mark::of(verdict), Mark::Wrong | Mark::NotProbed)
+/// A place in the page as the template needs it: it has nothing in it that would have to be escaped.
+pub(super) fn place(anchor: String) -> Value {
+    Value::from_safe_string(anchor)
 }
 
 fn pair(name: &str, value: &str) -> Value {
     vec![words::visible(name), words::visible(value)].into()
 }
 
-fn grid(grid: &Grid<'_>) -> Value {
-    let cell = |vantage: &str, method: &str| {
-        let Some(verdict) = grid.cell(vantage, method) else {
-            return Value::from(());
-        };
-        let mark = Mark::of(verdict);
-        context! {
-            id => words::visible(&verdict.cell()),
-            anchor => anchor(verdict),
-            class => mark.class(),
-            symbol => mark.symbol(),
-            words => mark.words(),
-            why => verdict.expectation.as_ref().map_or_else(String::new, |expectation| words::visible(&expectation.why())),
-            text => explain(verdict),
-            open => is_open(verdict),
-        }
+/// A cell's place in the page, and its name.
+fn linked(verdict: &Verdict) -> Value {
+    vec![place(cell::anchor(verdict)), words::visible(&verdict.cell()).into()].into()
+}
+
+/// What a stranger reads first.
+fn head(run: &Run) -> Value {
+    let ok = run.exit_code() == 0;
+    context! {
+        ok,
+        short => if ok { "All as expected" } else if run.failure.is_some() { "Not carried out to its end" } else { "Not all as expected" },
+        headline => headline(run),
+        id => words::visible(&run.id),
+        started => run.started.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        options => words::visible(&run.options.join(" ")),
+        failure => run.failure.as_ref().map(|failure| context! {
+            message => words::plain_lines(&failure.message, 60),
+            hint => failure.hint.as_deref().map(words::visible),
+        }),
+        tiles => tiles(run),
+        reachmap => run.reachmap.as_str(),
+        environment => run.environment.lines().iter().map(|(name, value)| pair(name, value)).collect::<Vec<_>>(),
+    }
+}
+
+/// The sums, each with the place in the page that has more of it.
+fn tiles(run: &Run) -> Vec<Value> {
+    let tile = |to: &str, what: &str, good: usize, all: usize, ok: bool| {
+        context! { to, what, good, all, ok }
     };
-    let rows = grid.methods.iter().map(|method| {
+    let sum = lookups::Sum::of(&run.lookups);
+    let loads = run.loads.iter().filter(|load| !load.is_not_as_expected()).count();
+    let rows = run.tutorial.iter().filter(|row| row.outcome == RowOutcome::Confirmed).count();
+    let refuted = run.tutorial.iter().any(|row| row.outcome == RowOutcome::Refuted);
+    let counts = run.counts;
+    let cells_ok = counts.not_as_expected + counts.not_probed == 0;
+    let predicted = sum.as_predicted + sum.not_covered;
+    let all = [
+        tile("matrix", "cells as expected", counts.as_expected, counts.total(), cells_ok),
+        tile("names", "lookups as predicted", sum.as_predicted, sum.lookups, predicted == sum.lookups),
+        tile("loads", "loads as expected", loads, run.loads.len(), loads == run.loads.len()),
+        tile("tutorial", "of the tutorial’s rows confirmed", rows, run.tutorial.len(), !refuted),
+    ];
+    let there = [counts.total(), sum.lookups, run.loads.len(), run.tutorial.len()].map(|number| number > 0);
+    all.into_iter().zip(there).filter(|(_, there)| *there).map(|(tile, _)| tile).collect()
+}
+
+/// The matrices, and every cell of them in full.
+fn matrix(run: &Run) -> Value {
+    let grids = Grid::all(&run.verdicts);
+    let states = cell::states(run);
+    let legend: Vec<_> = Mark::ALL
+        .into_iter()
+        .map(|mark| (mark, run.verdicts.iter().filter(|verdict| Mark::of(verdict) == mark).count()))
+        .filter(|(_, cells)| *cells > 0)
+        .map(|(mark, cells)| context! { class => mark.class(), symbol => mark.symbol(), words => mark.words(), cells })
+        .collect();
+    let details = |open: bool| {
+        let verdicts = run.verdicts.iter().filter(move |verdict| cell::is_open(verdict) == open);
+        verdicts.map(|verdict| cell::details(verdict, &states)).collect::<Vec<_>>()
+    };
+    let folded = grids.iter().map(|grid| {
+        let cells = grid.verdicts.iter().filter(|verdict| !cell::is_open(verdict));
         context! {
-            method => words::visible(method),
-            cells => grid.vantages.iter().map(|vantage| cell(vantage, method)).collect::<Vec<_>>(),
+            suite => words::visible(grid.suite),
+            stage => words::visible(grid.stage),
+            cells => cells.map(|verdict| cell::details(verdict, &states)).collect::<Vec<_>>(),
         }
     });
     context! {
-        suite => words::visible(grid.suite),
-        stage => words::visible(grid.stage),
-        vantages => grid.vantages.iter().map(|vantage| words::visible(vantage)).collect::<Vec<_>>(),
-        rows => rows.collect::<Vec<_>>(),
+        grids => grids.iter().map(cell::grid).collect::<Vec<_>>(),
+        facets => facets::facets(&grids),
+        cells => run.verdicts.len(),
+        legend,
+        open => details(true),
+        folded => folded.collect::<Vec<_>>(),
+        tutorial => tutorial(run),
+        beside => run.beside.iter().map(|beside| context! {
+            says => words::visible(&beside.says),
+            holds => beside.holds.words(),
+            seen => words::visible(&beside.seen),
+            place => words::visible(&beside.place),
+            id => words::visible(&beside.id),
+        }).collect::<Vec<_>>(),
+        unsupported => unsupported(run).into_iter().map(|(reason, verdicts)| {
+            let cells = verdicts.iter().map(|verdict| linked(verdict));
+            context! { reason => words::visible(reason), cells => cells.collect::<Vec<_>>() }
+        }).collect::<Vec<_>>(),
     }
+}
+
+/// How the run went, beside what it found.
+fn record(run: &Run) -> Value {
+    context! {
+        failed_tests => run.failed_tests.iter().map(|failed| context! {
+            test => words::visible(&failed.test),
+            place => words::visible(&format!("{} · {}", failed.suite, failed.stage)),
+            output => words::plain_lines(&failed.output, 60),
+        }).collect::<Vec<_>>(),
+        edits => run.corefile_edits.iter().map(|edit| context! {
+            stage => words::visible(&edit.stage),
+            way => format!("{:?}", edit.way).to_lowercase(),
+            took => words::seconds(edit.seconds),
+            replicas => edit.replicas.iter().map(|replica| pair(&replica.pod, &words::seconds(replica.seconds))).collect::<Vec<_>>(),
+        }).collect::<Vec<_>>(),
+        retries => run.retries.iter().map(|retry| context! {
+            what => words::visible(&retry.what), times => retry.times, why => words::plain(&retry.why),
+        }).collect::<Vec<_>>(),
+        timeline => timeline(run),
+        nodes => run.stages.iter().rev().find_map(|stage| stage.state.as_ref()).map(nodes),
+    }
+}
+
+fn nodes(state: &State) -> Vec<Value> {
+    let list = |items: Vec<String>| words::visible(&items.join(", "));
+    let value = |(id, node): (String, &Node)| {
+        context! {
+            id => words::visible(&id),
+            name => words::visible(&node.name),
+            role => if node.role == NodeRole::ControlPlane { "control plane" } else { "worker" },
+            addresses => list(node.addresses.iter().map(ToString::to_string).collect()),
+            pod_networks => list(node.pod_networks.iter().map(ToString::to_string).collect()),
+        }
+    };
+    state.named_nodes().into_iter().map(value).collect()
 }
 
 fn tutorial(run: &Run) -> Vec<Value> {
@@ -132,13 +232,14 @@ fn tutorial(run: &Run) -> Vec<Value> {
             RowOutcome::Refuted => ("wrong", "! refuted"),
             RowOutcome::NotShown => ("unprobed", "? not shown"),
         };
+        let cells = verdicts.iter().map(|verdict| linked(verdict));
         context! {
             source => words::visible(&row.row.source),
             can_access => can_access(&verdicts).trim_start_matches(|c: char| !c.is_alphabetic()),
             why => whys.join(" "),
             class,
             outcome,
-            cells => verdicts.iter().map(|verdict| pair(&anchor(verdict), &verdict.cell())).collect::<Vec<_>>(),
+            cells => cells.collect::<Vec<_>>(),
         }
     };
     run.tutorial.iter().map(view).collect()
@@ -148,16 +249,24 @@ fn timeline(run: &Run) -> Vec<Value> {
     let end = run.timeline.iter().map(|step| step.start_seconds + step.seconds).fold(1.0_f64, f64::max);
     let mut steps: Vec<_> = run.timeline.iter().collect();
     steps.sort_by(|a, b| a.start_seconds.total_cmp(&b.start_seconds));
-    steps
-        .into_iter()
-        .map(|step| {
-            context! {
-                title => words::visible(&step.title),
-                left => format!("{:.2}", step.start_seconds / end * 100.0),
-                width => format!("{:.2}", (step.seconds / end * 100.0).max(0.3)),
-                took => words::seconds(step.seconds),
-                end => format!("{:?}", step.end).to_lowercase(),
-            }
-        })
-        .collect()
+    let value = |step: &crate::progress::StepTime| {
+        let end_of_it = format!("{:?}", step.end).to_lowercase();
+        context! {
+            title => words::visible(&step.title),
+            bar => bar(step.start_seconds / end, step.seconds / end, &end_of_it),
+            took => words::seconds(step.seconds),
+            end => end_of_it,
+        }
+    };
+    steps.into_iter().map(value).collect()
+}
+
+/// A bar on a time line, from one share of it on, so much of it long. As a drawing it needs no style of its own, which the
+/// page's policy would not let through.
+pub(super) fn bar(from: f64, length: f64, class: &str) -> Value {
+    let (from, length) = (from.clamp(0.0, 0.99) * 100.0, (length * 100.0).clamp(0.4, 100.0));
+    Value::from_safe_string(format!(
+        "<svg class=\"bar\" viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"{class}\" \
+         x=\"{from:.2}\" width=\"{length:.2}\" height=\"1\"/></svg>"
+    ))
 }

@@ -17,6 +17,7 @@ mod svg;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::svg::escape;
 pub use self::{
     course::{Course, Interval, Mark, course},
     latency::latency,
@@ -27,7 +28,7 @@ pub use self::{
 /// `--found` for what is as it must be, and `--wrong` for what is not.
 pub const STYLE: &str = "\
 svg.plot { display: block; width: 100%; min-width: 34rem; max-width: 44rem; height: auto; margin: .5rem 0 1rem; }
-svg.plot text { fill: var(--text); font: 13px system-ui, sans-serif; }
+svg.plot text { fill: var(--text); font: 13px system-ui, sans-serif; paint-order: stroke; stroke: var(--back); stroke-width: 3px; }
 svg.plot .small { font-size: 11.5px; fill: var(--soft); }
 svg.plot .end { text-anchor: end; }
 svg.plot .middle { text-anchor: middle; }

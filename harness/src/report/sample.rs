@@ -1,5 +1,6 @@
 //! A run with a cell of every kind, and with everything hostile that a network can send.
 
+mod large;
 pub(super) mod loads;
 mod lookups;
 
@@ -10,6 +11,7 @@ use reachmap_wire::{
     RecordData, Resolve, Respond, Route, RouteOutcome, Step,
 };
 
+pub(super) use self::large::of_cells;
 use super::{
     Beside, ChangeRecord, Counts, Environment, FailedTest, Holds, Retry, Row, Run, grid,
     plot::{Course, Interval, Mark},

@@ -108,23 +108,6 @@ fn junit_counts_agree_with_the_run() {
 }
 
 #[test]
-fn html_is_one_page_without_scripts_where_hostile_text_is_only_text() {
-    let page = html(&sample::run());
-    if let Some(path) = std::env::var_os("REACHMAP_WRITE_SAMPLE") {
-        std::fs::write(path, &page).unwrap();
-    }
-    assert!(!page.contains("<script"), "no script of ours, and none of theirs");
-    assert!(page.contains("&lt;script&gt;alert"));
-    assert!(!page.contains("http-equiv=\"refresh\"") && !page.contains(" src=") && !page.contains("url("));
-    assert_eq!(page.matches("<details id=").count(), sample::run().verdicts.len());
-    // Every cell of the matrix leads to its details.
-    for part in page.split("href=\"#").skip(1) {
-        let anchor = part.split('"').next().unwrap();
-        assert!(page.contains(&format!("id=\"{anchor}\"")), "{anchor}");
-    }
-}
-
-#[test]
 fn no_report_lets_control_characters_through() {
     let run = sample::run();
     for text in [

@@ -121,3 +121,15 @@ fn a_page_that_is_not_there() {
     `cargo xtask e2e` writes one; name the directory of another run if you mean that.
     ");
 }
+
+#[test]
+fn pictures_without_a_chromium() {
+    let place = Place::new();
+    two(&place);
+    insta::assert_snapshot!(place.refused(&["report", "screenshots", "--from", "a.json", "pictures"]), @"
+    exit 3
+    error: failed to find Chromium: none of chromium, chromium-browser, google-chrome, google-chrome-stable, chrome is in PATH
+    Install Chromium (`apt-get install chromium`), or name its program in REACHMAP_CHROMIUM.
+    ");
+    assert!(!place.path("pictures").exists());
+}

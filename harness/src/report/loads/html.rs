@@ -3,7 +3,7 @@
 use minijinja::{Value, context};
 
 use super::{LoadRecord, PodLoad, errors, explain_load, percent};
-use crate::report::{Run, plot, words};
+use crate::report::{Run, html, plot, words};
 
 /// What the template needs to show the loads: one value each.
 pub(in crate::report) fn values(run: &Run) -> Vec<Value> {
@@ -12,7 +12,8 @@ pub(in crate::report) fn values(run: &Run) -> Vec<Value> {
 
 fn value(number: usize, load: &LoadRecord) -> Value {
     let (symbol, words, class) = load.mark();
-    let anchor = format!("load-{number}");
+    let parts = [&load.suite, &load.stage, &load.name].map(|part| html::anchor(part));
+    let (anchor, plots) = (format!("load/{}", parts.join("/")), format!("load-{number}"));
     context! {
         symbol,
         words,
@@ -30,9 +31,9 @@ fn value(number: usize, load: &LoadRecord) -> Value {
         why => format!("{} {}", words::visible(&load.expected.arrives), words::visible(&load.expected.why)),
         text => explain_load(load),
         pods => load.pods.iter().map(|one| pod(load, one)).collect::<Vec<_>>(),
-        bars => Value::from_safe_string(plot::pods(load, &format!("{anchor}-pods"))),
-        histogram => Value::from_safe_string(plot::latency(&load.latency, &format!("{anchor}-latency"))),
-        anchor,
+        bars => Value::from_safe_string(plot::pods(load, &format!("{plots}-pods"))),
+        histogram => Value::from_safe_string(plot::latency(&load.latency, &format!("{plots}-latency"))),
+        anchor => html::place(anchor),
     }
 }
 

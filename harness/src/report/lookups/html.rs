@@ -3,20 +3,32 @@
 use minijinja::{Value, context};
 
 use super::{LookupGrid, LookupGroup, Sum, Timeline, cost_columns, costs};
-use crate::report::{Run, words};
+use crate::report::{
+    Run,
+    html::{self, anchor, bar},
+    words,
+};
 
 /// What the template needs to show the lookups; nothing if there are none.
 pub(in crate::report) fn values(run: &Run) -> Value {
     if run.lookups.is_empty() {
         return Value::from(());
     }
+    let is_open = |group: &&LookupGroup| !group.mismatches.is_empty();
+    let (open, folded): (Vec<_>, Vec<_>) = run.lookups.iter().partition(is_open);
     context! {
         sentence => Sum::of(&run.lookups).sentence(),
         grids => LookupGrid::all(&run.lookups).iter().map(grid).collect::<Vec<_>>(),
-        mismatches => run.lookups.iter().flat_map(mismatches).collect::<Vec<_>>(),
+        open => open.into_iter().map(details).collect::<Vec<_>>(),
+        folded => folded.into_iter().map(details).collect::<Vec<_>>(),
         costs => cost_table(run),
-        timelines => run.lookups.iter().flat_map(timelines).collect::<Vec<_>>(),
     }
+}
+
+/// The group's place in the page: `dns/corefile-original/ndots5-cluster/musl`.
+fn place(group: &LookupGroup) -> String {
+    let parts = [&group.stage, &group.configuration, &group.resolver].map(|part| anchor(part));
+    format!("dns/{}", parts.join("/"))
 }
 
 fn grid(grid: &LookupGrid<'_>) -> Value {
@@ -25,46 +37,59 @@ fn grid(grid: &LookupGrid<'_>) -> Value {
             grid.group(configuration, resolver).map_or_else(
                 || Value::from(()),
                 |group| {
-                    context! {
-                        text => LookupGrid::field(group),
-                        class => class(group),
-                        title => format!("{}: {}", group.cell(), outcomes(group)),
-                    }
+                    let (class, _, words) = mark(group);
+                    context! { text => LookupGrid::field(group), class, words, anchor => html::place(place(group)) }
                 },
             )
         });
-        context! { resolver => (*resolver).to_owned(), fields => fields.collect::<Vec<_>>() }
+        context! { resolver => words::visible(resolver), fields => fields.collect::<Vec<_>>() }
     });
     context! {
-        stage => grid.stage.to_owned(),
-        configurations => grid.configurations.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(),
+        stage => words::visible(grid.stage),
+        configurations => grid.configurations.iter().map(|name| words::visible(name)).collect::<Vec<_>>(),
         rows => rows.collect::<Vec<_>>(),
     }
 }
 
-fn class(group: &LookupGroup) -> &'static str {
+fn mark(group: &LookupGroup) -> (&'static str, &'static str, &'static str) {
     match (&group.not_supported, group.is_as_predicted()) {
-        (Some(_), _) => "unsupported",
-        (None, true) => "reached",
-        (None, false) => "wrong",
+        (Some(_), _) => ("unsupported", "·", "not supported here"),
+        (None, true) => ("reached", "✓", "as predicted"),
+        (None, false) => ("wrong", "!", "not as predicted"),
     }
 }
 
-fn outcomes(group: &LookupGroup) -> String {
-    if let Some(reason) = &group.not_supported {
-        return format!("not supported here: {}", words::visible(reason));
-    }
-    let outcomes = group.outcomes.iter().map(|(outcome, number)| format!("{outcome} {number}"));
-    outcomes.collect::<Vec<_>>().join(", ")
-}
-
-fn mismatches(group: &LookupGroup) -> impl Iterator<Item = Value> {
-    group.mismatches.iter().map(|mismatch| {
+/// All that is known of a group: its outcomes, what went otherwise, and some lookups question by question.
+fn details(group: &LookupGroup) -> Value {
+    let (class, symbol, words) = mark(group);
+    let outcomes = group.outcomes.iter().map(|(outcome, number)| format!("{number} {}", words::visible(outcome)));
+    let mismatches = group.mismatches.iter().map(|mismatch| {
         context! {
-            title => format!("{}: {}", group.cell(), words::visible(&mismatch.name)),
+            name => words::visible(&mismatch.name),
             text => words::plain_lines(&mismatch.explanation, 60),
         }
-    })
+    });
+    let not_covered = group.not_covered.iter();
+    context! {
+        anchor => html::place(place(group)),
+        id => words::visible(&group.cell()),
+        class,
+        symbol,
+        headline => match group.not_supported {
+            Some(_) => words.to_owned(),
+            None => format!("{} of {} lookups as predicted", group.as_predicted, group.lookups),
+        },
+        because => group.not_supported.as_deref().map(words::visible),
+        outcomes => outcomes.collect::<Vec<_>>().join(", "),
+        repeated => group.repeated,
+        mismatches => mismatches.collect::<Vec<_>>(),
+        not_covered => not_covered.map(|(name, why)| vec![words::visible(name), words::visible(why)]).collect::<Vec<_>>(),
+        costs => group.costs.iter().map(|cost| {
+            vec![words::visible(&cost.name), cost.questions.to_string()]
+        }).collect::<Vec<_>>(),
+        timelines => group.timelines.iter().map(timeline).collect::<Vec<_>>(),
+        is_open => !group.mismatches.is_empty(),
+    }
 }
 
 fn cost_table(run: &Run) -> Value {
@@ -78,27 +103,25 @@ fn cost_table(run: &Run) -> Value {
     context! {
         columns => columns
             .iter()
-            .map(|(resolver, configuration)| vec![(*resolver).to_owned(), configuration.trim_end_matches("-cluster").to_owned()])
+            .map(|(resolver, configuration)| vec![words::visible(resolver), words::visible(configuration.trim_end_matches("-cluster"))])
             .collect::<Vec<_>>(),
         rows => shown.collect::<Vec<_>>(),
     }
 }
 
-/// Each question as a bar on the lookup's own time, beside what was asked and what came back.
-fn timelines(group: &LookupGroup) -> impl Iterator<Item = Value> {
-    group.timelines.iter().map(|timeline| {
-        context! {
-            title => format!("{} in {}", words::visible(&timeline.name), group.cell()),
-            seen => words::plain(&timeline.seen),
-            took => words::time(timeline.elapsed_us),
-            questions => questions(timeline),
-        }
-    })
+fn timeline(timeline: &Timeline) -> Value {
+    context! {
+        name => words::visible(&timeline.name),
+        seen => words::plain(&timeline.seen),
+        took => words::time(timeline.elapsed_us),
+        questions => questions(timeline),
+    }
 }
 
+/// Each question as a bar on the lookup's own time, beside what was asked and what came back.
 fn questions(timeline: &Timeline) -> Vec<Value> {
     #[expect(clippy::cast_precision_loss, reason = "a share of a bar's width")]
-    let share = |microseconds: u64| microseconds as f64 / timeline.elapsed_us.max(1) as f64 * 100.0;
+    let share = |microseconds: u64| microseconds as f64 / timeline.elapsed_us.max(1) as f64;
     let questions = timeline.questions.iter().map(|asked| {
         let rest = timeline.elapsed_us.saturating_sub(asked.at_us);
         let class = match asked.rcode.as_deref() {
@@ -110,11 +133,10 @@ fn questions(timeline: &Timeline) -> Vec<Value> {
         context! {
             kind => asked.kind.to_string(),
             name => words::plain(&asked.name),
+            at => words::time(asked.at_us),
             rcode => asked.rcode.as_deref().map_or_else(|| "no answer".to_owned(), words::plain),
             answers => answers.collect::<Vec<_>>().join(", "),
-            class,
-            left => format!("{:.2}", share(asked.at_us).min(99.0)),
-            width => format!("{:.2}", share(asked.elapsed_us.unwrap_or(rest)).clamp(1.0, 100.0)),
+            bar => bar(share(asked.at_us), share(asked.elapsed_us.unwrap_or(rest)), class),
             took => asked.elapsed_us.map_or_else(String::new, words::time),
         }
     });

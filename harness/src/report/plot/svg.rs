@@ -77,7 +77,7 @@ fn number(value: f64) -> String {
 }
 
 /// Text that stays text in XML and in HTML, whoever sent it.
-fn escape(text: &str) -> String {
+pub(in crate::report) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in words::visible(text).chars() {
         match c {
