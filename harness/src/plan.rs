@@ -80,6 +80,12 @@ pub struct EnvironmentOptions {
     /// Where images come from.
     #[arg(long, value_enum, default_value_t, env = "REACHMAP_IMAGES")]
     pub images: ImagesChoice,
+    /// Pull all images from this registry, each under its own repository: `[http://]HOST[:PORT][/PATH]`.
+    #[arg(long, env = "REACHMAP_REGISTRY", value_name = "REGISTRY")]
+    pub registry: Option<String>,
+    /// A file that says which images to pull instead of the published ones, at which digests (docs/registry.md).
+    #[arg(long, env = "REACHMAP_IMAGES_TABLE", value_name = "FILE")]
+    pub images_table: Option<PathBuf>,
     /// Where everything is kept that outlives a run (default: reachmap in the XDG cache directory).
     #[arg(long, env = "REACHMAP_CACHE", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
