@@ -411,10 +411,14 @@ async fn deploy(workloads: &Workloads, progress: &Progress) -> Result<()> {
 
 async fn install_metallb(client: &Client, manifest: &str, run: &str, progress: &Progress) -> Result<()> {
     let step = progress.step("Install MetalLB", Some(Duration::from_secs(15)));
-    if metallb::install(client, manifest, run, READY).await? {
-        step.done();
-    } else {
-        step.cached();
+    match metallb::install(client, manifest, run, READY).await {
+        Ok(true) => step.done(),
+        Ok(false) => step.cached(),
+        Err(error) => {
+            // Among them those whose image cannot be pulled.
+            let pods = workloads::unready_pods(client, &[metallb::NAMESPACE]).await;
+            return Err(error.hint(format!("Pods that are not ready: {}.", workloads::or_none(&pods))));
+        }
     }
     Ok(())
 }

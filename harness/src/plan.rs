@@ -71,6 +71,12 @@ pub enum CniChoice {
 }
 
 /// Everything that decides the environment.
+///
+/// ```
+/// use reachmap::plan::EnvironmentOptions;
+/// let options = EnvironmentOptions { kubeconfig: Some("kubeconfig".into()), ..EnvironmentOptions::default() };
+/// assert_eq!(options.workers, 3);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Environment")]
 pub struct EnvironmentOptions {
@@ -122,4 +128,28 @@ pub struct EnvironmentOptions {
     /// Allow MetalLB to be installed on an existing cluster.
     #[arg(long, requires = "kubeconfig")]
     pub install_metallb: bool,
+}
+
+impl Default for EnvironmentOptions {
+    /// What a command line without any option means, where no variable says otherwise.
+    fn default() -> Self {
+        Self {
+            engine: EngineChoice::Auto,
+            images: ImagesChoice::Auto,
+            registry: None,
+            images_table: None,
+            cache_dir: None,
+            name: None,
+            k8s: None,
+            workers: 3,
+            proxy_mode: ProxyModeChoice::Iptables,
+            ip_family: IpFamilyChoice::Ipv4,
+            cni: CniChoice::Auto,
+            pool: None,
+            kubeconfig: None,
+            context: None,
+            allow_cluster_edits: false,
+            install_metallb: false,
+        }
+    }
 }
