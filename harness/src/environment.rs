@@ -52,6 +52,7 @@ use cluster::{
     existing::ExistingCluster,
     kind::{self, ClusterConfig},
     lease::{self, LeasedCluster},
+    registry,
 };
 use engine::Engine;
 use images::{Images, origin::Origins};
@@ -189,7 +190,7 @@ impl Environment {
         };
         let mut cluster = lease::acquire(home, &access, request, progress).await?;
         if let Some(mirror) = images.mirror.as_ref().filter(|mirror| mirror.is_plain) {
-            cluster.allow_plain_registry(&mirror.host).await?;
+            registry::allow_plain(&access, &cluster.record, &mirror.host).await?;
         }
         let client = cluster.client.clone();
         let journal = Journal::new(client.clone(), run, Some(cluster.journal_note()));

@@ -121,7 +121,8 @@ tokio = {{ version = "1", features = ["rt-multi-thread"] }}
 
 /// Copies what git knows of `from`, which is everything but what was built there.
 fn copy(from: &Path, to: &Path) {
-    let listed = run(Command::new("git").current_dir(from).args(["ls-files", "--cached", "--others", "--exclude-standard"]));
+    let listed =
+        run(Command::new("git").current_dir(from).args(["ls-files", "--cached", "--others", "--exclude-standard"]));
     for file in listed.lines() {
         let target = to.join(file);
         fs::create_dir_all(target.parent().unwrap()).unwrap();

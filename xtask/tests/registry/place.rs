@@ -28,7 +28,7 @@ pub(crate) struct Place {
     pub(crate) sandbox: Sandbox,
     pub(crate) progress: Progress,
     scratch: PathBuf,
-    registry: Child,
+    registry: Option<Child>,
     held: Option<Lock>,
 }
 
@@ -40,8 +40,8 @@ impl Place {
         let progress = Progress::new(Show::Plain, scratch.join("logs"));
         let held = Some(hold(&home).unwrap());
         let sandbox = Sandbox::start(&home, &progress).unwrap();
-        let registry = start_registry(&sandbox, &scratch);
-        let place = Self { home, sandbox, progress, scratch, registry, held };
+        let mut place = Self { home, sandbox, progress, scratch, registry: None, held };
+        place.registry = Some(start_registry(&place.sandbox, &place.scratch));
         place.write_docker();
         place.trust_registry();
         place
@@ -73,6 +73,7 @@ impl Place {
             .args(["--suite", "access", "--name", "registry", "--report-dir"])
             .arg(self.scratch.join("reports").to_str().unwrap())
             .args(arguments.iter().cloned())
+            .dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
             .env("PATH", path)
             .env("DOCKER_HOST", format!("unix://{}/run/docker.sock", self.sandbox.root().display()))
             .env("DOCKER_CONFIG", self.scratch.join("docker").to_str().unwrap())
@@ -111,9 +112,11 @@ impl Place {
     }
 
     fn end(&mut self) {
-        // Not waited for, so its id is still its own.
-        let _ = self.registry.kill();
-        let _ = self.registry.wait();
+        if let Some(mut registry) = self.registry.take() {
+            // Not waited for, so its id is still its own.
+            let _ = registry.kill();
+            let _ = registry.wait();
+        }
         if let Some(held) = self.held.take() {
             drop(held);
             let ended = Sandbox::stop_if_unused(&self.home, &self.progress);

@@ -212,15 +212,6 @@ pub fn cgroup_version() -> Command {
     Command::new("docker").args(["info", "--format", "{{.CgroupVersion}}"])
 }
 
-/// Writes down on `node` that the registry `host` speaks HTTP without TLS. containerd reads it at each pull; kind's node
-/// images look there (<https://kind.sigs.k8s.io/docs/user/local-registry/>).
-pub fn plain_registry(node: &str, host: &str) -> Command {
-    let hosts =
-        format!("server = \"http://{host}\"\n\n[host.\"http://{host}\"]\n  capabilities = [\"pull\", \"resolve\"]\n");
-    let script = r#"mkdir -p "/etc/containerd/certs.d/$1" && cat >"/etc/containerd/certs.d/$1/hosts.toml""#;
-    Command::new("docker").args(["exec", "--interactive", node, "sh", "-ec", script, "sh", host]).stdin(hosts)
-}
-
 /// Makes `command` hold the file lock at `lock` as long as it or a child of it runs, even if we are gone by then.
 ///
 /// A lock of ours would end with us: after `kill -9` the next run would delete a cluster that kind is still making.
@@ -245,18 +236,6 @@ pub(crate) mod tests {
             flannel_image: Some("flannel:v0.28.4".to_owned()),
             cgroup_v1: true,
         }
-    }
-
-    #[test]
-    fn a_registry_without_tls_is_written_down_where_containerd_looks() {
-        let command = plain_registry("t-worker", "192.0.2.1:5000");
-        insta::assert_snapshot!(command.display(), @r#"docker exec --interactive t-worker sh -ec 'mkdir -p "/etc/containerd/certs.d/$1" && cat >"/etc/containerd/certs.d/$1/hosts.toml"' sh 192.0.2.1:5000"#);
-        insta::assert_snapshot!(String::from_utf8(command.stdin.unwrap()).unwrap(), @r#"
-        server = "http://192.0.2.1:5000"
-
-        [host."http://192.0.2.1:5000"]
-          capabilities = ["pull", "resolve"]
-        "#);
     }
 
     #[test]

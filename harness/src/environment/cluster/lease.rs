@@ -12,7 +12,7 @@ use kube::{Api, Client, api::ListParams};
 
 use super::{
     EngineAccess, connect, containers,
-    kind::{self, ClusterConfig, Kind, holding},
+    kind::{ClusterConfig, Kind, holding},
     laptop, logs,
     network::{self, Pool},
     record::{Phase, Record, free_pool},
@@ -226,18 +226,6 @@ impl LeasedCluster {
         }
         laptop::ensure(&self.access, &self.record, image).await?;
         Ok(name)
-    }
-
-    /// Lets the nodes pull from the registry `host` without TLS, which containerd refuses otherwise.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Environment`] with what the engine said.
-    pub async fn allow_plain_registry(&self, host: &str) -> Result<()> {
-        let kind = Kind { program: &self.access.kind_program, name: &self.record.name };
-        for node in kind.node_names(self.record.config.workers) {
-            self.access.command(kind::plain_registry(&node, host)).run_async().await?;
-        }
-        Ok(())
     }
 
     /// The file that exists while cluster-wide edits may have to be put back.

@@ -5,13 +5,18 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use serde::Deserialize;
 
 use super::{
-    reference::{Mirror, Reference, is_digest},
+    reference::{HUB, Mirror, Reference, is_digest},
     versions::{Kubernetes, Versions},
 };
 use crate::{Context as _, Error, ErrorKind, Result, command::read_text, plan::EnvironmentOptions};
 
 /// The repository of kind's node images.
 const NODE: &str = "kindest/node";
+
+/// Whether `name` is that of one of kind's node images.
+fn is_node(name: &Reference) -> bool {
+    name.registry == HUB && name.repository == NODE
+}
 
 /// Where published images are pulled from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -143,7 +148,7 @@ impl Origins {
     pub(super) fn refuse_strangers(&self, pulled: &[&Origin]) -> Result<()> {
         let Some(table) = &self.table else { return Ok(()) };
         let known: Vec<Reference> = pulled.iter().filter_map(|origin| origin.published.parse().ok()).collect();
-        let strange = table.entries.keys().find(|name| name.repository != NODE && !known.contains(name));
+        let strange = table.entries.keys().find(|name| !is_node(name) && !known.contains(name));
         strange.map_or(Ok(()), |name| {
             let names: Vec<&str> = pulled.iter().map(|origin| origin.published.as_str()).collect();
             let cause = format!("nothing is pulled under the name {name}");
@@ -180,8 +185,8 @@ impl Table {
 
     /// The node images that it has: their names, and the Kubernetes versions in them.
     fn nodes(&self) -> impl Iterator<Item = (String, String)> {
-        let nodes = self.entries.keys().filter(|name| name.repository == NODE);
-        nodes.filter_map(|name| Some((name.to_string(), name.tag.clone()?)))
+        let nodes = self.entries.keys().filter(|name| is_node(name));
+        nodes.filter_map(|name| name.tag.as_ref().map(|version| (format!("{NODE}:{version}"), version.clone())))
     }
 }
 
@@ -241,6 +246,7 @@ mod tests {
         for version in ["v1.37.2", "v1.34.0"] {
             let versions = origins.versions().unwrap();
             let image = versions.kubernetes(Some(version)).unwrap().node_image.clone().unwrap();
+            assert_eq!(image, format!("kindest/node:{version}"));
             assert_eq!(
                 origins.find(&image).unwrap().reference,
                 format!("docker.io/kindest/node:{version}@{DIGEST}"),

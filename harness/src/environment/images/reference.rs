@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use crate::{Error, ErrorKind, Result};
 
 /// The registry of names that do not say one.
-const HUB: &str = "docker.io";
+pub(super) const HUB: &str = "docker.io";
 
 /// A reference to an image: `[registry/]repository[:tag][@digest]`, with what Docker adds to a name that leaves it out
 /// (<https://pkg.go.dev/github.com/distribution/reference>).
