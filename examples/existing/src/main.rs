@@ -63,8 +63,7 @@ fn run(options: &EnvironmentOptions) -> Result<u8> {
             let binary = AgentBinary::find_or_build(&home, &progress)?;
             let mut cluster = Environment::up(options, false, false, &home, &directory.id, &progress).await?;
             cluster.stand_everywhere(&binary).await?;
-            run.verdicts = check(&cluster).await?;
-            Ok(())
+            check(&cluster, &mut run).await
         })
         .await;
         let released = environment::release(&home, false, &progress).await;
@@ -78,19 +77,24 @@ fn run(options: &EnvironmentOptions) -> Result<u8> {
 }
 
 /// Probes every way from every vantage, and judges what was seen.
-async fn check(cluster: &Environment) -> Result<Vec<Verdict>> {
+async fn check(cluster: &Environment, run: &mut report::Run) -> Result<()> {
     let namespaces = [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE];
-    let state = state::collect(cluster.client(), &namespaces, BTreeMap::new(), None).await?;
-    let mut verdicts = Vec::new();
-    for vantage in Vantage::all(&state) {
+    let mut state = state::collect(cluster.client(), &namespaces, BTreeMap::new(), None).await?;
+    let vantages = Vantage::all(&state);
+    for vantage in &vantages {
+        // What the place itself knows: its resolver, its routes.
+        state.places.insert(vantage.id.clone(), cluster.agent(&vantage.id)?.hello().await?);
+    }
+    let stage = Stage::LoadBalancerPending.id();
+    for vantage in vantages {
         for method in methods() {
             // The model knows nothing of what is seen, and the probe nothing of what is expected.
             let expectation = expect(&state, &vantage, &method)?;
-            let observation =
-                probe_target(cluster.agent(&vantage.id)?, &expectation.target, Timeouts::default()).await?;
-            verdicts.push(Verdict {
+            let agent = cluster.agent(&vantage.id)?;
+            let observation = probe_target(agent, &expectation.target, Timeouts::default()).await?;
+            run.verdicts.push(Verdict {
                 suite: "existing".to_owned(),
-                stage: Stage::LoadBalancerPending.id().to_owned(),
+                stage: stage.to_owned(),
                 vantage: vantage.clone(),
                 method,
                 outcome: judge(&expectation, &observation),
@@ -100,7 +104,8 @@ async fn check(cluster: &Environment) -> Result<Vec<Verdict>> {
             });
         }
     }
-    Ok(verdicts)
+    run.stages.push(report::StageRecord { id: stage.to_owned(), state: Some(state) });
+    Ok(())
 }
 
 /// The ways to ask: any Service of the cluster can be named here.
