@@ -52,9 +52,10 @@ use cluster::{
     existing::ExistingCluster,
     kind::{self, ClusterConfig},
     lease::{self, LeasedCluster},
+    registry,
 };
 use engine::Engine;
-use images::Images;
+use images::{Images, origin::Origins};
 use journal::Journal;
 use policies::Policies;
 pub use release::release;
@@ -188,6 +189,9 @@ impl Environment {
             run: run.to_owned(),
         };
         let mut cluster = lease::acquire(home, &access, request, progress).await?;
+        if let Some(mirror) = images.mirror.as_ref().filter(|mirror| mirror.is_plain) {
+            registry::allow_plain(&access, &cluster.record, &mirror.host).await?;
+        }
         let client = cluster.client.clone();
         let journal = Journal::new(client.clone(), run, Some(cluster.journal_note()));
         put_back_earlier_edits(&client, &journal, progress).await?;
@@ -210,7 +214,7 @@ impl Environment {
         )?;
         let mut sites = sites(&client, Some(&laptop)).await?;
         reach(&mut sites, &engine);
-        let description = BTreeMap::from([
+        let mut description = BTreeMap::from([
             ("engine", engine.name().to_owned()),
             ("images", images.source.to_owned()),
             ("cluster", cluster.record.name.clone()),
@@ -218,10 +222,17 @@ impl Environment {
             ("kubernetes", images.kubernetes.clone()),
             ("proxy mode", format!("{:?}", options.proxy_mode).to_lowercase()),
             ("ip family", format!("{:?}", options.ip_family).to_lowercase()),
-            ("cni", if images.flannel.is_some() { "flannel, vxlan" } else { "kindnet" }.to_owned()),
             ("nodes", format!("1 control plane, {} workers", options.workers)),
             ("pool", cluster.record.pool.to_string()),
-        ]);
+        ])
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect::<BTreeMap<_, _>>();
+        description.extend(images.description());
+        if images.flannel.is_some() {
+            // What a pulled node image brings, the cluster's state tells.
+            description.insert("cni".to_owned(), "flannel, vxlan".to_owned());
+        }
         Ok(Self {
             client,
             run: run.to_owned(),
@@ -233,7 +244,7 @@ impl Environment {
             pool: Some(cluster.record.pool.to_string()),
             workers: options.workers,
             unsupported: missing_workers(options.workers),
-            description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            description,
             retries: Vec::new(),
             names: None,
             load_balancer: None,
@@ -344,9 +355,10 @@ pub async fn prepare(options: &EnvironmentOptions, home: &Home, progress: &Progr
     let (options, home, progress) = (options.clone(), home.clone(), progress.clone());
     crate::session::run::blocking(move || {
         // A version that cannot be had is refused before anything is built.
-        images::versions::Versions::embedded()?.kubernetes(options.k8s.as_deref())?;
+        let origins = Origins::of(&options)?;
+        origins.versions()?.kubernetes(options.k8s.as_deref())?;
         let engine = engine::choose(options.engine, &home, &progress)?;
-        let images = images::prepare(options.images, options.k8s.as_deref(), &engine, &home, &progress)?;
+        let images = images::prepare(options.images, options.k8s.as_deref(), &origins, &engine, &home, &progress)?;
         Ok((engine, images))
     })
     .await
@@ -396,10 +408,14 @@ async fn deploy(workloads: &Workloads, progress: &Progress) -> Result<()> {
 
 async fn install_metallb(client: &Client, manifest: &str, run: &str, progress: &Progress) -> Result<()> {
     let step = progress.step("Install MetalLB", Some(Duration::from_secs(15)));
-    if metallb::install(client, manifest, run, READY).await? {
-        step.done();
-    } else {
-        step.cached();
+    match metallb::install(client, manifest, run, READY).await {
+        Ok(true) => step.done(),
+        Ok(false) => step.cached(),
+        Err(error) => {
+            // Among them those whose image cannot be pulled.
+            let pods = workloads::unready_pods(client, &[metallb::NAMESPACE]).await;
+            return Err(error.hint(format!("Pods that are not ready: {}.", workloads::or_none(&pods))));
+        }
     }
     Ok(())
 }

@@ -71,6 +71,12 @@ pub enum CniChoice {
 }
 
 /// Everything that decides the environment.
+///
+/// ```
+/// use reachmap::plan::EnvironmentOptions;
+/// let options = EnvironmentOptions { kubeconfig: Some("kubeconfig".into()), ..EnvironmentOptions::default() };
+/// assert_eq!(options.workers, 3);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Environment")]
 pub struct EnvironmentOptions {
@@ -80,6 +86,12 @@ pub struct EnvironmentOptions {
     /// Where images come from.
     #[arg(long, value_enum, default_value_t, env = "REACHMAP_IMAGES")]
     pub images: ImagesChoice,
+    /// Pull all images from this registry, each under its own repository: `[http://]HOST[:PORT][/PATH]`.
+    #[arg(long, env = "REACHMAP_REGISTRY", value_name = "REGISTRY")]
+    pub registry: Option<String>,
+    /// A file that says which images to pull instead of the published ones, at which digests (docs/registry.md).
+    #[arg(long, env = "REACHMAP_IMAGES_TABLE", value_name = "FILE")]
+    pub images_table: Option<PathBuf>,
     /// Where everything is kept that outlives a run (default: reachmap in the XDG cache directory).
     #[arg(long, env = "REACHMAP_CACHE", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
@@ -116,4 +128,28 @@ pub struct EnvironmentOptions {
     /// Allow MetalLB to be installed on an existing cluster.
     #[arg(long, requires = "kubeconfig")]
     pub install_metallb: bool,
+}
+
+impl Default for EnvironmentOptions {
+    /// What a command line without any option means, where no variable says otherwise.
+    fn default() -> Self {
+        Self {
+            engine: EngineChoice::Auto,
+            images: ImagesChoice::Auto,
+            registry: None,
+            images_table: None,
+            cache_dir: None,
+            name: None,
+            k8s: None,
+            workers: 3,
+            proxy_mode: ProxyModeChoice::Iptables,
+            ip_family: IpFamilyChoice::Ipv4,
+            cni: CniChoice::Auto,
+            pool: None,
+            kubeconfig: None,
+            context: None,
+            allow_cluster_edits: false,
+            install_metallb: false,
+        }
+    }
 }

@@ -1,22 +1,31 @@
-//! The packages alone: unpacked outside the repository, they compile for someone who depends on them, and the agent is built
-//! from what they bring along.
+//! The packages alone: unpacked outside the repository, they compile for someone who depends on them, the agent is built
+//! from what they bring along, and a suite runs on a cluster.
 //!
-//! It compiles every dependency once more (ten minutes on two cores; later runs find it in `target/packages`):
+//! It compiles every dependency once more (ten minutes on two cores; later runs find it in `target/packages`), and boots a
+//! cluster where `cargo xtask e2e` does:
 //!
 //! ```console
 //! $ cargo test -p xtask --test packages -- --ignored --nocapture
 //! ```
+//!
+//! - `REACHMAP_PACKAGES_HOME`: the cache directory of the cluster's run. Without it, it uses a temporary one and builds everything
+//!   that the cluster is made of, which takes half an hour more.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is a test, and says what it does")]
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 const CONSUMER: &str = include_str!("packages/consumer.rs");
+
+/// Until it is in the registry, too.
+fn patch() -> String {
+    format!("\n[patch.crates-io]\nreachmap-wire = {{ path = \"../reachmap-wire-{}\" }}\n", env!("CARGO_PKG_VERSION"))
+}
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -31,7 +40,7 @@ fn target() -> PathBuf {
 fn cargo(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(directory).env("CARGO_TARGET_DIR", target());
-    let inherited = std::env::vars_os().map(|(name, _)| name);
+    let inherited = env::vars_os().map(|(name, _)| name);
     for name in inherited.filter(|name| name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_"))) {
         command.env_remove(name);
     }
@@ -87,14 +96,10 @@ k8s-openapi = {{ version = "*", features = ["v1_33"] }}
 reachmap = {{ path = "../reachmap-{version}" }}
 tokio = {{ version = "1", features = ["rt-multi-thread"] }}
 
-# Until it is in the registry, too.
-[patch.crates-io]
-reachmap-wire = {{ path = "../reachmap-wire-{version}" }}
-
 [workspace]
 "#
     );
-    fs::write(consumer.join("Cargo.toml"), manifest).unwrap();
+    fs::write(consumer.join("Cargo.toml"), manifest + &patch()).unwrap();
     // The versions that the package was made with.
     fs::copy(package.join("Cargo.lock"), consumer.join("Cargo.lock")).unwrap();
 
@@ -112,4 +117,38 @@ reachmap-wire = {{ path = "../reachmap-wire-{version}" }}
     let lock = builds.map(|build| build.join("Cargo.lock")).find(|lock| lock.is_file()).unwrap();
     let (ours, built) = (locked(&root().join("Cargo.lock")), locked(&lock));
     assert!(!built.is_empty() && built.is_subset(&ours), "{:#?}", built.difference(&ours));
+}
+
+/// Copies what git knows of `from`, which is everything but what was built there.
+fn copy(from: &Path, to: &Path) {
+    let listed =
+        run(Command::new("git").current_dir(from).args(["ls-files", "--cached", "--others", "--exclude-standard"]));
+    for file in listed.lines() {
+        let target = to.join(file);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(from.join(file), target).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "compiles every dependency once more, and boots a cluster: five minutes once both are built"]
+fn whoever_depends_on_the_packages_alone_can_run_a_suite_on_a_cluster() {
+    let place = tempfile::Builder::new().prefix("packages").tempdir().unwrap();
+    unpack(place.path());
+    let consumer = place.path().join("consumer");
+    copy(&root().join("examples/consumer"), &consumer);
+    let path = format!("path = \"../reachmap-{}\"", env!("CARGO_PKG_VERSION"));
+    let manifest = fs::read_to_string(consumer.join("Cargo.toml")).unwrap();
+    let pointed = manifest.replace(r#"path = "../../harness""#, &path);
+    assert_ne!(manifest, pointed, "the example depends on the library by its path");
+    fs::write(consumer.join("Cargo.toml"), pointed + &patch()).unwrap();
+
+    let home = env::var_os("REACHMAP_PACKAGES_HOME").map_or_else(|| place.path().join("home"), PathBuf::from);
+    let reports = place.path().join("reports");
+    let e2e = ["xtask", "e2e", "--name", "packages", "--report-dir"];
+    run(cargo(&consumer).args(e2e).arg(&reports).env("REACHMAP_CACHE", home).env("CI", "true"));
+    let report = fs::read_to_string(reports.join("latest/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let counts = &report["counts"];
+    assert!(counts["as_expected"].as_u64() > Some(9) && counts["not_as_expected"] == 0, "{counts}");
 }

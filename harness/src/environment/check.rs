@@ -8,7 +8,8 @@ use super::{
         network::{self, Pool},
         record::Record,
     },
-    engine, images,
+    engine,
+    images::{self, origin::Origins},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -26,6 +27,7 @@ use crate::{
 pub async fn check(options: &EnvironmentOptions, home: &Home) -> Result<()> {
     let pool = options.pool.as_deref().map(str::parse).transpose()?;
     if let Some(kubeconfig) = &options.kubeconfig {
+        Origins::of(options)?;
         if options.install_metallb {
             blocking(images::check_manifest).await?;
         }
@@ -41,7 +43,8 @@ fn check_own(options: &EnvironmentOptions, pool: Option<Pool>, home: &Home) -> R
     if let Some(name) = &options.name {
         lease::check_name(name)?;
     }
-    images::versions::Versions::embedded()?.kubernetes(options.k8s.as_deref())?;
+    let origins = Origins::of(options)?;
+    origins.versions()?.kubernetes(options.k8s.as_deref())?;
     if let Some(pool) = pool {
         network::check_possible(pool)?;
     }
@@ -55,7 +58,7 @@ fn check_own(options: &EnvironmentOptions, pool: Option<Pool>, home: &Home) -> R
     }
     let source = images::source_for(options.images, sandbox);
     check_cni(options.cni, source == ImagesChoice::Packages)?;
-    images::check(source, options.k8s.as_deref(), sandbox, home)
+    images::check(source, options.k8s.as_deref(), &origins, sandbox, home)
 }
 
 /// Whether the source of images has that network plugin.

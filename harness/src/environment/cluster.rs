@@ -9,6 +9,7 @@ pub mod lease;
 pub(crate) mod logs;
 pub mod network;
 pub mod record;
+pub mod registry;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 

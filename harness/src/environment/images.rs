@@ -1,10 +1,9 @@
 //! Where images come from: a registry, or Debian packages and Go modules, built once.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use crate::{
-    Error, ErrorKind, Result, command::Command, environment::engine::Engine, home::Home, plan::ImagesChoice,
-    progress::Progress,
+    Error, ErrorKind, Result, environment::engine::Engine, home::Home, plan::ImagesChoice, progress::Progress,
 };
 
 pub mod cache;
@@ -13,12 +12,17 @@ mod go;
 pub mod hey;
 pub mod linters;
 pub mod lookups;
+pub mod origin;
 pub mod packages;
 pub(super) mod preparation;
+pub mod reference;
+mod registry;
 pub mod store;
 pub(crate) mod tools;
 pub mod versions;
 
+use origin::{Origin, Origins};
+use reference::Mirror;
 use versions::Versions;
 
 /// Everything that later steps need to know about images.
@@ -44,6 +48,32 @@ pub struct Images {
     pub pull_policy: &'static str,
     /// The kind program, as commands of the engine see it.
     pub kind: PathBuf,
+    /// What was pulled, or is to be by the nodes; empty if everything is built.
+    pub pulled: Vec<Pulled>,
+    /// The registry that is asked instead of those in which the images are published.
+    pub mirror: Option<Mirror>,
+}
+
+/// An image that comes from a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// Where it comes from, and what holds its content.
+    pub origin: Origin,
+    /// The digest under which that registry has it; unknown as long as nodes alone pull it.
+    pub digest: Option<String>,
+}
+
+impl Images {
+    /// What reports say of the images that come from a registry: names and values.
+    pub fn description(&self) -> Vec<(String, String)> {
+        let mirror = self.mirror.iter().map(|mirror| ("registry".to_owned(), mirror.to_string()));
+        let images = self.pulled.iter().map(|Pulled { origin, digest }| {
+            let seen = digest.as_ref().filter(|digest| !origin.reference.contains(*digest));
+            let seen = seen.map(|digest| format!(" (it is {digest})")).unwrap_or_default();
+            (format!("image {}", origin.published), format!("{origin}{seen}"))
+        });
+        mirror.chain(images).collect()
+    }
 }
 
 /// Which source `choice` comes to with `engine`.
@@ -61,23 +91,27 @@ pub(crate) const fn source_for(choice: ImagesChoice, sandbox: bool) -> ImagesCho
     }
 }
 
-/// Makes or pulls whatever is missing for the Kubernetes version `wanted`, else the default one.
+/// Makes or pulls whatever is missing for the Kubernetes version `wanted`, else the default one. What is pulled comes
+/// from where `origins` say.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for a version or a combination that cannot be had; else those of the source.
 pub fn prepare(
     choice: ImagesChoice,
     wanted: Option<&str>,
+    origins: &Origins,
     engine: &Engine,
     home: &Home,
     progress: &Progress,
 ) -> Result<Images> {
-    let versions = Versions::embedded()?;
+    let versions = origins.versions()?;
     let source = source(choice, engine);
     let kubernetes = versions.kubernetes_from(source, wanted)?;
     match (source, engine) {
         (ImagesChoice::Registry, Engine::Sandbox(_)) => Err(registry_in_sandbox()),
-        (ImagesChoice::Registry, Engine::Docker) => registry(engine, home, progress, &versions, kubernetes),
+        (ImagesChoice::Registry, Engine::Docker) => {
+            registry::prepare(engine, home, progress, origins, &versions, kubernetes)
+        }
         _ => packages::prepare(engine, home, progress, kubernetes),
     }
 }
@@ -86,15 +120,21 @@ pub fn prepare(
 ///
 /// # Errors
 /// As [`prepare`], as far as it can be told beforehand.
-pub(crate) fn check(source: ImagesChoice, wanted: Option<&str>, sandbox: bool, home: &Home) -> Result<()> {
-    let versions = Versions::embedded()?;
+pub(crate) fn check(
+    source: ImagesChoice,
+    wanted: Option<&str>,
+    origins: &Origins,
+    sandbox: bool,
+    home: &Home,
+) -> Result<()> {
+    let versions = origins.versions()?;
     if source != ImagesChoice::Registry {
         return packages::check(&versions, wanted, sandbox, home);
     }
     if sandbox {
         return Err(registry_in_sandbox());
     }
-    node_image(versions.kubernetes_from(source, wanted)?)?;
+    registry::node_image(versions.kubernetes_from(source, wanted)?)?;
     tools::check_toolchain(&versions, which::which("mmdebstrap").is_ok())
 }
 
@@ -111,13 +151,14 @@ fn registry_in_sandbox() -> Error {
         .hint("Choose --images packages, or --engine docker.")
 }
 
-/// MetalLB's own manifest, of the version in the table: for clusters that we did not make.
+/// MetalLB's own manifest, of the version in the table, with its images from where `origins` say: for clusters that we
+/// did not make.
 ///
 /// # Errors
 /// [`ErrorKind::Missing`] without Go to fetch the module that it comes with.
-pub fn metallb_manifest(home: &Home, progress: &Progress) -> Result<String> {
+pub fn metallb_manifest(origins: &Origins, home: &Home, progress: &Progress) -> Result<String> {
     let toolchain = tools::toolchain(home, progress, &Versions::embedded()?)?;
-    go::metallb_manifest(home, progress, &toolchain)
+    registry::point(&go::metallb_manifest(home, progress, &toolchain)?, origins).map(|(text, _)| text)
 }
 
 /// The kind program that deletes what it has made, as commands of `engine` see it.
@@ -147,82 +188,10 @@ pub fn kubectl_program(home: &Home, kubernetes: &str) -> Result<PathBuf> {
     })
 }
 
-/// Asks whether the engine has `image`.
-fn inspect(image: &str) -> Command {
-    Command::new("docker").args(["image", "inspect", "--format", "{{.Id}}", image])
-}
-
-/// Pulls `image`.
-fn pull(image: &str) -> Command {
-    Command::new("docker").args(["pull", "--quiet", image]).deadline(Duration::from_secs(900))
-}
-
-fn node_image(kubernetes: &versions::Kubernetes) -> Result<String> {
-    kubernetes.node_image.clone().ok_or_else(|| {
-        Error::new(
-            ErrorKind::Usage,
-            format!("pull Kubernetes {}", kubernetes.version),
-            "the versions table names no node image for it",
-        )
-        .hint("Choose another version with --k8s, or --images packages.")
-    })
-}
-
-fn registry(
-    engine: &Engine,
-    home: &Home,
-    progress: &Progress,
-    versions: &Versions,
-    kubernetes: &versions::Kubernetes,
-) -> Result<Images> {
-    let node = node_image(kubernetes)?;
-    for image in [&node, &versions.nginx.image] {
-        if engine.command(inspect(image)).output()?.code == Some(0) {
-            continue;
-        }
-        let step = progress.step(format!("Pull {image}"), Some(Duration::from_secs(60)));
-        engine.command(pull(image)).log(step.log()).run().map_err(|error| {
-            error.hint(format!(
-                "The engine must reach the registry; without one, choose --images packages. All that it printed is in {}.",
-                step.log().display()
-            ))
-        })?;
-        step.done();
-    }
-    let toolchain = tools::toolchain(home, progress, versions)?;
-    // An older kind may not know what a newer node image expects of it.
-    let installed = which::which("kind").ok().filter(|kind| tools::is_kind_enough(kind, &versions.kind.version));
-    let kind = match installed {
-        Some(kind) => kind,
-        None => go::kind().make(home, progress, &toolchain)?.join("kind"),
-    };
-    Ok(Images {
-        source: "registry",
-        kubernetes: kubernetes.version.clone(),
-        node,
-        nginx: versions.nginx.image.clone(),
-        testpod: versions.nginx.image.clone(),
-        laptop: versions.nginx.image.clone(),
-        flannel: None,
-        metallb_manifest: go::metallb_manifest(home, progress, &toolchain)?,
-        pull_policy: "IfNotPresent",
-        kind,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::progress::Show;
-
-    #[test]
-    fn a_node_image_is_pulled_by_its_digest() {
-        let versions = Versions::embedded().unwrap();
-        let kubernetes = versions.kubernetes_from(ImagesChoice::Registry, None).unwrap();
-        let image = kubernetes.node_image.as_deref().unwrap();
-        insta::assert_snapshot!(pull(image).display(), @"docker pull --quiet kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5");
-        assert!(inspect(image).display().ends_with(image));
-    }
 
     #[test]
     fn a_version_that_the_source_does_not_have_is_refused_before_anything_is_done() {
@@ -230,7 +199,8 @@ mod tests {
         let home = Home::at(dir.path().join("home"));
         let progress = Progress::new(Show::Nothing, dir.path());
         for (source, version) in [(ImagesChoice::Registry, "v1.37.2"), (ImagesChoice::Packages, "v1.37.0")] {
-            let error = prepare(source, Some(version), &Engine::Docker, &home, &progress).unwrap_err();
+            let error =
+                prepare(source, Some(version), &Origins::default(), &Engine::Docker, &home, &progress).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage);
             assert!(error.hint_text().unwrap().contains("--images"), "{error:?}");
         }

@@ -9,7 +9,9 @@ use super::{
         existing::{self, Allowed, ExistingCluster, removable},
         lease,
     },
-    deploy, gc, images, install_metallb,
+    deploy, gc,
+    images::{self, origin::Origins},
+    install_metallb,
     journal::Journal,
     missing_workers, put_back_earlier_edits, sites,
     workloads::{WorkloadImages, Workloads},
@@ -33,15 +35,17 @@ impl Environment {
         let client = cluster.client.clone();
         let mut record = record(&cluster, home, progress).await?;
         let versions = images::versions::Versions::embedded()?;
+        let origins = Origins::of(options)?;
+        let nginx = origins.find(&versions.nginx.image)?;
         let workload_images = WorkloadImages {
-            nginx: versions.nginx.image.clone(),
-            testpod: versions.nginx.image,
+            nginx: nginx.reference.clone(),
+            testpod: nginx.reference.clone(),
             pull_policy: "IfNotPresent".to_owned(),
         };
         let workloads = Workloads::new(client.clone(), workload_images, run);
         let metallb = if allowed.metallb {
-            let (home, shared) = (home.clone(), progress.clone());
-            Some(blocking(move || images::metallb_manifest(&home, &shared)).await?)
+            let (origins, home, shared) = (origins.clone(), home.clone(), progress.clone());
+            Some(blocking(move || images::metallb_manifest(&origins, &home, &shared)).await?)
         } else {
             None
         };
@@ -68,6 +72,7 @@ impl Environment {
             ("cluster", cluster.context.clone()),
             ("server", cluster.server.clone()),
             ("kubernetes", cluster.version.clone()),
+            ("image nginx", nginx.to_string()),
         ]);
         Ok(Self {
             client,

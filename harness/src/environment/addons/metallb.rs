@@ -17,7 +17,9 @@ use crate::{
 };
 
 const POOL: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/manifests/metallb-pool.yaml"));
-const NAMESPACE: &str = "metallb-system";
+
+/// The namespace of all of it.
+pub const NAMESPACE: &str = "metallb-system";
 
 /// The annotation on MetalLB's namespace that says which manifest was installed.
 const INSTALLED: &str = "reachmap.dev/manifest";

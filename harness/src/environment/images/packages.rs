@@ -185,6 +185,8 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
         // Every image is on every node: a pull could only fail, and slowly.
         pull_policy: "Never",
         kind: engine.inside(&kind),
+        pulled: Vec::new(),
+        mirror: None,
     })
 }
 
