@@ -12,6 +12,7 @@ use kube::Client;
 
 use crate::{
     Error, ErrorKind, Result,
+    bundle::{Ground, NodeAccess},
     command::Command,
     home::{Home, Lock},
     matrix::Stage,
@@ -64,6 +65,9 @@ use workloads::{NAMESPACE, NODES_NAMESPACE, OTHER_NAMESPACE, WorkloadImages, Wor
 
 /// How long workloads and add-ons may take to become ready: five times what they usually take.
 const READY: Duration = Duration::from_secs(180);
+
+/// The namespaces of the run's own.
+const NAMESPACES: [&str; 3] = [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE];
 
 /// The filter of the cells that need an edited Corefile of their own.
 const COREFILE_EDITS: &str = "corefile-*/*/*";
@@ -210,7 +214,7 @@ impl Environment {
         )?;
         let mut sites = sites(&client, Some(&laptop)).await?;
         reach(&mut sites, &engine);
-        let description = BTreeMap::from([
+        let mut description = BTreeMap::from([
             ("engine", engine.name().to_owned()),
             ("images", images.source.to_owned()),
             ("cluster", cluster.record.name.clone()),
@@ -222,6 +226,9 @@ impl Environment {
             ("nodes", format!("1 control plane, {} workers", options.workers)),
             ("pool", cluster.record.pool.to_string()),
         ]);
+        if images.flannel.is_some() {
+            description.insert("network plugin version", images::versions::Versions::embedded()?.flannel.version);
+        }
         Ok(Self {
             client,
             run: run.to_owned(),
@@ -283,7 +290,7 @@ impl Environment {
             network_namespace,
             agent: agent.path().to_owned(),
             vantages: self.sites.clone(),
-            namespaces: [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE].map(ToOwned::to_owned).to_vec(),
+            namespaces: NAMESPACES.map(ToOwned::to_owned).to_vec(),
             planned_pool: self.pool.clone(),
             journal: Some(journal),
             kubectl,
@@ -328,6 +335,21 @@ impl Environment {
     /// A client for the cluster's API server.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The text of the kubeconfig: it holds credentials.
+    pub(crate) fn kubeconfig(&self) -> &str {
+        &self.kubeconfig
+    }
+
+    /// Where what the cluster says is collected for a bundle.
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        let nodes = match &self.held {
+            Held::Leased { engine, .. } => NodeAccess::Engine(engine.clone()),
+            Held::Existing { .. } => NodeAccess::ProxyPods,
+        };
+        let namespaces = NAMESPACES.map(ToOwned::to_owned).to_vec();
+        Ground { client: &self.client, nodes, sites: &self.sites, namespaces }
     }
 }
 

@@ -33,6 +33,7 @@
 //! Where to go from here: [`cli::Cli`] is the whole of `cargo xtask` for another repository, [`session::Session`] what a
 //! test gets in its hands, [`matrix`] the cells, [`model`] the reasons, [`report`] what a run leaves behind.
 
+pub mod bundle;
 pub mod claims;
 pub mod cli;
 pub mod command;

@@ -9,6 +9,7 @@
 mod beside;
 mod changes;
 mod compare;
+mod conformance;
 pub mod dns;
 mod explain;
 pub mod github;
@@ -29,12 +30,16 @@ mod sample;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
-mod words;
+pub(crate) mod words;
 mod write;
 
 pub use beside::{Beside, Holds};
 pub use changes::ChangeRecord;
 pub use compare::{Comparison, Difference, Format, Said, Subject, compare, compare_files};
+pub use conformance::{
+    API_VERSION, Ground, Implementation, Outcome, Profile, Reproduce, Statement, Statistics, conformance,
+    conformance_schema, statement,
+};
 pub use explain::explain;
 pub use html::html;
 pub use json::{json, schema};
@@ -46,7 +51,9 @@ pub use loads::{
 pub use lookups::{CorefileEdit, Cost, LookupGroup, Mismatch, ReplicaTime, Timeline};
 pub use markdown::markdown;
 pub use merge::merge;
+pub(crate) use read::from_json;
 pub use read::read;
 pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRecord, VERSION};
+pub(crate) use terminal::other_failures;
 pub use terminal::terminal;
 pub use write::{Paths, write, write_files};
