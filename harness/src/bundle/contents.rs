@@ -77,7 +77,10 @@ fn head(text: &str, limit: usize) -> &str {
 /// As many whole lines from the end as fit.
 fn tail(text: &str, limit: usize) -> &str {
     let end = &text[text.ceil_char_boundary(text.len() - limit)..];
-    end.find('\n').map_or(end, |start| &end[start + 1..])
+    match end.split_once('\n') {
+        Some((_, whole)) if !whole.is_empty() => whole,
+        _ => end,
+    }
 }
 
 #[cfg(test)]

@@ -73,9 +73,10 @@ pub fn explain(bundle: &Bundle, cell: Option<&str>) -> Result<Explanation> {
         bundle.run.verdicts.iter().map(|verdict| (verdict, again(bundle, verdict))).collect();
     if let Some(cell) = cell.filter(|cell| !all.iter().any(|(verdict, _)| verdict.cell() == *cell)) {
         let failed: Vec<String> = bundle.run.not_as_expected().map(Verdict::cell).collect();
-        let hint = match failed.is_empty() {
-            true => "No cell of it failed; `cargo xtask bundle show` lists what is in it.".to_owned(),
-            false => format!("These failed: {}.", failed.join(", ")),
+        let hint = if failed.is_empty() {
+            "No cell of it failed; `cargo xtask bundle show` lists what is in it.".to_owned()
+        } else {
+            format!("These failed: {}.", failed.join(", "))
         };
         return Err(Error::new(ErrorKind::Usage, format!("explain the cell {cell}"), "the run has none of that name")
             .hint(hint));

@@ -97,13 +97,23 @@ pub fn write(run: &str, contents: Contents, scrubber: &Scrubber, directory: &Pat
 /// # Errors
 /// [`ErrorKind::Internal`] if the archive cannot be made.
 pub fn pack(run: &str, contents: Contents, scrubber: &Scrubber) -> Result<Vec<u8>> {
+    pack_within((FILE_LIMIT, SIZE_LIMIT), run, contents, scrubber)
+}
+
+/// The same within other limits, for one file and for all together.
+pub(super) fn pack_within(
+    (file_limit, size_limit): (usize, usize),
+    run: &str,
+    contents: Contents,
+    scrubber: &Scrubber,
+) -> Result<Vec<u8>> {
     let tried = || format!("pack the bundle of the run {run}");
     let Contents { files, mut missing } = contents;
     let (mut packed, mut parts, mut size) = (Vec::new(), Vec::new(), 0);
     for file in files {
         let is_report = file.path == "report.json" || file.path.starts_with("states/");
         let (text, scrubbed) = scrub(&file, scrubber);
-        if size + text.len() > SIZE_LIMIT || (text.len() > FILE_LIMIT && !is_report) {
+        if size + text.len() > size_limit || (text.len() > file_limit && !is_report) {
             let why = format!("it has {} bytes, for which there is no room", text.len());
             missing.push(super::Missing { path: file.path, why });
             continue;

@@ -84,7 +84,7 @@ pub fn read(path: &Path) -> Result<Bundle> {
     let opened = File::open(&file).map_err(|error| {
         refuse(error.to_string()).hint(format!("Name a {FILE}, or the directory of a run that has one. A run keeps one if something is not as expected, or with --bundle always."))
     })?;
-    let mut files = unpack(opened).map_err(|why| refuse(why.to_owned()))?;
+    let mut files = unpack(opened, MOST).map_err(|why| refuse(why.to_owned()))?;
     let manifest = files
         .remove("manifest.json")
         .ok_or_else(|| refuse("it has no manifest.json: it is not a bundle of Reachmap's".to_owned()))?;
@@ -129,37 +129,31 @@ fn versioned<T: for<'de> Deserialize<'de>>(path: &str, text: &str) -> Result<T, 
     serde_json::from_value(value).map_err(|error| (format!("{path} is not as its version says: {error}"), None))
 }
 
-/// The archive's files, in memory alone: no path in it leads anywhere.
-fn unpack(file: File) -> Result<BTreeMap<String, String>, &'static str> {
-    let mut archive = tar::Archive::new(GzDecoder::new(file).take(MOST));
+/// The archive's files, in memory alone: no path in it leads anywhere. They have `most` bytes at most.
+pub(super) fn unpack(compressed: impl io::Read, most: u64) -> Result<BTreeMap<String, String>, &'static str> {
+    let mut bytes = Vec::new();
+    // Decompressed as a whole: only gzip's own end tells whether something was cut off.
+    GzDecoder::new(compressed).take(most).read_to_end(&mut bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it is cut off: it ends in the middle",
+        _ => "it is not a bundle: it is no gzip archive, or a damaged one",
+    })?;
+    if bytes.len() as u64 == most {
+        return Err("it is larger than any bundle");
+    }
+    files(&bytes).map_err(|_| "it is not a bundle: it is no tar archive, or a damaged one")
+}
+
+fn files(bytes: &[u8]) -> io::Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
-    let entries = archive.entries().map_err(|error| why(&error))?;
-    for entry in entries {
-        let mut entry = entry.map_err(|error| why(&error))?;
+    for entry in tar::Archive::new(bytes).entries()? {
+        let mut entry = entry?;
         if !entry.header().entry_type().is_file() {
             continue;
         }
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(|error| why(&error))?;
+        entry.read_to_end(&mut bytes)?;
         files.insert(path, String::from_utf8_lossy(&bytes).into_owned());
     }
-    // An archive that is cut off between two files looks whole until gzip's own end is read.
-    let mut rest = archive.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(|error| why(&error))?;
-    if rest.limit() == 0 {
-        return Err("it is larger than any bundle");
-    }
     Ok(files)
-}
-
-/// What an error says of the file.
-fn why(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it is cut off: it ends in the middle",
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            "it is not a bundle: it is no gzip archive, or a damaged one"
-        }
-        _ => "it is not a bundle: it is no tar archive, or a damaged one",
-    }
 }

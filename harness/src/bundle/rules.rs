@@ -47,6 +47,9 @@ fn essence(line: &str, node: Option<&Node>) -> Option<String> {
     if line.is_empty() || line.starts_with('#') || line.contains("127.0.0.11") {
         return None;
     }
+    // nft writes the elements of a set over several lines, of which the first and the last have its braces.
+    let element = line.trim_start_matches("elements = { ").trim_end_matches(',').trim_end_matches(" }");
+    let line = if line.contains(" . ") { element } else { line };
     let mut words = Vec::new();
     let mut rest = line.split_whitespace().peekable();
     while let Some(word) = rest.next() {

@@ -27,53 +27,80 @@ pub struct Scrubber {
     known: Vec<String>,
 }
 
-/// What secrets look like, wherever they stand: all of it goes.
-static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    [
-        // A private key (RFC 7468), whole or cut off, also with its line breaks escaped.
-        r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
-        // The same, or a certificate, in base64, as kubeconfigs have it.
-        r"LS0tLS1CRUdJTi[A-Za-z0-9+/_=\-]*",
+/// A shape of secrets.
+struct Shape {
+    /// What a line must hold, in lower case, before it is worth looking: most lines hold nothing of it.
+    hints: &'static [&'static str],
+    pattern: Regex,
+}
+
+/// A private key (RFC 7468), whole or cut off, also with its line breaks escaped: the one shape of several lines.
+static PRIVATE_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)").ok()
+});
+
+/// What secrets look like within a line. What the group `before` holds stays, and all else goes.
+static SHAPES: LazyLock<Vec<Shape>> = LazyLock::new(|| {
+    let all: [(&'static [&'static str], &str); 10] = [
+        // A private key or a certificate in base64, as kubeconfigs have it.
+        (&["ls0tls1crudjti"], r"LS0tLS1CRUdJTi[A-Za-z0-9+/_=\-]*"),
         // A JSON web token (RFC 7519), as service accounts have it.
-        r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]*)?",
+        (&["eyj"], r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]*)?"),
         // Tokens of clouds and forges that say what they are.
-        r"\b(AKIA|ASIA)[0-9A-Z]{16}\b",
-        r"\bgh[pousr]_[A-Za-z0-9]{20,}",
-        r"\bgithub_pat_[A-Za-z0-9_]{20,}",
-        r"\bglpat-[A-Za-z0-9_\-]{16,}",
-        r"\bxox[abprs]-[A-Za-z0-9\-]{10,}",
-    ]
-    .into_iter()
-    .filter_map(|pattern| Regex::new(pattern).ok())
-    .collect()
-});
-
-/// What stands before a secret: it stays, and the rest goes.
-static INTRODUCED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    [
-        r#"(?P<before>(?i:authorization)["']?\s*[:=]\s*["']?(?:(?i:basic|bearer|digest|negotiate)\s+)?)[^\s"',]+"#,
-        r"(?P<before>\b(?i:bearer)\s+)[A-Za-z0-9._~+/=\-]{8,}",
-        // A password in an address.
-        r"(?P<before>\b[a-z][a-z0-9+.\-]*://[^\s/:@]*:)[^\s/@]+@",
+        (&["akia", "asia"], r"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
+        (&["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], r"\bgh[pousr]_[A-Za-z0-9]{20,}"),
+        (&["github_pat_"], r"\bgithub_pat_[A-Za-z0-9_]{20,}"),
+        (&["glpat-"], r"\bglpat-[A-Za-z0-9_\-]{16,}"),
+        (&["xox"], r"\bxox[abprs]-[A-Za-z0-9\-]{10,}"),
+        (
+            &["authorization"],
+            r#"(?P<before>(?i:authorization)["']?\s*[:=]\s*["']?(?:(?i:basic|bearer|digest|negotiate)\s+)?)[^\s"',]+"#,
+        ),
+        (&["bearer"], r"(?P<before>\b(?i:bearer)\s+)[A-Za-z0-9._~+/=\-]{8,}"),
         // What CoreDNS's plugins have in a Corefile (etcd, tsig, route53): https://coredns.io/plugins/.
-        r"(?P<before>(?m:^)[ \t]*(?:(?:credentials|secret|aws_access_key)[ \t]+\S+|password|client_secret)[ \t]+)\S+",
-    ]
-    .into_iter()
-    .filter_map(|pattern| Regex::new(pattern).ok())
-    .collect()
+        (
+            &["credentials", "secret", "aws_access_key", "password"],
+            r"(?P<before>^[ \t]*(?:(?:credentials|secret|aws_access_key)[ \t]+\S+|password|client_secret)[ \t]+)\S+",
+        ),
+    ];
+    let shape =
+        |(hints, pattern): (&'static [&'static str], &str)| Some(Shape { hints, pattern: Regex::new(pattern).ok()? });
+    all.into_iter().filter_map(shape).collect()
 });
 
-/// A name that speaks of a secret, and its value, as YAML, JSON, properties and command lines have them.
+/// A password in an address.
+static IN_ADDRESS: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?P<before>[a-z][a-z0-9+.\-]*://[^\s/:@]*:)[^\s/@]+@").ok());
+
+/// Words by which names speak of secrets.
+const NAMES: [&str; 17] = [
+    "token",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "credential",
+    "apikey",
+    "api_key",
+    "api-key",
+    "accesskey",
+    "access_key",
+    "access-key",
+    "privatekey",
+    "private_key",
+    "private-key",
+    "client-key-data",
+    "client-certificate-data",
+];
+
+/// A name and its value, as YAML, JSON, properties and command lines have them. Quotes may be escaped: JSON is found in logs that
+/// are JSON.
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let name = r"[A-Za-z0-9_.\-]*(?i:token|passw(?:or)?d|passphrase|secret|credentials?|api[_\-]?key|access[_\-]?key|private[_\-]?key|client-key-data|client-certificate-data)[A-Za-z0-9_\-]*";
-    // Quotes may be escaped: JSON is found in logs that are JSON.
+    let name = format!(r"[A-Za-z0-9_.\-]*(?i:{})[A-Za-z0-9_\-]*", NAMES.join("|"));
     let between = r#"\\?["']?\s*[:=]\s*"#;
     let value = r#"(?:\\?"(?P<double>[^"\\\n]+)\\?"|'(?P<single>[^'\n]+)'|(?P<bare>[^\s"'\\,;}\]]+))"#;
-    Regex::new(&format!("(?P<name>{name})(?P<between>{between}){value}")).ok()
+    Regex::new(&format!("(?P<name>{name}){between}{value}")).ok()
 });
-
-/// A bootstrap token of kubeadm (<https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/>).
-static BOOTSTRAP: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\b[a-z0-9]{6}\.([a-z0-9]{16})\b").ok());
 
 impl Scrubber {
     /// A scrubber that also knows these values, and takes them out wherever they stand. Short ones are no use: they would be
@@ -121,24 +148,11 @@ impl Scrubber {
                 clean = clean.replace(value.as_str(), REMOVED).into();
             }
         }
-        for shape in SHAPES.iter() {
-            clean = replaced(&clean, shape, |_| Some(REMOVED.to_owned()), &mut taken);
+        if clean.contains("PRIVATE KEY") {
+            clean = replaced(clean, PRIVATE_KEY.as_ref(), |_| Some(REMOVED.to_owned()), &mut taken);
         }
-        for introduced in INTRODUCED.iter() {
-            let at = |all: &Captures<'_>| if all[0].ends_with('@') { "@" } else { "" };
-            clean =
-                replaced(&clean, introduced, |all| Some(format!("{}{REMOVED}{}", &all["before"], at(all))), &mut taken);
-        }
-        if let Some(named) = &*NAMED {
-            clean = replaced(&clean, named, without_value, &mut taken);
-        }
-        if let Some(bootstrap) = &*BOOTSTRAP {
-            let random = |text: &str| {
-                text.contains(|c: char| c.is_ascii_digit()) && text.contains(|c: char| c.is_ascii_lowercase())
-            };
-            clean = replaced(&clean, bootstrap, |all| random(&all[1]).then(|| REMOVED.to_owned()), &mut taken);
-        }
-        (clean.into_owned(), taken)
+        let lines = clean.split_inclusive('\n').map(|line| line_without(line, &mut taken));
+        (lines.collect(), taken)
     }
 
     /// JSON without what looks like a secret in any of its strings, or by the name of any field; it stays JSON.
@@ -168,70 +182,94 @@ impl Scrubber {
     }
 }
 
+/// A line without secrets.
+fn line_without<'l>(line: &'l str, taken: &mut usize) -> Cow<'l, str> {
+    let lower = line.to_ascii_lowercase();
+    let has = |hints: &[&str]| hints.iter().any(|hint| lower.contains(hint));
+    let mut clean = Cow::Borrowed(line);
+    let but_before = |all: &Captures<'_>| {
+        let before = all.name("before").map_or("", |before| before.as_str());
+        Some(format!("{before}{REMOVED}"))
+    };
+    for Shape { hints, pattern } in SHAPES.iter() {
+        if has(hints) {
+            clean = replaced(clean, Some(pattern), but_before, taken);
+        }
+    }
+    if lower.contains("://") && lower.contains('@') {
+        clean = replaced(clean, IN_ADDRESS.as_ref(), |all| Some(format!("{}{REMOVED}@", &all["before"])), taken);
+    }
+    if has(&NAMES) {
+        clean = replaced(clean, NAMED.as_ref(), without_value, taken);
+    }
+    without_bootstrap_tokens(clean, taken)
+}
+
 /// The text with every match of `pattern` replaced for which there is a replacement, which is counted.
 fn replaced<'t>(
-    text: &Cow<'t, str>,
-    pattern: &Regex,
+    text: Cow<'t, str>,
+    pattern: Option<&Regex>,
     replacement: impl Fn(&Captures<'_>) -> Option<String>,
     taken: &mut usize,
 ) -> Cow<'t, str> {
-    if !pattern.is_match(text) {
-        return text.clone();
-    }
-    let mut count = 0;
-    let replaced = pattern.replace_all(text, |all: &Captures<'_>| match replacement(all) {
+    let Some(pattern) = pattern.filter(|pattern| pattern.is_match(&text)) else { return text };
+    let replaced = pattern.replace_all(&text, |all: &Captures<'_>| match replacement(all) {
         Some(replacement) if replacement != all[0] => {
-            count += 1;
+            *taken += 1;
             replacement
         }
         _ => all[0].to_owned(),
     });
-    *taken += count;
     Cow::Owned(replaced.into_owned())
+}
+
+/// A line without kubeadm's bootstrap tokens: six characters, a dot and sixteen, lower-case letters and digits, at random
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/>).
+fn without_bootstrap_tokens<'t>(line: Cow<'t, str>, taken: &mut usize) -> Cow<'t, str> {
+    let is_part = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = line.as_bytes();
+    let found = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'.').find_map(|(dot, _)| {
+        let (start, end) = (dot.checked_sub(6)?, dot + 17);
+        let secret = bytes.get(dot + 1..end)?;
+        let is_apart = |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+        let random = secret.iter().any(u8::is_ascii_digit) && secret.iter().any(u8::is_ascii_lowercase);
+        let whole = bytes[start..dot].iter().all(is_part) && secret.iter().all(is_part);
+        let apart = is_apart(start.checked_sub(1).and_then(|before| bytes.get(before))) && is_apart(bytes.get(end));
+        (random && whole && apart).then_some((start, end))
+    });
+    let Some((start, end)) = found else { return line };
+    *taken += 1;
+    let rest = format!("{}{REMOVED}{}", &line[..start], &line[end..]);
+    without_bootstrap_tokens(Cow::Owned(rest), taken)
 }
 
 /// A name and its value without the value; none if the name only says where a secret is.
 fn without_value(all: &Captures<'_>) -> Option<String> {
-    if !is_secret(&all["name"]) {
-        return None;
-    }
     let value = ["double", "single", "bare"].into_iter().find_map(|group| all.name(group))?;
+    let start = all.get(0)?.start();
+    let (before, after) = (&all[0][..value.start() - start], &all[0][value.end() - start..]);
+    if !is_secret(&all["name"]) {
+        // The value may itself be a name and a secret.
+        let inner = |all: &Captures<'_>| without_value(all).unwrap_or_else(|| all[0].to_owned());
+        let value = NAMED.as_ref()?.replace_all(value.as_str(), inner);
+        return Some(format!("{before}{value}{after}"));
+    }
     // What was taken out already, and a value that says nothing.
     if value.as_str().starts_with(REMOVED.trim_end_matches(']'))
         || ["true", "false", "null", "{", "["].contains(&value.as_str())
     {
         return None;
     }
-    let start = all.get(0)?.start();
-    let (before, after) = (&all[0][..value.start() - start], &all[0][value.end() - start..]);
     Some(format!("{before}{REMOVED}{after}"))
 }
 
 /// Whether a field of that name holds a secret, and not only the name or the place of one.
 fn is_secret(name: &str) -> bool {
-    static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"(?i)(token|passw(or)?d|passphrase|secret|credentials?|api[_\-]?key|access[_\-]?key|private[_\-]?key|client-key-data|client-certificate-data)").ok()
-    });
-    let name_lower = name.to_ascii_lowercase();
-    let points = ["name", "names", "namespace", "file", "path", "ref", "type", "key", "seconds", "count"];
-    let holds_key = [
-        "apikey",
-        "api_key",
-        "api-key",
-        "accesskey",
-        "access_key",
-        "access-key",
-        "privatekey",
-        "private_key",
-        "private-key",
-        "secret_key",
-        "secretkey",
-        "secret-key",
-    ];
-    if points.iter().any(|end| name_lower.ends_with(end)) && !holds_key.iter().any(|end| name_lower.ends_with(end)) {
-        return false;
-    }
-    SECRET.as_ref().is_none_or(|secret| secret.is_match(name))
+    let name = name.to_ascii_lowercase();
+    let points_to_one = ["name", "names", "namespace", "file", "path", "ref", "type", "seconds", "count"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    NAMES.iter().any(|word| name.contains(word)) && !points_to_one
 }
 
 /// Every string in a value.
@@ -258,8 +296,8 @@ mod tests {
 
     #[test]
     fn every_pattern_is_one() {
-        assert_eq!((SHAPES.len(), INTRODUCED.len()), (8, 4));
-        assert!(NAMED.is_some() && BOOTSTRAP.is_some() && !is_secret("colour"));
+        assert_eq!(SHAPES.len(), 10);
+        assert!(NAMED.is_some() && IN_ADDRESS.is_some() && PRIVATE_KEY.is_some());
     }
 
     #[rstest]
@@ -274,6 +312,7 @@ mod tests {
     #[case("https://user:pass@registry.test/v2", "https://user:[removed]@registry.test/v2")]
     #[case("kubeadm join --token abcdef.0123456789abcdef", "kubeadm join --token [removed]")]
     #[case("etcd {\n  credentials root geheim\n}", "etcd {\n  credentials root [removed]\n}")]
+    #[case("secretName: token=geheim", "secretName: token=[removed]")]
     #[case("aws AKIAABCDEFGHIJKLMNOP", "aws [removed]")]
     #[case("ghp_0123456789abcdefghij0123456789", "[removed]")]
     fn what_looks_like_a_secret_goes(#[case] text: &str, #[case] expected: &str) {

@@ -1,5 +1,7 @@
 //! A bundle, and what it explains, as a person or a program reads it.
 
+use std::fmt::Write as _;
+
 use super::{Again, Bearing, Bundle, Explained, Explanation};
 use crate::{
     model::Expectation,
@@ -100,7 +102,8 @@ fn headline(explanation: &Explanation) -> String {
         ),
     };
     if explanation.not_derived > 0 {
-        text.push_str(&format!(", {} could not be derived", explanation.not_derived));
+        // Writing to a string cannot fail.
+        let _ = write!(text, ", {} could not be derived", explanation.not_derived);
     }
     text
 }

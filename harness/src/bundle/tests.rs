@@ -174,14 +174,17 @@ fn a_list_says_what_is_there_and_what_is_not() {
 fn what_exceeds_the_limits_is_left_out_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut contents = of_run(&run(), dir.path());
-    contents.add("facts/large.txt", "too large", "x".repeat(FILE_LIMIT + 1));
-    for number in 0..=SIZE_LIMIT / FILE_LIMIT {
-        contents.add(format!("facts/{number}.txt"), "as large as may be", "y".repeat(FILE_LIMIT));
+    let own: usize = contents.files.iter().map(|file| file.text.len()).sum();
+    contents.add("facts/large.txt", "too large", "x".repeat(1001));
+    for number in 0..5 {
+        contents.add(format!("facts/{number}.txt"), "as large as may be", "y".repeat(1000));
     }
-    let bundle = read(&written(contents, dir.path())).unwrap();
+    let packed = pack::pack_within((1000, own + 3500), "r", contents, &Scrubber::default()).unwrap();
+    fs::write(dir.path().join(FILE), packed).unwrap();
+    let bundle = read(dir.path()).unwrap();
     let missing: Vec<&str> = bundle.manifest.missing.iter().map(|missing| missing.path.as_str()).collect();
-    assert_eq!(missing.first(), Some(&"facts/large.txt"));
-    assert!(missing.len() >= 2 && bundle.manifest.parts.iter().map(|part| part.bytes).sum::<usize>() <= SIZE_LIMIT);
+    assert_eq!(missing, ["facts/large.txt", "facts/3.txt", "facts/4.txt"]);
+    assert_eq!(bundle.manifest.missing[0].why, "it has 1001 bytes, for which there is no room");
 }
 
 /// An archive of these files.
@@ -256,17 +259,10 @@ fn a_bundle_that_was_damaged_is_refused() {
 
 #[test]
 fn an_archive_that_grows_without_end_is_refused() {
-    let mut archive = GzEncoder::new(Vec::new(), Compression::best());
-    let mut header = tar::Header::new_gnu();
-    header.set_path("manifest.json").unwrap();
-    header.set_size(1 << 40);
-    header.set_cksum();
-    archive.write_all(header.as_bytes()).unwrap();
-    for _ in 0..=2 * SIZE_LIMIT / FILE_LIMIT {
-        archive.write_all(&vec![b' '; FILE_LIMIT]).unwrap();
-    }
-    let said = refused(&archive.finish().unwrap());
-    assert!(said == "it is larger than any bundle" || said.starts_with("it is cut off"), "{said}");
+    let bytes = archive(&[("manifest.json", &" ".repeat(100_000))]);
+    assert!(bytes.len() < 2_000);
+    assert_eq!(read::unpack(bytes.as_slice(), 50_000), Err("it is larger than any bundle"));
+    assert_eq!(read::unpack(bytes.as_slice(), 200_000).unwrap()["manifest.json"].len(), 100_000);
 }
 
 proptest! {

@@ -69,14 +69,15 @@ fn rules_of(trail: &Trail<'_>, node: &str) -> Vec<Bearing> {
     }
     let lines: Vec<String> = own.lines().filter(about).map(|line| line.trim().to_owned()).collect();
     let elsewhere = all.values().any(|text| text.lines().any(|line| about(&line)));
-    match lines.is_empty() {
-        true if elsewhere => {
-            let what =
-                format!("No rule on {node} is about {}, and there are such rules on other nodes", words.join(" or "));
-            found.push(Bearing { what, path, lines });
-        }
-        true => {}
-        false => found.extend(some(format!("Rules on {node} that are about {}", words.join(" or ")), &path, lines)),
+    let named = words.join(" or ");
+    if lines.is_empty() && elsewhere {
+        let what = format!("No rule on {node} is about {named}, and there are such rules on other nodes");
+        found.push(Bearing { what, path, lines });
+    } else {
+        let is_shown = |line: &String| found.iter().any(|bearing: &Bearing| bearing.lines.contains(line));
+        let others = lines.into_iter().filter(|line| !is_shown(line)).collect();
+        let other = some(format!("Other rules on {node} that are about {named}"), &path, others);
+        found.extend(other);
     }
     found
 }

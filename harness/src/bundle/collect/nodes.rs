@@ -100,7 +100,7 @@ async fn in_pod(
     container: Option<&str>,
     argv: &[&str],
 ) -> Result<String> {
-    text(exec::output(client, namespace, &pod, container, argv, b"", COMMAND).await?, argv)
+    text(&exec::output(client, namespace, &pod, container, argv, b"", COMMAND).await?, argv)
 }
 
 async fn in_container(engine: &Engine, node: String, argv: &'static [&'static str]) -> Result<String> {
@@ -111,11 +111,11 @@ async fn run(command: Command) -> Result<String> {
     let command = command.deadline(COMMAND);
     let shown = command.display();
     let output = blocking(move || command.output()).await?;
-    text(output, &[&shown])
+    text(&output, &[&shown])
 }
 
 /// What it printed, if it ended well.
-fn text(output: Output, argv: &[&str]) -> Result<String> {
+fn text(output: &Output, argv: &[&str]) -> Result<String> {
     if output.code == Some(0) {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -31,10 +31,12 @@ use crate::{
 const EVENTS: usize = 200;
 
 /// The entries of ConfigMaps that are taken: namespace, name, entry, and the file that it makes.
-const CONFIGURATION: [(&str, &str, &str, &str); 3] = [
+const CONFIGURATION: [(&str, &str, &str, &str); 4] = [
     ("kube-system", "coredns", "Corefile", "cluster/Corefile"),
     ("kube-system", "kube-proxy", "config.conf", "cluster/kube-proxy.yaml"),
-    ("kube-flannel", "kube-flannel-cfg", "net-conf.json", "cluster/flannel-net-conf.txt"),
+    // As our clusters have it, and as its own manifest does.
+    ("kube-flannel", "flannel", "net-conf.json", "cluster/flannel.txt"),
+    ("kube-flannel", "kube-flannel-cfg", "net-conf.json", "cluster/kube-flannel-cfg.txt"),
 ];
 
 pub(super) fn wanted<'a>(client: &'a Client, namespaces: &BTreeSet<&str>, pods: &[Pod]) -> Vec<Wanted<'a>> {

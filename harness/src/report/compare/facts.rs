@@ -153,16 +153,12 @@ fn load(load: &LoadRecord) -> Fact {
 
 fn change(change: &ChangeRecord) -> Fact {
     let failed: u64 = change.errors.iter().map(|error| error.requests).sum();
-    let verdict = match failed {
-        0 => "no request failed".to_owned(),
-        _ => "requests failed".to_owned(),
-    };
+    let verdict = if failed == 0 { "no request failed" } else { "requests failed" };
     // A change without a new state has nothing to settle.
-    let unsettled: Vec<&String> = match change.settled_us.is_empty() {
-        true => Vec::new(),
-        false => change.vantages.iter().filter(|vantage| !change.settled_us.contains_key(*vantage)).collect(),
-    };
-    let essence = format!("{} {} {unsettled:?}", change.what, change.settled_us.is_empty());
+    let has_new_state = !change.settled_us.is_empty();
+    let is_unsettled = |vantage: &&String| has_new_state && !change.settled_us.contains_key(*vantage);
+    let unsettled: Vec<&String> = change.vantages.iter().filter(is_unsettled).collect();
+    let essence = format!("{} {has_new_state} {unsettled:?}", change.what);
     let mut reason = format!("{}: {}.", words::visible(&change.what), words::visible(&change.in_short()));
     if !unsettled.is_empty() {
         let names = unsettled.into_iter().map(|vantage| words::visible(vantage)).collect::<Vec<_>>().join(", ");
