@@ -1,12 +1,15 @@
 //! What a failed run leaves behind for whoever was not there: one file, [`FILE`], in the run's directory.
 //!
-//! It has the run's `report.json`, the typed [`State`](crate::state::State) that each expectation was derived from, and what the
-//! cluster itself said while it was in that state: rules, connections, routes, neighbours, Corefile, Services, EndpointSlices,
-//! events, logs. [`explain`](explain()) derives the expectations again from the recorded state, without any cluster.
+//! It has the run's `report.json`, the typed [`State`](crate::state::State) that each expectation was derived from, and
+//! what the cluster itself said while it was in that state: rules, connections, routes, neighbours, Corefile, Services,
+//! endpoints, events, logs. [`explain`](explain()) derives the expectations again from the recorded state, without any
+//! cluster.
 //!
 //! - Collecting never fails a run: what could not be had is listed in the [`Manifest`], with the reason.
-//! - It is bounded: in time by [`TIME_LIMIT`], in size by [`FILE_LIMIT`] and [`SIZE_LIMIT`], and in number by [`MOST_COLLECTIONS`].
-//! - Secrets are left out twice: nothing is listed that holds any, and a [`Scrubber`] goes over every file that is written.
+//! - It is bounded: in time by [`TIME_LIMIT`], in size by [`FILE_LIMIT`] and [`SIZE_LIMIT`], and in number by
+//!   [`MOST_COLLECTIONS`].
+//! - Secrets are left out twice: nothing is listed that holds any, and a [`Scrubber`] goes over every file that is
+//!   written.
 
 mod bearing;
 mod collect;

@@ -1,7 +1,8 @@
-//! The bundle of a real run on a real cluster, on one node of which somebody had made the kernel pass by kube-proxy's rules for one
-//! cluster IP: explained here without that cluster.
+//! The bundle of a real run on a real cluster, on one node of which somebody had made the kernel pass by kube-proxy's
+//! rules for one cluster IP: explained here without that cluster.
 //!
-//! The file is what `cargo xtask e2e --suite access` kept, reduced to the cells of that address and to the files of the nodes.
+//! The file is what `cargo xtask e2e --suite access` kept, reduced to the cells of that address and to the files of the
+//! nodes.
 
 #![expect(clippy::unwrap_used, reason = "all of this is a test")]
 

@@ -1,7 +1,7 @@
 //! Which of the facts in a bundle bear on a cell: the lines that a person would look for first.
 //!
-//! It is a reading aid and no verdict: what is shown was found on the packet's way, by its addresses and by the nodes that it
-//! passes; nothing is concluded from it.
+//! It is a reading aid and no verdict: what is shown was found on the packet's way, by its addresses and by the nodes
+//! that it passes; nothing is concluded from it.
 
 mod cluster;
 mod kernel;
@@ -113,7 +113,9 @@ fn addresses(verdict: &Verdict, step: Option<Step>) -> Vec<IpAddr> {
         expectation.target.host.parse().into_iter().for_each(&mut add);
         for fact in &expectation.facts {
             if let Fact::Connects(destinations) = fact {
-                destinations.iter().for_each(|destination| add(destination.ip()));
+                for destination in destinations {
+                    add(destination.ip());
+                }
             }
         }
     }
@@ -140,7 +142,9 @@ fn nodes(state: &State, verdict: &Verdict, addresses: &[IpAddr], services: &[&Se
     for address in addresses {
         add(state.node_at(*address).map(|node| node.name.clone()));
         if services.iter().any(|service| service.load_balancer_addresses.contains(address)) {
-            services.iter().for_each(|service| add(service.announced_by.clone()));
+            for service in services {
+                add(service.announced_by.clone());
+            }
         }
     }
     all

@@ -1,7 +1,7 @@
 //! What the cluster says of itself while something is not as expected: taken as it is, and never a reason to fail.
 //!
-//! Everything that is wanted is one small request with a limit of its own, and all of them share one deadline: whatever does not
-//! answer, the rest is there. Nothing is changed anywhere.
+//! Everything that is wanted is one small request with a limit of its own, and all of them share one deadline: whatever
+//! does not answer, the rest is there. Nothing is changed anywhere.
 
 mod logs;
 mod nodes;

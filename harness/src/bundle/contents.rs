@@ -70,13 +70,15 @@ impl File {
 
 /// As many whole lines from the beginning as fit.
 fn head(text: &str, limit: usize) -> &str {
-    let start = &text[..text.floor_char_boundary(limit)];
+    let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    let start = &text[..end];
     start.rfind('\n').map_or(start, |end| &start[..=end])
 }
 
 /// As many whole lines from the end as fit.
 fn tail(text: &str, limit: usize) -> &str {
-    let end = &text[text.ceil_char_boundary(text.len() - limit)..];
+    let start = (text.len() - limit..text.len()).find(|start| text.is_char_boundary(*start));
+    let end = &text[start.unwrap_or(text.len())..];
     match end.split_once('\n') {
         Some((_, whole)) if !whole.is_empty() => whole,
         _ => end,

@@ -1,4 +1,5 @@
-//! A run explained without its cluster: each expectation derived again from the recorded state, each verdict judged again.
+//! A run explained without its cluster: each expectation derived again from the recorded state, each verdict judged
+//! again.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -89,12 +90,12 @@ pub fn explain(bundle: &Bundle, cell: Option<&str>) -> Result<Explanation> {
         // What was never sent has no expectation to derive.
         .filter(|(verdict, again)| matches!(again, Again::NotDerived { .. }) && verdict.is_judged())
         .count();
-    let is_shown = |verdict: &Verdict, again: &Again| match cell {
-        Some(cell) => verdict.cell() == cell,
-        None => {
-            let failed = verdict.is_not_as_expected() || matches!(verdict.outcome, Judgement::NotProbed { .. });
-            failed || matches!(again, Again::Different { .. })
+    let is_shown = |verdict: &Verdict, again: &Again| {
+        if let Some(cell) = cell {
+            return verdict.cell() == cell;
         }
+        let failed = verdict.is_not_as_expected() || matches!(verdict.outcome, Judgement::NotProbed { .. });
+        failed || matches!(again, Again::Different { .. })
     };
     let cells = all
         .iter()

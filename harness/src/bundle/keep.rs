@@ -15,7 +15,8 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// Whether what the cluster says is to be collected after a suite in a stage, in which something failed or nothing did.
+    /// Whether what the cluster says is to be collected after a suite in a stage, in which something failed or nothing
+    /// did.
     pub(crate) const fn collects(self, something_failed: bool) -> bool {
         match self {
             Self::Always => true,

@@ -91,8 +91,8 @@ pub fn write(run: &str, contents: Contents, scrubber: &Scrubber, directory: &Pat
 
 /// The bundle's bytes: a gzip-compressed tar archive whose first file is the manifest.
 ///
-/// Every file goes through the scrubber here, and nowhere else: there is no way around it. Of what exceeds the limits the
-/// manifest says what was left out.
+/// Every file goes through the scrubber here, and nowhere else: there is no way around it. Of what exceeds the limits
+/// the manifest says what was left out.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`] if the archive cannot be made.

@@ -43,7 +43,8 @@ pub struct Bundle {
     pub files: BTreeMap<String, String>,
 }
 
-/// The most bytes that are read of an archive: what we write is smaller, with the manifest and the archive's own blocks.
+/// The most bytes that are read of an archive: what we write is smaller, with the manifest and the archive's own
+/// blocks.
 const MOST: u64 = 2 * SIZE_LIMIT as u64;
 
 /// What every version of the manifest, and of a recorded state, has.
@@ -76,8 +77,8 @@ impl Bundle {
 /// Reads a bundle from its file, or from the run's directory that has one.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if there is none, or if it is not a whole bundle of the version that this program writes; it says what
-/// is wrong with it.
+/// [`ErrorKind::Usage`] if there is none, or if it is not a whole bundle of the version that this program writes; it
+/// says what is wrong with it.
 pub fn read(path: &Path) -> Result<Bundle> {
     let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
     let refuse = |cause: String| Error::new(ErrorKind::Usage, format!("read the bundle {}", file.display()), cause);

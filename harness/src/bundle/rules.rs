@@ -1,7 +1,7 @@
 //! One node's rules beside those of all others: what it alone has, and what it alone has not.
 //!
-//! kube-proxy writes the same rules on every node, but for a node's own addresses and for endpoints of its own where a traffic
-//! policy asks for those. Where one node stands apart, somebody else has written there, or kube-proxy has not.
+//! kube-proxy writes the same rules on every node, but for a node's own addresses and for endpoints of its own where a
+//! traffic policy asks for those. Where one node stands apart, somebody else has written there, or kube-proxy has not.
 
 use std::collections::{BTreeMap, BTreeSet};
 

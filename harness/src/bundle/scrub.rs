@@ -1,7 +1,7 @@
 //! Secrets taken out of text: the last of two fences, and one that knows only what secrets look like.
 //!
-//! The first fence is that nothing is listed that holds secrets. This one is for what strays elsewhere: a token in a log line, a
-//! password in a comment. It would rather take a word too many than leave one, and says how many it took.
+//! The first fence is that nothing is listed that holds secrets. This one is for what strays elsewhere: a token in a
+//! log line, a password in a comment. It would rather take a word too many than leave one, and says how many it took.
 
 use std::{borrow::Cow, sync::LazyLock};
 
@@ -93,8 +93,8 @@ const NAMES: [&str; 17] = [
     "client-certificate-data",
 ];
 
-/// A name and its value, as YAML, JSON, properties and command lines have them. Quotes may be escaped: JSON is found in logs that
-/// are JSON.
+/// A name and its value, as YAML, JSON, properties and command lines have them. Quotes may be escaped: JSON is found in
+/// logs that are JSON.
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let name = format!(r"[A-Za-z0-9_.\-]*(?i:{})[A-Za-z0-9_\-]*", NAMES.join("|"));
     let between = r#"\\?["']?\s*[:=]\s*"#;
@@ -103,8 +103,8 @@ static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 impl Scrubber {
-    /// A scrubber that also knows these values, and takes them out wherever they stand. Short ones are no use: they would be
-    /// found in ordinary words.
+    /// A scrubber that also knows these values, and takes them out wherever they stand. Short ones are no use: they
+    /// would be found in ordinary words.
     pub fn new(known: impl IntoIterator<Item = String>) -> Self {
         let mut known: Vec<String> = known.into_iter().filter(|value| value.trim().len() >= SHORTEST_KNOWN).collect();
         // One may be a part of another.
@@ -118,7 +118,7 @@ impl Scrubber {
     pub fn with_kubeconfig(self, text: &str) -> Self {
         let value: Option<Value> = serde_saphyr::from_str(text).ok();
         let mut found = Vec::new();
-        for user in value.iter().flat_map(|value| value["users"].as_array()).flatten() {
+        for user in value.iter().filter_map(|value| value["users"].as_array()).flatten() {
             strings(&user["user"], &mut found);
         }
         Self::new(self.known.into_iter().chain(found))
@@ -223,8 +223,8 @@ fn replaced<'t>(
     Cow::Owned(replaced.into_owned())
 }
 
-/// A line without kubeadm's bootstrap tokens: six characters, a dot and sixteen, lower-case letters and digits, at random
-/// (<https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/>).
+/// A line without kubeadm's bootstrap tokens: six characters, a dot and sixteen, lower-case letters and digits, at
+/// random (<https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/>).
 fn without_bootstrap_tokens<'t>(line: Cow<'t, str>, taken: &mut usize) -> Cow<'t, str> {
     let is_part = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = line.as_bytes();

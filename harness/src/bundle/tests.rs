@@ -113,10 +113,10 @@ fn what_another_version_would_say_otherwise_is_told() {
         change(run.verdicts.iter_mut().find(|verdict| verdict.cell() == id).unwrap());
     };
     cell(&mut run, "load-balancer-ready/laptop/pod-ip", &|verdict| {
-        verdict.expectation.as_mut().unwrap().reachable = true
+        verdict.expectation.as_mut().unwrap().reachable = true;
     });
     cell(&mut run, "load-balancer-ready/worker-2/clusterip-address", &|verdict| {
-        verdict.outcome = Judgement::AsExpected
+        verdict.outcome = Judgement::AsExpected;
     });
     let bundle = read(&written(of_run(&run, dir.path()), dir.path())).unwrap();
     let explanation = explain(&bundle, None).unwrap();

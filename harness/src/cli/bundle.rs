@@ -18,8 +18,8 @@ pub(super) struct BundleArguments {
 
 #[derive(Debug, Subcommand)]
 enum BundleCommand {
-    /// Derive the expectations again from the recorded state, and show the failed cells with what bears on them: exit code 0 if
-    /// every verdict is as recorded, 1 if one is not, 2 for bad input.
+    /// Derive the expectations again from the recorded state, and show the failed cells with what bears on them: exit
+    /// code 0 if every verdict is as recorded, 1 if one is not, 2 for bad input.
     Explain {
         /// The bundle, or the directory of the run that has one.
         file: PathBuf,

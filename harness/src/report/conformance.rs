@@ -2,9 +2,9 @@
 //!
 //! It has the shape of the reports that implementations of the Gateway API
 //! (<https://gateway-api.sigs.k8s.io/geps/gep-1709/>) and of the Network Policy API
-//! (<https://network-policy-api.sigs.k8s.io/npeps/npep-137/>) hand in to those projects: an implementation, and for each profile
-//! a result, statistics and the names of what failed or was skipped. A profile is a suite here. What runs are made on is said in
-//! full, since it decides as much as the plugin does, and so is how to run the same again.
+//! (<https://network-policy-api.sigs.k8s.io/npeps/npep-137/>) hand in to those projects: an implementation, and for
+//! each profile a result, statistics and the names of what failed or was skipped. A profile is a suite here. What runs
+//! are made on is said in full, since it decides as much as the plugin does, and so is how to run the same again.
 
 use std::collections::BTreeMap;
 

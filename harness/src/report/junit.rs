@@ -15,9 +15,9 @@ use crate::verdict::{Judgement, Verdict};
 /// Not as expected is a failure, not supported is skipped, not probed is an error. The text of each is
 /// that of [`explain`](super::explain()).
 ///
-/// GitLab shows a case by its `classname` and `name`, of several with the same two only the first, and of a failure its text
-/// (<https://docs.gitlab.com/ci/testing/unit_test_reports/>): so the two together are a case's own, and the text says it all. No case
-/// names a file: which cells there are is no line of a test's source.
+/// GitLab shows a case by its `classname` and `name`, of several with the same two only the first, and of a failure its
+/// text (<https://docs.gitlab.com/ci/testing/unit_test_reports/>): so the two together are a case's own, and the text
+/// says it all. No case names a file: which cells there are is no line of a test's source.
 pub fn junit(run: &Run) -> String {
     let mut report = Report::new("reachmap");
     if let Some(seconds) = run.seconds() {

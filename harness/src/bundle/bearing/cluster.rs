@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::{Bearing, Trail, kernel::some};
 use crate::state::Service;
 
-/// What bears on a name: how the Corefile differs from the one that the expectation was derived from, and CoreDNS's words.
+/// What bears on a name: how the Corefile differs from the one that the expectation was derived from, and CoreDNS's
+/// words.
 pub(super) fn dns(trail: &Trail<'_>) -> Vec<Bearing> {
     let mut found = Vec::new();
     if let Some((path, live)) = trail.file("cluster/Corefile") {

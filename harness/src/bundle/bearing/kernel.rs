@@ -92,7 +92,7 @@ fn routes_of(trail: &Trail<'_>, node: &str) -> Vec<Bearing> {
         let main = text.lines().filter(|line| !line.contains(" table ") || line.contains(" table main"));
         let best = main.filter_map(|line| Some((prefix(line, *address)?, line))).max_by_key(|(length, _)| *length);
         let local = text.lines().find(|line| line.starts_with("local ") && has_word(line, &address.to_string()));
-        let line = local.or(best.map(|(_, line)| line));
+        let line = local.or_else(|| best.map(|(_, line)| line));
         let what = match line {
             Some(_) => format!("The route of {node} to {address}"),
             None => format!("{node} has no route to {address}"),

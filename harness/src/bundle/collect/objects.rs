@@ -1,7 +1,7 @@
 //! What the API server has: of each object only the fields that decide how a Service is reached.
 //!
-//! Secrets are never listed. Of what may hold a secret in passing (annotations, environment variables, arguments, ConfigMaps)
-//! only named fields are taken: a Corefile, kube-proxy's own configuration, Flannel's.
+//! Secrets are never listed. Of what may hold a secret in passing (annotations, environment variables, arguments,
+//! configuration) only named fields are taken: a Corefile, kube-proxy's own configuration, Flannel's.
 
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -30,7 +30,7 @@ use crate::{
 /// How many events of a namespace are kept: the last ones.
 const EVENTS: usize = 200;
 
-/// The entries of ConfigMaps that are taken: namespace, name, entry, and the file that it makes.
+/// The entries of a `ConfigMap` that are taken: namespace, name, entry, and the file that it makes.
 const CONFIGURATION: [(&str, &str, &str, &str); 4] = [
     ("kube-system", "coredns", "Corefile", "cluster/Corefile"),
     ("kube-system", "kube-proxy", "config.conf", "cluster/kube-proxy.yaml"),
@@ -126,7 +126,8 @@ fn node(node: &Node) -> Value {
     let spec = node.spec.clone().unwrap_or_default();
     let status = node.status.clone().unwrap_or_default();
     json!({
-        "metadata": meta(&node.metadata), "podCIDRs": spec.pod_cidrs, "taints": spec.taints, "unschedulable": spec.unschedulable,
+        "metadata": meta(&node.metadata), "podCIDRs": spec.pod_cidrs,
+        "taints": spec.taints, "unschedulable": spec.unschedulable,
         "addresses": status.addresses, "conditions": status.conditions, "nodeInfo": status.node_info,
     })
 }
@@ -135,7 +136,8 @@ fn pod(pod: &Pod) -> Value {
     let spec = pod.spec.clone().unwrap_or_default();
     let status = pod.status.clone().unwrap_or_default();
     json!({
-        "metadata": meta(&pod.metadata), "node": spec.node_name, "hostNetwork": spec.host_network, "phase": status.phase,
+        "metadata": meta(&pod.metadata), "node": spec.node_name, "hostNetwork": spec.host_network,
+        "phase": status.phase,
         "podIPs": status.pod_ips, "conditions": status.conditions, "containers": status.container_statuses,
         "initContainers": status.init_container_statuses, "reason": status.reason, "message": status.message,
     })
@@ -146,7 +148,7 @@ async fn events(client: &Client, namespace: String) -> Result<String> {
     let listed = api.list(&ListParams::default()).await;
     let mut events = listed.tried(ErrorKind::Environment, || format!("list the events in {namespace}"))?.items;
     events.sort_by_key(|event| {
-        event.last_timestamp.as_ref().map(|time| time.0).or(event.event_time.as_ref().map(|time| time.0))
+        event.last_timestamp.as_ref().map(|time| time.0).or_else(|| event.event_time.as_ref().map(|time| time.0))
     });
     let last = &events[events.len().saturating_sub(EVENTS)..];
     let event = |event: &Event| {
