@@ -6,12 +6,14 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     Context as _, Error, ErrorKind, Result,
+    bundle::Keep,
     environment::addons::coredns::Way,
     plan::EnvironmentOptions,
     process,
     session::{run, suite::Suite},
 };
 
+mod bundle;
 mod ci;
 mod cluster;
 mod dns;
@@ -68,6 +70,8 @@ enum Command {
     Dns(dns::DnsArguments),
     /// Compare the reports of two runs, merge those of shards, open one, or take pictures of it.
     Report(report::ReportArguments),
+    /// Explain a failed run by its bundle, without its cluster, or list what is in it.
+    Bundle(bundle::BundleArguments),
     /// Measure.
     Bench(BenchArguments),
     /// Print the legs of a CI matrix: Kubernetes versions, proxy modes and IP families.
@@ -104,6 +108,9 @@ pub struct E2eArguments {
     /// How many pods, over the nodes of the cluster, load Services together where a suite loads from many places.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub load_workers: u32,
+    /// When to keep a bundle of what the cluster says, in the run's directory: `cargo xtask bundle explain` reads it.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub bundle: Keep,
     /// Where reports go (default: target/reachmap).
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,
@@ -303,6 +310,7 @@ impl Cli {
                 Command::Cache(arguments) => machine::cache(arguments.command).await,
                 Command::Dns(arguments) => dns::run(&arguments),
                 Command::Report(arguments) => report::run(&arguments).await,
+                Command::Bundle(arguments) => bundle::run(&arguments),
                 Command::Matrix(arguments) => ci::matrix(&arguments),
                 Command::Lint(arguments) => ci::lint(arguments).await,
                 Command::Bench(arguments) => match arguments.command {

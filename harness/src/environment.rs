@@ -12,6 +12,7 @@ use kube::Client;
 
 use crate::{
     Error, ErrorKind, Result,
+    bundle::{Ground, NodeAccess},
     command::Command,
     home::{Home, Lock},
     matrix::Stage,
@@ -65,6 +66,9 @@ use workloads::{NAMESPACE, NODES_NAMESPACE, OTHER_NAMESPACE, WorkloadImages, Wor
 
 /// How long workloads and add-ons may take to become ready: five times what they usually take.
 const READY: Duration = Duration::from_secs(180);
+
+/// The namespaces of the run's own.
+const NAMESPACES: [&str; 3] = [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE];
 
 /// The filter of the cells that need an edited Corefile of their own.
 const COREFILE_EDITS: &str = "corefile-*/*/*";
@@ -232,6 +236,8 @@ impl Environment {
         if images.flannel.is_some() {
             // What a pulled node image brings, the cluster's state tells.
             description.insert("cni".to_owned(), "flannel, vxlan".to_owned());
+            let flannel = images::versions::Versions::embedded()?.flannel.version;
+            description.insert("network plugin version".to_owned(), flannel);
         }
         Ok(Self {
             client,
@@ -294,7 +300,7 @@ impl Environment {
             network_namespace,
             agent: agent.path().to_owned(),
             vantages: self.sites.clone(),
-            namespaces: [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE].map(ToOwned::to_owned).to_vec(),
+            namespaces: NAMESPACES.map(ToOwned::to_owned).to_vec(),
             planned_pool: self.pool.clone(),
             journal: Some(journal),
             kubectl,
@@ -339,6 +345,21 @@ impl Environment {
     /// A client for the cluster's API server.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The text of the kubeconfig: it holds credentials.
+    pub(crate) fn kubeconfig(&self) -> &str {
+        &self.kubeconfig
+    }
+
+    /// Where what the cluster says is collected for a bundle.
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        let nodes = match &self.held {
+            Held::Leased { engine, .. } => NodeAccess::Engine(engine.clone()),
+            Held::Existing { .. } => NodeAccess::ProxyPods,
+        };
+        let namespaces = NAMESPACES.map(ToOwned::to_owned).to_vec();
+        Ground { client: &self.client, nodes, sites: &self.sites, namespaces }
     }
 }
 

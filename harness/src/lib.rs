@@ -34,6 +34,7 @@
 //! test gets in its hands, [`matrix`] the cells, [`model`] the reasons, [`report`] what a run leaves behind.
 
 mod browser;
+pub mod bundle;
 pub mod claims;
 pub mod cli;
 pub mod command;

@@ -9,6 +9,7 @@
 mod beside;
 mod changes;
 mod compare;
+mod conformance;
 pub mod dns;
 mod explain;
 pub mod github;
@@ -30,12 +31,16 @@ mod screenshots;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
-mod words;
+pub(crate) mod words;
 mod write;
 
 pub use beside::{Beside, Holds};
 pub use changes::ChangeRecord;
 pub use compare::{Comparison, Difference, Format, Said, Subject, compare, compare_files};
+pub use conformance::{
+    API_VERSION, Ground, Implementation, Outcome, Profile, Reproduce, Statement, Statistics, conformance,
+    conformance_schema, statement,
+};
 pub use explain::explain;
 pub use html::html;
 pub use json::{json, schema};
@@ -47,8 +52,10 @@ pub use loads::{
 pub use lookups::{CorefileEdit, Cost, LookupGroup, Mismatch, ReplicaTime, Timeline};
 pub use markdown::markdown;
 pub use merge::merge;
+pub(crate) use read::from_json;
 pub use read::read;
 pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRecord, VERSION};
 pub use screenshots::{Picture, screenshots};
+pub(crate) use terminal::other_failures;
 pub use terminal::terminal;
 pub use write::{Paths, write, write_files};

@@ -31,6 +31,7 @@ use crate::{
     wire::{self, Hello, Lookup, Observation, Resolve},
 };
 
+mod collector;
 mod commands;
 pub mod directory;
 pub mod handover;
@@ -109,7 +110,10 @@ impl Session {
         let roles = Roles::of(&state);
         let panel = tokio::sync::OnceCell::new();
         let session = Self { handover, client, agents, state, roles, panel, runtime };
-        session.write(&format!("states/{}", session.handover.stage), &session.state)?;
+        let Handover { stage, suite, .. } = &session.handover;
+        session.write(&format!("states/{stage}"), &session.state)?;
+        // Another suite may find the stage in another state: what its cells were derived from is kept for a bundle.
+        session.write(&format!("states/{stage}/{suite}"), &session.state)?;
         Ok(session)
     }
 

@@ -112,6 +112,11 @@ impl ChangeRecord {
         words::time(self.longest_silence_us.values().copied().max().unwrap_or_default())
     }
 
+    /// What a comparison says of it.
+    pub(super) fn in_short(&self) -> String {
+        format!("of {} requests failed: {}; longest silence: {}", self.requests, self.failed(), self.silence())
+    }
+
     /// The columns of a table, after the name.
     fn columns(&self) -> [String; 7] {
         [

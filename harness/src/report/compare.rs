@@ -1,9 +1,12 @@
 //! Two runs held against each other: what is said of the one and not of the other.
 //!
 //! Addresses, names of pods and nodes, and times differ from cluster to cluster and from run to run, and are no
-//! difference. A cell differs if its verdict does, or the step at which it fails, or whether it is expected to be reachable, or the
-//! kind of reason. Lookups differ if their outcomes do, or those that are not as predicted, or what a name costs. Loads differ
-//! if their verdict does, or the law, or how many pods may answer, or the ways in which requests fail, or what a test found.
+//! difference. A cell differs if its verdict does, or the step at which it fails, or whether it is expected to be
+//! reachable, or the kind of reason. Lookups differ if their outcomes do, or those that are not as predicted, or what a
+//! name costs. Loads differ if their verdict does, or the law, or how many pods may answer, or the ways in which
+//! requests fail, or what a test found. Loads while something changed differ if what was changed does, if requests
+//! failed in the one and none in the other, or if the new state did not come to serve the same vantages: how many
+//! failed, in which ways and for how long is chance.
 
 mod facts;
 mod html;
@@ -63,6 +66,8 @@ pub enum Subject {
     Lookups,
     /// A load.
     Load,
+    /// A load while something changed.
+    Change,
     /// What the tutorial says.
     Statement,
     /// A test that failed for another reason.
@@ -79,7 +84,8 @@ pub struct Said {
 }
 
 impl Subject {
-    const ALL: [Self; 6] = [Self::Run, Self::Cell, Self::Lookups, Self::Load, Self::Statement, Self::Test];
+    const ALL: [Self; 7] =
+        [Self::Run, Self::Cell, Self::Lookups, Self::Load, Self::Change, Self::Statement, Self::Test];
 
     const fn heading(self) -> &'static str {
         match self {
@@ -87,6 +93,7 @@ impl Subject {
             Self::Cell => "Cells",
             Self::Lookups => "Lookups",
             Self::Load => "Loads",
+            Self::Change => "Loads while things change",
             Self::Statement => "What the tutorial says",
             Self::Test => "Tests that failed for another reason",
         }

@@ -13,9 +13,14 @@ pub fn json(run: &Run) -> String {
 /// assert!(reachmap::report::schema().contains("\"title\": \"Run\""));
 /// ```
 pub fn schema() -> String {
+    schema_of::<Run>()
+}
+
+/// The schema of what is written of a `T`.
+pub(super) fn schema_of<T: schemars::JsonSchema>() -> String {
     // What is written is what the schema is about: a reader must be able to rely on every field.
     let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
-    to_text(&settings.into_generator().into_root_schema_for::<Run>())
+    to_text(&settings.into_generator().into_root_schema_for::<T>())
 }
 
 #[expect(clippy::expect_used, reason = "strings as keys and finite numbers only: nothing here can fail to be JSON")]

@@ -14,6 +14,10 @@ use crate::verdict::{Judgement, Verdict};
 ///
 /// Not as expected is a failure, not supported is skipped, not probed is an error. The text of each is
 /// that of [`explain`](super::explain()).
+///
+/// GitLab shows a case by its `classname` and `name`, of several with the same two only the first, and of a failure its
+/// text (<https://docs.gitlab.com/ci/testing/unit_test_reports/>): so the two together are a case's own, and the text
+/// says it all. No case names a file: which cells there are is no line of a test's source.
 pub fn junit(run: &Run) -> String {
     let mut report = Report::new("reachmap");
     if let Some(seconds) = run.seconds() {
@@ -21,19 +25,19 @@ pub fn junit(run: &Run) -> String {
     }
     for grid in Grid::all(&run.verdicts) {
         let name = format!("{}.{}", grid.suite, grid.stage);
-        let mut suite = TestSuite::new(&*name);
+        let mut suite = suite_of(run, &name);
         suite.add_test_cases(grid.verdicts.iter().map(|verdict| case(&name, verdict)));
         report.add_test_suite(suite);
     }
     for grid in LookupGrid::all(&run.lookups) {
         let name = format!("dns.{}", grid.stage);
-        let mut suite = TestSuite::new(&*name);
+        let mut suite = suite_of(run, &name);
         suite.add_test_cases(grid.groups().map(|group| lookup_case(&name, group)));
         report.add_test_suite(suite);
     }
     for place in load_places(&run.loads) {
         let name = format!("{}.{}.loads", place.0, place.1);
-        let mut suite = TestSuite::new(&*name);
+        let mut suite = suite_of(run, &name);
         let here = run.loads.iter().filter(|load| (&*load.suite, &*load.stage) == place);
         suite.add_test_cases(here.map(|load| load_case(&name, load)));
         report.add_test_suite(suite);
@@ -41,6 +45,16 @@ pub fn junit(run: &Run) -> String {
     add_other(&mut report, run);
     // quick-junit fails only where a writer fails, and a string does not.
     report.to_string().unwrap_or_default()
+}
+
+/// A suite without cases, with what the run ran on as its properties.
+fn suite_of(run: &Run, name: &str) -> TestSuite {
+    let mut suite = TestSuite::new(name);
+    suite.extra.insert("timestamp".into(), run.started.to_string().into());
+    for (property, value) in run.environment.lines() {
+        suite.add_property((words::visible(property).as_str(), words::visible(&value).as_str()));
+    }
+    suite
 }
 
 fn case(class: &str, verdict: &Verdict) -> TestCase {
@@ -126,7 +140,7 @@ fn status(verdict: &Verdict) -> TestCaseStatus {
 
 /// What went wrong beside the cells: tests, and the run itself.
 fn add_other(report: &mut Report, run: &Run) {
-    let mut suite = TestSuite::new("reachmap.run");
+    let mut suite = suite_of(run, "reachmap.run");
     for failed in &run.failed_tests {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
         status.set_message("the test failed").set_description(words::plain_lines(&failed.output, 200));

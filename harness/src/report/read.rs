@@ -23,16 +23,23 @@ pub fn read(path: &Path) -> Result<Run> {
     let text = fs::read(&file).map_err(|error| {
         refuse(error.to_string()).hint("Name a report.json, or the directory of a run that has one.")
     })?;
-    let value: serde_json::Value =
-        serde_json::from_slice(&text).map_err(|error| refuse(format!("no JSON: {error}")))?;
+    from_json(&text).map_err(|(cause, hint)| match hint {
+        Some(hint) => refuse(cause).hint(hint),
+        None => refuse(cause),
+    })
+}
+
+/// The run in the text of a `report.json`; else why there is none, and what to do.
+pub(crate) fn from_json(text: &[u8]) -> Result<Run, (String, Option<&'static str>)> {
+    let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| (format!("no JSON: {error}"), None))?;
     let Ok(Versioned { version }) = Versioned::deserialize(&value) else {
-        return Err(refuse("it has no version: it is not a report of Reachmap's".to_owned()));
+        return Err(("it has no version: it is not a report of Reachmap's".to_owned(), None));
     };
     if version != VERSION {
-        let hint = "Read it with the Reachmap that wrote it.";
-        return Err(refuse(format!("it is of version {version}, and this is for version {VERSION}")).hint(hint));
+        let cause = format!("it is of version {version}, and this is for version {VERSION}");
+        return Err((cause, Some("Read it with the Reachmap that wrote it.")));
     }
-    serde_json::from_value(value).map_err(|error| refuse(format!("it is not as its version says: {error}")))
+    serde_json::from_value(value).map_err(|error| (format!("it is not as its version says: {error}"), None))
 }
 
 #[cfg(test)]

@@ -260,6 +260,25 @@ impl Run {
         self.verdicts.iter().filter(|verdict| verdict.is_not_as_expected())
     }
 
+    /// The suites and stages in which something failed, in order; those of all cells if nothing did.
+    pub fn failed_places(&self) -> Vec<(String, String)> {
+        let place = |suite: &str, stage: &str| (suite.to_owned(), stage.to_owned());
+        let is_failed =
+            |verdict: &&Verdict| verdict.is_not_as_expected() || matches!(verdict.outcome, Judgement::NotProbed { .. });
+        let cells = self.verdicts.iter().filter(is_failed).map(|one| place(&one.suite, &one.stage));
+        let tests = self.failed_tests.iter().map(|one| place(&one.suite, &one.stage));
+        let lookups =
+            self.lookups.iter().filter(|group| !group.is_as_predicted()).map(|group| place("dns", &group.stage));
+        let loads = self.loads.iter().filter(|load| load.is_not_as_expected()).map(|one| place(&one.suite, &one.stage));
+        let mut places: Vec<_> = cells.chain(tests).chain(lookups).chain(loads).collect();
+        if places.is_empty() {
+            places = self.verdicts.iter().map(|one| place(&one.suite, &one.stage)).collect();
+        }
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
     /// How long the run took, in seconds, if it has ended.
     pub fn seconds(&self) -> Option<f64> {
         self.finished.map(|finished| finished.duration_since(self.started).as_secs_f64())

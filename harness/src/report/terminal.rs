@@ -8,7 +8,7 @@ use comfy_table::{
 };
 
 use super::{
-    Holds, Run, changes, explain, github,
+    FailedTest, Holds, Run, changes, explain, github,
     grid::{Grid, Mark},
     loads, lookups, words,
 };
@@ -58,11 +58,7 @@ pub fn render(run: &Run, look: Look) -> String {
     let mut wrong: Vec<&Verdict> = run.verdicts.iter().filter(|verdict| Mark::of(verdict) == Mark::Wrong).collect();
     wrong.extend(run.verdicts.iter().filter(|verdict| Mark::of(verdict) == Mark::NotProbed));
     parts.extend(wrong.into_iter().map(|verdict| paint_first_line(&explain(verdict), look)));
-    parts.extend(run.failed_tests.iter().map(|failed| {
-        let head = format!("{}: the test failed", words::visible(&failed.test));
-        let output = words::plain_lines(&failed.output, 40).replace('\n', "\n  ");
-        paint_first_line(&format!("{head}\n  {output}"), look)
-    }));
+    parts.extend(run.failed_tests.iter().map(|failed| failed_test(failed, look)));
     parts.extend(lookups::terminal::parts(run, look));
     parts.extend(loads::terminal::parts(run, look));
     parts.extend(changes::terminal(run));
@@ -72,6 +68,29 @@ pub fn render(run: &Run, look: Look) -> String {
     parts.extend(unsupported(run));
     parts.push(summary(run, look));
     parts.join("\n\n") + "\n"
+}
+
+fn failed_test(failed: &FailedTest, look: Look) -> String {
+    let head = format!("{}: the test failed", words::visible(&failed.test));
+    let output = words::plain_lines(&failed.output, 40).replace('\n', "\n  ");
+    paint_first_line(&format!("{head}\n  {output}"), look)
+}
+
+/// What failed beside the cells, each as a terminal without colours shows it: tests, lookups, loads, and the run as a whole.
+pub(crate) fn other_failures(run: &Run) -> Vec<String> {
+    let tests = run.failed_tests.iter().map(|failed| failed_test(failed, Look::PLAIN));
+    let lookups = run.lookups.iter().flat_map(|group| {
+        let cell = words::visible(&group.cell());
+        let of = move |wrong: &super::Mismatch| {
+            let name = words::visible(&wrong.name);
+            let explained = words::plain_lines(&wrong.explanation, 40).replace('\n', "\n  ");
+            format!("{cell}: {name} was not looked up as predicted\n  {explained}")
+        };
+        group.mismatches.iter().map(of)
+    });
+    let loads = run.loads.iter().filter(|load| load.is_not_as_expected()).map(super::explain_load);
+    let failure = run.failure.iter().map(|failure| format!("the run: {}", words::plain_lines(&failure.message, 40)));
+    tests.chain(lookups).chain(loads).chain(failure).collect()
 }
 
 /// An empty table of our look, no wider than the terminal.
@@ -132,7 +151,7 @@ fn legend(run: &Run) -> String {
     used.collect::<Vec<_>>().join("   ")
 }
 
-pub(super) fn paint_first_line(text: &str, look: Look) -> String {
+pub(crate) fn paint_first_line(text: &str, look: Look) -> String {
     match text.split_once('\n') {
         Some((first, rest)) if look.color => format!("\u{1b}[1;31m{first}\u{1b}[0m\n{rest}"),
         _ => text.to_owned(),

@@ -108,6 +108,25 @@ fn junit_counts_agree_with_the_run() {
 }
 
 #[test]
+fn junit_has_no_two_cases_of_the_same_name_and_says_what_it_ran_on() {
+    let run = sample::run();
+    let text = junit(&run);
+    let cases = text.split("<testcase ").skip(1);
+    let name = |case: &str| -> Vec<String> {
+        let value =
+            |attribute: &str| case.split(&format!("{attribute}=\"")).nth(1)?.split('"').next().map(str::to_owned);
+        ["name", "classname"].into_iter().filter_map(value).collect()
+    };
+    let names: Vec<Vec<String>> = cases.map(name).collect();
+    assert!(names.iter().all(|name| name.len() == 2), "{names:?}");
+    let different: std::collections::BTreeSet<&Vec<String>> = names.iter().collect();
+    assert_eq!(different.len(), names.len());
+    let suites = text.matches("<testsuite ").count();
+    assert_eq!(text.matches("<property name=\"Kubernetes\"").count(), suites);
+    assert_eq!(text.matches(" timestamp=\"").count(), suites);
+}
+
+#[test]
 fn no_report_lets_control_characters_through() {
     let run = sample::run();
     for text in [

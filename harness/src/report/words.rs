@@ -15,12 +15,12 @@ use crate::model::{Fact, Source};
 const LONGEST: usize = 200;
 
 /// A text from the network, made visible and cut.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     cut(text, LONGEST)
 }
 
 /// The first `most` characters of a text, made visible.
-pub(super) fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", visible(&text[..end])),
         None => visible(text),
@@ -30,7 +30,7 @@ pub(super) fn cut(text: &str, most: usize) -> String {
 /// A text with everything that is not plain text made visible.
 ///
 /// Control characters could move a terminal's cursor, and bidirectional controls could reorder a line.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             let unseen = c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
@@ -42,7 +42,7 @@ pub(super) fn visible(text: &str) -> String {
 }
 
 /// The same for text of several lines, such as a test's output: line breaks stay, and more of it.
-pub(super) fn plain_lines(text: &str, most: usize) -> String {
+pub(crate) fn plain_lines(text: &str, most: usize) -> String {
     let lines: Vec<&str> = text.trim_end().lines().collect();
     let left_out = lines.len().saturating_sub(most);
     let mut shown: Vec<String> = Vec::new();
@@ -76,12 +76,12 @@ pub(super) fn seconds(seconds: f64) -> String {
 }
 
 /// `1 cell`, `2 cells`.
-pub(super) fn count(number: usize, what: &str) -> String {
+pub(crate) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// A step's name.
-pub(super) const fn step(step: Step) -> &'static str {
+pub(crate) const fn step(step: Step) -> &'static str {
     match step {
         Step::Resolve => "resolve",
         Step::Route => "route",
@@ -119,7 +119,7 @@ pub(super) const fn network(class: FailureClass) -> &'static str {
 }
 
 /// What an observation must show.
-pub(super) fn fact(fact: &Fact) -> String {
+pub(crate) fn fact(fact: &Fact) -> String {
     match fact {
         Fact::NothingAsked => "no DNS question, since the request names an address".to_owned(),
         Fact::Asks(names) => format!("questions for {}, in this order", list(names, ", ")),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Run, github, html, json, junit, markdown};
+use super::{Run, conformance, github, html, json, junit, markdown};
 use crate::{Context as _, ErrorKind, Result, home::write_atomically};
 
 /// Where a run's reports are.
@@ -22,6 +22,8 @@ pub struct Paths {
     pub junit: PathBuf,
     /// `report.html`.
     pub html: PathBuf,
+    /// `conformance.yaml`.
+    pub conformance: PathBuf,
     /// The link `latest` beside the run's directory; absent if it could not be made.
     pub latest: Option<PathBuf>,
 }
@@ -47,12 +49,14 @@ pub fn write_files(run: &Run, dir: &Path) -> Result<Paths> {
         json: dir.join("report.json"),
         junit: dir.join("junit.xml"),
         html: dir.join("report.html"),
+        conformance: dir.join("conformance.yaml"),
         latest: None,
     };
     write_atomically(&paths.json, json(run).as_bytes())?;
     write_atomically(&paths.markdown, markdown(run).as_bytes())?;
     write_atomically(&paths.junit, junit(run).as_bytes())?;
     write_atomically(&paths.html, html(run).as_bytes())?;
+    write_atomically(&paths.conformance, conformance(run).as_bytes())?;
     if let Some(summary) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
         append(Path::new(&summary), &github::summary(run))?;
     }
@@ -94,7 +98,7 @@ mod tests {
         for id in ["one", "two"] {
             let run = Run::started(id, &[]);
             let paths = write(&run, &target.path().join(id)).unwrap();
-            for path in [&paths.markdown, &paths.json, &paths.junit, &paths.html] {
+            for path in [&paths.markdown, &paths.json, &paths.junit, &paths.html, &paths.conformance] {
                 assert!(fs::metadata(path).unwrap().len() > 0, "{}", path.display());
             }
             let latest = fs::read_to_string(target.path().join("latest/report.json")).unwrap();

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::IsTerminal as _, path::Path, time::Duration};
 
 use super::{
+    collector::Collector,
     directory::RunDirectory,
     handover::Handover,
     interrupt::guarded,
@@ -55,9 +56,10 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     let options: Vec<String> = std::env::args().skip(1).collect();
     let mut record = report::Run::started(&run.id, &options);
 
+    let mut collector = Collector::new(arguments.bundle);
+    let course = Course { suites: &suites, only: only.as_ref(), arguments: &arguments, run: &run, progress: &progress };
     // Boxed: it holds all of the environment.
-    let body = Box::pin(run_suites(&suites, only.as_ref(), &arguments, &home, &run, &progress, &mut record));
-    let ended = guarded(body).await;
+    let ended = guarded(Box::pin(course.run(&home, &mut record, &mut collector))).await;
     // Whatever happened, and whatever the body still held: what is recorded and nobody keeps goes.
     let released = environment::release(&home, false, &progress).await;
 
@@ -68,8 +70,15 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     collect(&mut record, &run.path)?;
     record.finish(&progress, ended.as_ref().err().or_else(|| released.as_ref().err()));
     let paths = report::write(&record, &run.path)?;
+    let bundle = collector.keep(&record, &run.path, &progress);
     say(report::terminal(&record));
     say(format!("Reports: {}", paths.dir.display()));
+    if let Some(bundle) = bundle {
+        say(format!(
+            "Bundle: {0}\n`cargo xtask bundle explain {0}` explains it without the cluster.",
+            bundle.display()
+        ));
+    }
     ended?;
     released?;
     Ok(record.exit_code())
@@ -133,81 +142,120 @@ fn chosen_cells(suites: &[&Suite], workers: u8, only: Option<&Filter>) -> Result
     only.choose(&all, &stages)
 }
 
-async fn run_suites(
-    suites: &[&Suite],
-    only: Option<&Filter>,
-    arguments: &E2eArguments,
-    home: &Home,
-    run: &RunDirectory,
-    progress: &Progress,
-    record: &mut report::Run,
-) -> Result<()> {
-    // The suites compile while the environment comes up: the one waits mostly for other machines.
-    let compiled = compile(suites, home, run, progress);
-    let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
-    let (Compiled { binaries, agent, lookups: programs, hey }, mut environment) =
-        futures::future::try_join(compiled, up).await?;
-    describe(&mut record.environment, environment.description());
-    environment.stand_everywhere(&agent).await?;
-    for stage in Stage::ALL {
-        let needed: Vec<_> = suites
-            .iter()
-            .zip(&binaries)
-            .map(|(suite, binary)| {
-                let missing = environment.unsupported();
-                let tests = match suite.about {
-                    About::Load => selection::of_load(binary, stage.id(), only, missing)?,
-                    _ => selection::of_stage(binary, stage.id(), only, environment.workers(), missing)?,
-                };
-                Ok((suite, binary, tests))
-            })
-            .collect::<Result<_>>()?;
-        // A stage in which nothing can be probed is not entered: here it may not even exist.
-        if needed.iter().any(|(_, _, tests)| !tests.tests.is_empty()) {
-            if let Some(programs) = programs.as_ref().filter(|_| Stage::OF_NAMES.contains(&stage)) {
-                environment.deploy_panel(programs, progress).await?;
-            }
-            environment.enter(stage, progress).await?;
+/// What a run is to do, and where.
+#[derive(Clone, Copy)]
+struct Course<'a> {
+    suites: &'a [&'a Suite],
+    only: Option<&'a Filter>,
+    arguments: &'a E2eArguments,
+    run: &'a RunDirectory,
+    progress: &'a Progress,
+}
+
+impl Course<'_> {
+    async fn run(self, home: &Home, record: &mut report::Run, collector: &mut Collector) -> Result<()> {
+        let Self { suites, arguments, run, progress, .. } = self;
+        // The suites compile while the environment comes up: the one waits mostly for other machines.
+        let compiled = compile(suites, home, run, progress);
+        let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
+        let (compiled, mut environment) = futures::future::try_join(compiled, up).await?;
+        describe(&mut record.environment, environment.description());
+        let passed = self.pass(&compiled, &mut environment, record, collector).await;
+        if passed.is_err() {
+            collector.collect(&environment, "run", "end", progress).await;
         }
-        for (suite, binary, chosen) in needed {
-            for (vantage, method, reason) in chosen.unsupported {
-                match suite.about {
-                    About::Lookups => record.lookups.push(no_lookups(stage, vantage, method, reason)),
-                    _ => record.verdicts.push(not_supported(&suite.name, stage, vantage, &method, reason)?),
-                }
-            }
-            if chosen.tests.is_empty() {
-                continue;
-            }
-            let mut handover = environment.handover(run, &suite.name, stage, &agent);
-            handover.hey = hey.as_ref().map(|hey| hey.path().to_owned());
-            let loads_from_many = suite.about == About::Load && stage == Stage::LoadBalancerReady;
-            if loads_from_many {
-                handover.vantages.extend(environment.deploy_load_workers(arguments.load_workers, progress).await?);
-            }
-            let session = handover.write()?;
-            let title = format!("Probe: {} tests of {} in {stage}", chosen.tests.len(), suite.name);
-            let step = progress.step(title, Some(Duration::from_secs(6)));
-            let tests: Vec<String> = chosen.tests.iter().map(|test| (*test).to_owned()).collect();
-            let (binary, log) = (binary.clone(), step.log().to_owned());
-            let failed = blocking(move || binary.run(&tests, &session, &log, SUITE_DEADLINE)).await?;
-            record.failed_tests.extend(failed.into_iter().map(|(test, output)| report::FailedTest {
-                suite: suite.name.clone(),
-                stage: stage.id().to_owned(),
-                test,
-                output,
-            }));
-            step.done();
-            if loads_from_many {
-                environment.remove_load_workers().await?;
-            }
-        }
+        passed?;
+        environment.remove_panel().await?;
+        environment.reset_policies(progress).await?;
+        record.retries.extend_from_slice(environment.retries());
+        record.corefile_edits.extend_from_slice(environment.edits());
+        Ok(())
     }
-    environment.remove_panel().await?;
-    environment.reset_policies(progress).await?;
-    record.retries.extend_from_slice(environment.retries());
-    record.corefile_edits.extend_from_slice(environment.edits());
-    Ok(())
+
+    /// Passes through all stages.
+    async fn pass(
+        self,
+        compiled: &Compiled,
+        environment: &mut Environment,
+        record: &mut report::Run,
+        collector: &mut Collector,
+    ) -> Result<()> {
+        let Self { suites, only, progress, .. } = self;
+        environment.stand_everywhere(&compiled.agent).await?;
+        for stage in Stage::ALL {
+            let needed: Vec<_> = suites
+                .iter()
+                .zip(&compiled.binaries)
+                .map(|(suite, binary)| {
+                    let missing = environment.unsupported();
+                    let tests = match suite.about {
+                        About::Load => selection::of_load(binary, stage.id(), only, missing)?,
+                        _ => selection::of_stage(binary, stage.id(), only, environment.workers(), missing)?,
+                    };
+                    Ok((suite, binary, tests))
+                })
+                .collect::<Result<_>>()?;
+            // A stage in which nothing can be probed is not entered: here it may not even exist.
+            if needed.iter().any(|(_, _, tests)| !tests.tests.is_empty()) {
+                if let Some(programs) = compiled.lookups.as_ref().filter(|_| Stage::OF_NAMES.contains(&stage)) {
+                    environment.deploy_panel(programs, progress).await?;
+                }
+                environment.enter(stage, progress).await?;
+            }
+            for (suite, binary, chosen) in needed {
+                for (vantage, method, reason) in chosen.unsupported {
+                    match suite.about {
+                        About::Lookups => record.lookups.push(no_lookups(stage, vantage, method, reason)),
+                        _ => record.verdicts.push(not_supported(&suite.name, stage, vantage, &method, reason)?),
+                    }
+                }
+                if chosen.tests.is_empty() {
+                    continue;
+                }
+                let tests: Vec<String> = chosen.tests.iter().map(|test| (*test).to_owned()).collect();
+                let failed = self.probe((*suite, binary, tests), stage, compiled, environment).await?;
+                // At once: the next stage changes what is to be looked at.
+                if collector.wants(!failed.is_empty()) {
+                    collector.collect(environment, &suite.name, stage.id(), progress).await;
+                }
+                record.failed_tests.extend(failed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the tests of a suite in a stage, and returns those that failed.
+    async fn probe(
+        self,
+        (suite, binary, tests): (&Suite, &SuiteBinary, Vec<String>),
+        stage: Stage,
+        compiled: &Compiled,
+        environment: &mut Environment,
+    ) -> Result<Vec<report::FailedTest>> {
+        let mut handover = environment.handover(self.run, &suite.name, stage, &compiled.agent);
+        handover.hey = compiled.hey.as_ref().map(|hey| hey.path().to_owned());
+        let loads_from_many = suite.about == About::Load && stage == Stage::LoadBalancerReady;
+        if loads_from_many {
+            let workers = environment.deploy_load_workers(self.arguments.load_workers, self.progress).await?;
+            handover.vantages.extend(workers);
+        }
+        let session = handover.write()?;
+        let title = format!("Probe: {} tests of {} in {stage}", tests.len(), suite.name);
+        let step = self.progress.step(title, Some(Duration::from_secs(6)));
+        let (binary, log) = (binary.clone(), step.log().to_owned());
+        let failed = blocking(move || binary.run(&tests, &session, &log, SUITE_DEADLINE)).await?;
+        step.done();
+        if loads_from_many {
+            environment.remove_load_workers().await?;
+        }
+        let failed = failed.into_iter().map(|(test, output)| report::FailedTest {
+            suite: suite.name.clone(),
+            stage: stage.id().to_owned(),
+            test,
+            output,
+        });
+        Ok(failed.collect())
+    }
 }
 
 /// What is built while the environment comes up.

@@ -59,10 +59,21 @@ fn without_inputs_a_cluster_is_made_from_the_registry() {
         ("json", path("/report.json")),
         ("markdown", path("/report.md")),
         ("junit", path("/junit.xml")),
+        ("conformance", path("/conformance.yaml")),
     ];
     assert_eq!(ended.outputs, outputs.map(|(name, value)| (name.to_owned(), value)).into());
     let declared = read("action.yml")["outputs"].clone();
-    assert!(declared.as_object().unwrap().keys().eq(ended.outputs.keys()), "each declared output is set, and no other");
+    // Where everything is as expected, there is no bundle.
+    let declared = declared.as_object().unwrap().keys().filter(|name| *name != "bundle");
+    assert!(declared.eq(ended.outputs.keys()), "each declared output is set, and no other");
+}
+
+#[test]
+fn a_failed_run_has_a_bundle_and_its_path_is_an_output() {
+    let machine = Machine::new(&reports_and_exit(1));
+    let ended = run(&machine, &[]);
+    let bundle = format!("{}/20260101-120000-1/bundle.tar.gz", reports(&machine));
+    assert_eq!(ended.outputs.get("bundle"), Some(&bundle), "{ended:?}");
 }
 
 #[test]

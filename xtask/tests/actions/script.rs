@@ -109,7 +109,10 @@ const RUSTUP: &str = r#"#!/bin/sh
 pub(crate) fn reports_and_exit(code: u8) -> String {
     format!(
         r#"mkdir -p "$reports/20260101-120000-1/logs"
-for report in report.html report.json report.md junit.xml; do echo "$report" > "$reports/20260101-120000-1/$report"; done
+for report in report.html report.json report.md junit.xml conformance.yaml; do
+  echo "$report" > "$reports/20260101-120000-1/$report"
+done
+[ {code} = 0 ] || echo bundle > "$reports/20260101-120000-1/bundle.tar.gz"
 ln -sfn 20260101-120000-1 "$reports/latest"
 exit {code}
 "#

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Said, Subject};
 use crate::{
-    report::{Beside, LoadOutcome, LoadRecord, LookupGroup, Run, explain::headline, words},
+    report::{Beside, ChangeRecord, LoadOutcome, LoadRecord, LookupGroup, Run, explain::headline, words},
     verdict::{Judgement, Verdict},
 };
 
@@ -47,6 +47,8 @@ pub(super) fn facts(run: &Run) -> BTreeMap<(Subject, String), Fact> {
         .map(|verdict| (Subject::Cell, format!("{} · {}", verdict.suite, verdict.cell()), cell(verdict)));
     let lookups = run.lookups.iter().map(|group| (Subject::Lookups, group.cell(), lookups(group)));
     let loads = run.loads.iter().map(|one| (Subject::Load, format!("{} · {}", one.suite, one.place()), load(one)));
+    let changes =
+        run.changes.iter().map(|one| (Subject::Change, format!("{} · {}", one.suite, one.place()), change(one)));
     let statements =
         run.beside.iter().map(|one| (Subject::Statement, format!("{}: {}", one.place, one.id), beside(one)));
     let tests = run.failed_tests.iter().map(|failed| {
@@ -54,7 +56,7 @@ pub(super) fn facts(run: &Run) -> BTreeMap<(Subject, String), Fact> {
         // The end of what a test printed has the reason; the rest is full of names and times.
         (Subject::Test, name, fact("failed", words::plain_lines(&failed.output, 4), ""))
     });
-    for (subject, name, fact) in cells.chain(lookups).chain(loads).chain(statements).chain(tests) {
+    for (subject, name, fact) in cells.chain(lookups).chain(loads).chain(changes).chain(statements).chain(tests) {
         facts.insert((subject, words::visible(&name)), fact);
     }
     facts
@@ -145,6 +147,23 @@ fn load(load: &LoadRecord) -> Fact {
             }
         }
         LoadOutcome::NotJudged { reason: because } => reason = words::cut(because, LONGEST),
+    }
+    fact(verdict, reason, &essence)
+}
+
+fn change(change: &ChangeRecord) -> Fact {
+    let failed: u64 = change.errors.iter().map(|error| error.requests).sum();
+    let verdict = if failed == 0 { "no request failed" } else { "requests failed" };
+    // A change without a new state has nothing to settle.
+    let has_new_state = !change.settled_us.is_empty();
+    let is_unsettled = |vantage: &&String| has_new_state && !change.settled_us.contains_key(*vantage);
+    let unsettled: Vec<&String> = change.vantages.iter().filter(is_unsettled).collect();
+    let essence = format!("{} {has_new_state} {unsettled:?}", change.what);
+    let mut reason = format!("{}: {}.", words::visible(&change.what), words::visible(&change.in_short()));
+    if !unsettled.is_empty() {
+        let names = unsettled.into_iter().map(|vantage| words::visible(vantage)).collect::<Vec<_>>().join(", ");
+        // Writing to a string cannot fail.
+        let _ = write!(reason, " The new state never served {names} alone.");
     }
     fact(verdict, reason, &essence)
 }

@@ -1,9 +1,9 @@
 use proptest::prelude::*;
-use reachmap_wire::Step;
+use reachmap_wire::{FailureClass, Step};
 
 use super::*;
 use crate::{
-    report::{Cost, LoadRecord, sample},
+    report::{ChangeRecord, Cost, ErrorCount, LoadRecord, sample},
     verdict::Judgement,
 };
 
@@ -32,6 +32,7 @@ fn two() -> (Run, Run) {
     b.lookups[0].costs[0] = Cost { questions: 10, ..b.lookups[0].costs[0].clone() };
     b.loads.retain(LoadRecord::is_as_expected);
     b.failed_tests.clear();
+    b.changes[0].errors = vec![ErrorCount { class: FailureClass::Refused, requests: 7 }];
     (a, b)
 }
 
@@ -42,6 +43,7 @@ fn a_run_is_the_same_as_itself() {
     assert!(comparison.is_same() && comparison.environment.is_empty());
     assert_eq!(comparison.exit_code(), 0);
     let things = run.verdicts.len() + run.lookups.len() + run.loads.len() + run.beside.len() + run.failed_tests.len();
+    let things = things + run.changes.len();
     assert_eq!(comparison.same, things);
 }
 
@@ -59,6 +61,12 @@ fn times_addresses_and_pods_are_no_difference() {
         load.requests_per_second *= 1.5;
         load.pods.iter_mut().for_each(|pod| pod.pod.push_str("-other"));
     }
+    for change in &mut b.changes {
+        change.requests += 1;
+        change.errors.iter_mut().for_each(|error| error.requests += 3);
+        change.settled_us.values_mut().for_each(|settled| *settled += 1_000_000);
+        change.late_connections += 1;
+    }
     b.beside[0].seen = "something with other numbers".to_owned();
     b.timeline.clear();
     // Pods are looked up by names that have their addresses in them.
@@ -69,6 +77,27 @@ fn times_addresses_and_pods_are_no_difference() {
     assert_eq!(compare(&a, &b).differences, []);
     b.lookups[0].costs[0].questions += 1;
     assert_eq!(compare(&a, &b).differences.len(), 1);
+}
+
+#[test]
+fn a_change_differs_if_requests_failed_or_the_new_state_did_not_come_everywhere() {
+    let mut a = sample::run();
+    assert!(a.changes[0].errors.is_empty());
+    a.changes[0].vantages.insert("laptop".to_owned());
+    a.changes[0].settled_us.insert("laptop".to_owned(), 1_000_000);
+    let differences = |change: &dyn Fn(&mut ChangeRecord)| {
+        let mut b = a.clone();
+        change(&mut b.changes[0]);
+        compare(&a, &b).differences
+    };
+    assert_eq!(differences(&|_| {}), []);
+    let failed = differences(&|change| change.errors = vec![ErrorCount { class: FailureClass::Reset, requests: 2 }]);
+    assert_eq!((failed.len(), failed[0].subject), (1, Subject::Change));
+    let said = failed[0].said.each_ref().map(|said| said.as_ref().unwrap().verdict.as_str());
+    assert_eq!(said, ["no request failed", "requests failed"]);
+    let unsettled = differences(&|change| drop(change.settled_us.pop_first()));
+    let reason = &unsettled[0].said[1].as_ref().unwrap().reason;
+    assert!(reason.ends_with("The new state never served laptop alone."), "{reason}");
 }
 
 #[test]

@@ -1,0 +1,130 @@
+//! What the kernels of the nodes, and of the vantages, hold: rules, connections, routes, neighbours, addresses.
+
+use std::time::Duration;
+
+use futures::{FutureExt as _, future::BoxFuture};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, ResourceExt as _};
+
+use super::{Ground, NodeAccess, Wanted};
+use crate::{
+    Error, ErrorKind, Result,
+    bundle::{FILE_LIMIT, contents::Side},
+    command::{Command, Output},
+    environment::engine::Engine,
+    probe::exec,
+    session::{
+        handover::{Site, Start},
+        run::blocking,
+    },
+};
+
+/// How long one command may take; the request around it may take a little longer.
+const COMMAND: Duration = Duration::from_secs(9);
+
+/// What is run on each node: the file that it makes, what it is, and the command.
+const ON_NODES: [(&str, &str, &[&str]); 11] = [
+    ("iptables-save.txt", "netfilter's rules, as iptables sees them", &["iptables-save"]),
+    ("ip6tables-save.txt", "the same for IPv6", &["ip6tables-save"]),
+    ("nft-ruleset.txt", "netfilter's rules, all of them", &["nft", "list", "ruleset"]),
+    ("conntrack.txt", "the connections that are tracked", &["conntrack", "-L"]),
+    ("ip-rule.txt", "which routing table is for whom", &["ip", "rule", "show"]),
+    ("ip-route.txt", "the routes", &["ip", "route", "show", "table", "all"]),
+    ("ip6-route.txt", "the same for IPv6", &["ip", "-6", "route", "show", "table", "all"]),
+    ("ip-neigh.txt", "the neighbours", &["ip", "neigh", "show"]),
+    ("ip-addr.txt", "the addresses", &["ip", "addr", "show"]),
+    ("ip-link.txt", "the interfaces, with what they count", &["ip", "-s", "-d", "link", "show"]),
+    ("uname.txt", "the kernel", &["uname", "-a"]),
+];
+
+/// What is read at each vantage that is no node: also where no program of iproute2's is.
+const AT_VANTAGES: [(&str, &str, &[&str]); 4] = [
+    ("proc-net-route.txt", "the routes, as the kernel writes them (proc(5))", &["cat", "/proc/net/route"]),
+    ("proc-net-arp.txt", "the neighbours, as the kernel writes them", &["cat", "/proc/net/arp"]),
+    ("resolv.conf", "how names are looked up", &["cat", "/etc/resolv.conf"]),
+    ("hosts", "names that nobody is asked for", &["cat", "/etc/hosts"]),
+];
+
+pub(super) fn on_nodes<'a>(ground: &'a Ground<'_>, pods: &[Pod]) -> Vec<Wanted<'a>> {
+    let proxies = pods.iter().filter(|pod| pod.labels().get("k8s-app").is_some_and(|app| app == "kube-proxy"));
+    let nodes = proxies.filter_map(|pod| Some((pod.spec.as_ref()?.node_name.clone()?, pod.name_any())));
+    let commands = nodes.flat_map(|place| ON_NODES.iter().map(move |what| (place.clone(), what)));
+    commands
+        .map(|((node, proxy), (file, about, argv))| Wanted {
+            path: format!("nodes/{node}/{file}"),
+            about: (*about).to_owned(),
+            side: Side::Head,
+            limit: FILE_LIMIT,
+            take: match &ground.nodes {
+                NodeAccess::Engine(engine) => in_container(engine, node, argv).boxed(),
+                NodeAccess::ProxyPods => in_pod(ground.client, "kube-system", proxy, None, argv).boxed(),
+            },
+        })
+        .collect()
+}
+
+pub(super) fn at_vantages<'a>(ground: &'a Ground<'_>) -> Vec<Wanted<'a>> {
+    let sites = ground.sites.iter().filter(|site| !matches!(site.vantage.kind, crate::model::VantageKind::Node { .. }));
+    let all = sites.flat_map(|site| AT_VANTAGES.iter().map(move |what| (site, what)));
+    all.map(|(site, (file, about, argv))| Wanted {
+        path: format!("vantages/{}/{file}", site.vantage.id),
+        about: (*about).to_owned(),
+        side: Side::Head,
+        limit: FILE_LIMIT,
+        take: at(ground.client, site, argv),
+    })
+    .collect()
+}
+
+fn at<'a>(client: &'a Client, site: &'a Site, argv: &'static [&'static str]) -> BoxFuture<'a, Result<String>> {
+    match &site.start {
+        Start::Pod { namespace, pod, container } => {
+            in_pod(client, namespace, pod.clone(), Some(container.as_str()), argv).boxed()
+        }
+        Start::Container { engine, container } => {
+            run(Command::new("docker").args(["exec", container]).args(argv.iter().copied()).after(engine)).boxed()
+        }
+        Start::Here => run(here(argv)).boxed(),
+    }
+}
+
+fn here(argv: &[&str]) -> Command {
+    let (program, arguments) = argv.split_first().unwrap_or((&"true", &[]));
+    Command::new(*program).args(arguments.iter().copied())
+}
+
+async fn in_pod(
+    client: &Client,
+    namespace: &str,
+    pod: String,
+    container: Option<&str>,
+    argv: &[&str],
+) -> Result<String> {
+    text(&exec::output(client, namespace, &pod, container, argv, b"", COMMAND).await?, argv)
+}
+
+async fn in_container(engine: &Engine, node: String, argv: &'static [&'static str]) -> Result<String> {
+    run(engine.command(Command::new("docker").args(["exec", &node]).args(argv.iter().copied()))).await
+}
+
+async fn run(command: Command) -> Result<String> {
+    let command = command.deadline(COMMAND);
+    let shown = command.display();
+    let output = blocking(move || command.output()).await?;
+    text(&output, &[&shown])
+}
+
+/// What it printed, if it ended well.
+fn text(output: &Output, argv: &[&str]) -> Result<String> {
+    if output.code == Some(0) {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim().lines().last().unwrap_or("it said nothing").to_owned();
+    let code = output.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+    Err(Error::new(
+        ErrorKind::Environment,
+        format!("run `{}`", argv.join(" ")),
+        format!("it ended with {code}: {said}"),
+    ))
+}
