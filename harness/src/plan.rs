@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub mod course;
 pub mod legs;
+pub mod shard;
 
 /// The most workers that a cluster of ours may have.
 pub const MOST_WORKERS: u8 = 8;

@@ -16,6 +16,7 @@ mod grid;
 mod html;
 mod json;
 mod junit;
+mod ledger;
 mod loads;
 mod lookups;
 mod markdown;
@@ -34,11 +35,13 @@ mod write;
 
 pub use beside::{Beside, Holds};
 pub use changes::ChangeRecord;
-pub use compare::{Comparison, Difference, Format, Said, Subject, compare, compare_files};
+pub(crate) use compare::essence;
+pub use compare::{Comparison, Difference, Format, Said, Subject, compare, compare_files, said};
 pub use explain::explain;
 pub use html::html;
 pub use json::{json, schema};
 pub use junit::junit;
+pub use ledger::{History, Ledger, Outcome, Repetition};
 pub use loads::{
     Broken, Conserved, ErrorCount, ExpectedSpread, Latency, LatencyBucket, LoadOutcome, LoadRecord, PodLoad,
     explain_load,
@@ -49,4 +52,5 @@ pub use merge::merge;
 pub use read::read;
 pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRecord, VERSION};
 pub use terminal::terminal;
+pub(crate) use write::write_beside;
 pub use write::{Paths, write, write_files};
