@@ -5,4 +5,4 @@ mod changes;
 mod stream;
 
 pub(crate) use cells::{Cells, Turn};
-pub(crate) use stream::{Changes, next_batch};
+pub(crate) use stream::Changes;

@@ -37,8 +37,9 @@ fn pages() -> BTreeMap<String, String> {
 #[test]
 fn every_link_leads_to_a_file_and_every_anchor_to_a_heading() {
     let repository = repository();
-    let mut files: Vec<PathBuf> =
-        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/consumer/README.md"].map(|name| repository.join(name)).into();
+    let mut files: Vec<PathBuf> = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/consumer/README.md"]
+        .map(|name| repository.join(name))
+        .into();
     files.extend(pages().into_keys().map(|page| repository.join("docs/src").join(page)));
     let (mut broken, mut seen) = (Vec::new(), 0);
     for file in files {
@@ -49,12 +50,14 @@ fn every_link_leads_to_a_file_and_every_anchor_to_a_heading() {
                 Some(path) => (path, None),
                 None if link.contains("://") || link.starts_with("mailto:") => continue,
                 None => {
-                    let (path, anchor) = link.split_once('#').map_or((link.as_str(), None), |(path, anchor)| (path, Some(anchor)));
+                    let (path, anchor) =
+                        link.split_once('#').map_or((link.as_str(), None), |(path, anchor)| (path, Some(anchor)));
                     let path = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
                     (path, anchor)
                 }
             };
-            let leads = path.exists() && anchor.is_none_or(|anchor| links::anchors(&text(&path)).iter().any(|known| known == anchor));
+            let leads = path.exists()
+                && anchor.is_none_or(|anchor| links::anchors(&text(&path)).iter().any(|known| known == anchor));
             if !leads {
                 broken.push(format!("{}: {link}", file.strip_prefix(&repository).unwrap().display()));
             }

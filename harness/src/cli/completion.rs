@@ -1,7 +1,7 @@
 //! `completion`: what a shell needs to complete `cargo xtask …`.
 
 use clap::{Args, CommandFactory as _, ValueEnum, builder::PossibleValuesParser};
-use clap_complete::{Generator as _, Shell};
+use clap_complete::Shell;
 
 use super::{Arguments, say};
 use crate::{Result, matrix::Matrix, session::suite::Suite};
@@ -27,13 +27,13 @@ pub(super) enum CompletedShell {
 /// In Bash, one function completes all of `cargo`: ours does for `cargo xtask`, and leaves everything else to whichever was
 /// there before.
 const BASH: &str = r#"
-_reachmap_before=$(complete -p cargo 2>/dev/null | sed -n 's/.*-F \([^ ]*\).*/\1/p')
-[[ $_reachmap_before == _reachmap_cargo ]] && _reachmap_before=
+_reachmap_other=$(complete -p cargo 2>/dev/null | sed -n 's/.*-F \([^ ]*\).*/\1/p')
+[[ $_reachmap_other == _reachmap_cargo ]] || _reachmap_before=$_reachmap_other
 _reachmap_cargo() {
     if [[ ${COMP_WORDS[1]} == xtask && $COMP_CWORD -gt 1 ]]; then
         COMP_WORDS=(cargo-xtask "${COMP_WORDS[@]:2}")
         COMP_CWORD=$((COMP_CWORD - 1))
-        _cargo-xtask cargo-xtask "$2" "$3"
+        _cargo__xtask cargo-xtask "$2" "$3"
     elif [[ -n $_reachmap_before ]]; then
         "$_reachmap_before" "$@"
     fi
@@ -61,8 +61,7 @@ fn script(suites: &[Suite], shell: CompletedShell) -> String {
             // In fish, completions add up: these are for `cargo` with the subcommand `xtask`, and nothing else of it.
             let mut cargo = clap::Command::new("cargo").disable_help_flag(true).disable_help_subcommand(true);
             cargo = cargo.subcommand(command.name("xtask").bin_name("cargo xtask"));
-            cargo.build();
-            Shell::Fish.generate(&cargo, &mut script);
+            clap_complete::generate(Shell::Fish, &mut cargo, "cargo", &mut script);
         }
     }
     String::from_utf8_lossy(&script).into_owned()
@@ -71,15 +70,21 @@ fn script(suites: &[Suite], shell: CompletedShell) -> String {
 /// The command line, where names are choices: a shell can complete what a list has.
 fn command(suites: &[Suite]) -> clap::Command {
     let suites: Vec<String> = suites.iter().map(|suite| suite.name.clone()).collect();
-    let command = Arguments::command();
-    let command = match suites.is_empty() {
-        true => command,
-        false => command.mut_subcommand("e2e", |e2e| {
+    // The program that cargo runs for `cargo xtask` has no blank in its name.
+    let command = Arguments::command().name("cargo-xtask").bin_name("cargo-xtask");
+    let command = if suites.is_empty() {
+        command
+    } else {
+        command.mut_subcommand("e2e", |e2e| {
             e2e.mut_arg("suite", |suite| suite.value_parser(PossibleValuesParser::new(suites)))
-        }),
+        })
     };
     command.mut_subcommand("shell", |shell| {
-        shell.mut_arg("vantage", |vantage| vantage.value_parser(PossibleValuesParser::new(Matrix::vantages(3))))
+        // One that is changed comes last, unless it is said where it stands.
+        let vantages = PossibleValuesParser::new(Matrix::vantages(3));
+        shell
+            .mut_arg("vantage", |vantage| vantage.index(1).value_parser(vantages))
+            .mut_arg("arguments", |arguments| arguments.index(2))
     })
 }
 
@@ -127,6 +132,34 @@ mod tests {
             .expect("the tests need bash");
         assert!(said.stderr.is_empty(), "{}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8(said.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[rstest]
+    #[case("cargo xtask compl", &["completion"])]
+    #[case("cargo xtask e2e --proxy-mode ", &["iptables", "nftables"])]
+    #[case("cargo xtask shell testpod-", &["testpod-other"])]
+    fn fish_completes_our_commands(#[case] typed: &str, #[case] expected: &[&str]) {
+        let Ok(fish) = which::which("fish") else {
+            use std::io::Write as _;
+            // Past the harness's capture: nothing was shown.
+            let _ = writeln!(std::io::stderr(), "SKIPPED fish_completes_our_commands: there is no fish");
+            return;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("completion.fish");
+        std::fs::write(&file, script(&suites(), CompletedShell::Fish)).unwrap();
+        let program = "source $argv[1]; complete -C $argv[2]";
+        let said = Command::new(fish)
+            .args(["--no-config", "-c", program, &file.to_string_lossy(), typed])
+            .env("HOME", directory.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        // Each line has a word and what it is for.
+        let words: Vec<&str> = said.lines().filter_map(|line| line.split('\t').next()).collect();
+        for word in expected {
+            assert!(words.contains(word), "{typed}: {words:?}");
+        }
     }
 
     #[rstest]

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, interval_at},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use super::{
@@ -30,7 +30,7 @@ use crate::{
         handover::Handover,
         run::{blocking, show},
     },
-    watch::{Cells, Changes, Turn, next_batch},
+    watch::{Cells, Changes, Turn},
 };
 
 /// Changes that come with less between them are one: a rollout is many.
@@ -111,10 +111,12 @@ async fn follow(
     let first = first.into_iter().filter(|turn| output.output != Output::Pretty || !turn.is_as_expected).collect();
     tell(vec![format!("{} cells are watched", cells.len())], None, first, cells.wrong())?;
     let mut again = interval_at(Instant::now() + WRONG_AGAIN, WRONG_AGAIN);
+    // A look takes a while itself: the next one comes that long after it.
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = None;
     loop {
         tokio::select! {
-            batch = next_batch(&mut changes, QUIET, MOST) => {
+            batch = changes.next_batch(QUIET, MOST) => {
                 let Some(batch) = batch else { return Ok(()) };
                 heard = Some(Instant::now());
                 if cells.has_lost_one() {

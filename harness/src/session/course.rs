@@ -140,7 +140,8 @@ impl Course {
             Some(red) if self.record.failure.is_none() => red,
             _ => self.record,
         };
-        Ok((shown, self.ledger))
+        // If not even the environment came up, there is nothing in it.
+        Ok((shown, self.ledger.filter(|ledger| !ledger.repetitions.is_empty())))
     }
 
     /// Reads what the tests have written, and derives what follows; of one of several repetitions, writes the reports.
@@ -233,6 +234,15 @@ mod tests {
         assert_eq!(shown.exit_code(), 130);
         let last = ledger.unwrap().repetitions.pop().unwrap();
         assert_eq!((last.exit_code, last.complete), (130, false));
+    }
+
+    #[test]
+    fn a_run_whose_environment_never_came_up_has_no_repetitions() {
+        let root = tempfile::tempdir().unwrap();
+        let (course, progress) = course(CourseOptions { repeat: Some(3), ..CourseOptions::default() }, root.path());
+        let error = Error::new(ErrorKind::Missing, "find an engine", "there is none");
+        let (shown, ledger) = course.finish(&progress, Some(&error)).unwrap();
+        assert_eq!((shown.exit_code(), ledger), (3, None));
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub(crate) struct Changes {
     known: Known,
     /// What was heard and not yet asked for.
     waiting: Vec<String>,
+    /// The batch that is being collected, and when its first change was heard.
+    batch: Vec<String>,
+    first: Option<Instant>,
     _watches: JoinSet<()>,
 }
 
@@ -53,30 +56,39 @@ impl Changes {
         watches.spawn(follow(client, "EndpointSlice", DNS_NAMESPACE, dns.clone(), of_slice, &send));
         watches.spawn(follow(client, "Pod", DNS_NAMESPACE, dns, of_pod, &send));
         watches.spawn(follow(client, "ConfigMap", DNS_NAMESPACE, corefile, of_config_map, &send));
-        Self { heard, known: Known::default(), waiting: Vec::new(), _watches: watches }
+        Self { heard, known: Known::default(), waiting: Vec::new(), batch: Vec::new(), first: None, _watches: watches }
     }
 
     /// The next change, in a line; none if the watches have ended. May be dropped while it waits.
-    pub(crate) async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<String> {
         while self.waiting.is_empty() {
             let (scope, heard) = self.heard.recv().await?;
             self.waiting = self.known.hear(&scope, heard);
         }
         Some(self.waiting.remove(0))
     }
-}
 
-/// The changes that come together: all until none has come for `quiet`, or the first is older than `most`.
-pub(crate) async fn next_batch(changes: &mut Changes, quiet: Duration, most: Duration) -> Option<Vec<String>> {
-    let mut batch = vec![changes.next().await?];
-    let end = Instant::now() + most;
-    while let Ok(Some(next)) = timeout_at(end.min(Instant::now() + quiet), changes.next()).await {
-        batch.push(next);
-        if Instant::now() >= end {
-            break;
+    /// The changes that come together: all until none has come for `quiet`, or the first is older than `most`; none if the
+    /// watches have ended. May be dropped while it waits: what it has heard is in the next batch.
+    pub(crate) async fn next_batch(&mut self, quiet: Duration, most: Duration) -> Option<Vec<String>> {
+        let first = match self.first {
+            Some(first) => first,
+            None => {
+                let change = self.next().await?;
+                self.batch.push(change);
+                *self.first.insert(Instant::now())
+            }
+        };
+        let end = first + most;
+        while Instant::now() < end {
+            match timeout_at(end.min(Instant::now() + quiet), self.next()).await {
+                Ok(Some(change)) => self.batch.push(change),
+                _ => break,
+            }
         }
+        self.first = None;
+        Some(std::mem::take(&mut self.batch))
     }
-    Some(batch)
 }
 
 /// Follows the objects of one kind in one namespace for as long as somebody listens.
@@ -142,13 +154,13 @@ mod tests {
                 send.send((scope.clone(), heard)).unwrap();
             }
         });
-        Changes { heard, known, waiting: Vec::new(), _watches: watches }
+        Changes { heard, known, waiting: Vec::new(), batch: Vec::new(), first: None, _watches: watches }
     }
 
     async fn batches(delays: &[u64]) -> Vec<usize> {
         let mut changes = coming(delays);
         let mut sizes = Vec::new();
-        while let Some(batch) = next_batch(&mut changes, QUIET, MOST).await {
+        while let Some(batch) = changes.next_batch(QUIET, MOST).await {
             sizes.push(batch.len());
         }
         sizes
@@ -159,6 +171,14 @@ mod tests {
         assert_eq!(batches(&[1000, 100, 400, 499]).await, [4]);
         assert_eq!(batches(&[1000, 100, 501, 100]).await, [2, 2]);
         assert_eq!(batches(&[]).await, Vec::<usize>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_is_given_up_halfway_is_in_the_next() {
+        let mut changes = coming(&[100, 400, 400]);
+        let given_up = tokio::time::timeout(Duration::from_millis(300), changes.next_batch(QUIET, MOST)).await;
+        assert!(given_up.is_err());
+        assert_eq!(changes.next_batch(QUIET, MOST).await.unwrap().len(), 3);
     }
 
     #[tokio::test(start_paused = true)]

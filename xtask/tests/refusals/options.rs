@@ -78,7 +78,10 @@ fn shards_that_there_are_not() {
         ("quarter", "it is not two numbers with a `/` between them"),
     ] {
         let said = refused(&["e2e", "--shard", shard]);
-        assert!(said.starts_with("exit 2\n") && said.contains(&format!("failed to read the shard `{shard}`: {why}")), "{said}");
+        assert!(
+            said.starts_with("exit 2\n") && said.contains(&format!("failed to read the shard `{shard}`: {why}")),
+            "{said}"
+        );
     }
 }
 
@@ -128,7 +131,8 @@ fn what_cannot_be_said_in_that_form() {
 
 #[test]
 fn every_form_says_the_same() {
-    let json: serde_json::Value = serde_json::from_str(refused(&["matrix", "--output", "json"]).split_once('\n').unwrap().1).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(refused(&["matrix", "--output", "json"]).split_once('\n').unwrap().1).unwrap();
     let plain = refused(&["matrix", "--output", "plain"]);
     let lines: Vec<&str> = plain.lines().skip(1).collect();
     let legs = json.as_array().unwrap();
