@@ -8,7 +8,7 @@ use crate::{
     Context as _, Error, ErrorKind, Result,
     bundle::Keep,
     environment::addons::coredns::Way,
-    plan::EnvironmentOptions,
+    plan::{EnvironmentOptions, course::CourseOptions},
     process,
     session::{run, suite::Suite},
 };
@@ -16,11 +16,19 @@ use crate::{
 mod bundle;
 mod ci;
 mod cluster;
+mod completion;
 mod dns;
+mod docs;
+mod examples;
 mod load;
 mod machine;
+mod output;
 mod report;
 mod statistics;
+mod status;
+mod watch;
+
+pub use output::{Output, OutputArguments};
 
 /// The command line, with the suites that `e2e` can run.
 ///
@@ -38,7 +46,7 @@ pub struct Cli {
 
 /// Proves on a real Kubernetes cluster who can reach a Service, by which way, and why.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100, after_help = examples::ALL)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -47,23 +55,32 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make the environment, run the suites, write the reports, and clean up.
+    #[command(after_help = examples::E2E)]
     E2e(E2eArguments),
     /// Make the environment and keep it for later runs.
-    Up(EnvironmentArguments),
+    #[command(after_help = examples::UP)]
+    Up(UpArguments),
     /// Show what is there: engine, clusters, leases, journaled edits.
-    Status(HomeArguments),
+    #[command(after_help = examples::STATUS)]
+    Status(ShownArguments),
     /// Run kubectl against a kept cluster.
+    #[command(after_help = examples::KUBECTL)]
     Kubectl(KubectlArguments),
     /// Open a shell at a vantage, or run a command there.
+    #[command(after_help = examples::SHELL)]
     Shell(ShellArguments),
     /// Export the logs of a kept cluster's nodes and pods.
+    #[command(after_help = examples::LOGS)]
     Logs(LogsArguments),
     /// Delete a kept cluster, and the engine if nothing else uses it.
+    #[command(after_help = examples::DOWN)]
     Down(ChosenCluster),
     /// Put back and remove everything of ours that no live run owns.
+    #[command(after_help = examples::GC)]
     Gc(GcArguments),
     /// Say what this machine can do, and what `auto` would choose.
-    Doctor(HomeArguments),
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(ShownArguments),
     /// Look after what was built and kept.
     Cache(CacheArguments),
     /// Follow a name through a resolver and CoreDNS, without a cluster.
@@ -75,9 +92,18 @@ enum Command {
     /// Measure.
     Bench(BenchArguments),
     /// Print the legs of a CI matrix: Kubernetes versions, proxy modes and IP families.
+    #[command(after_help = examples::MATRIX)]
     Matrix(ci::MatrixArguments),
     /// Check what runs in CI.
     Lint(ci::LintArguments),
+    /// Probe cells of a kept cluster again whenever it changes, until Ctrl-C.
+    #[command(after_help = examples::WATCH)]
+    Watch(watch::WatchArguments),
+    /// Print the completion of the command line for a shell.
+    #[command(after_help = examples::COMPLETION)]
+    Completion(completion::CompletionArguments),
+    /// Build the book, or write the pages of it that are made from the code.
+    Docs(docs::DocsArguments),
 }
 
 /// What `e2e` takes.
@@ -114,6 +140,28 @@ pub struct E2eArguments {
     /// Where reports go (default: target/reachmap).
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,
+    /// How the run goes.
+    #[command(flatten)]
+    pub course: CourseOptions,
+    /// How the result is printed.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Debug, Args)]
+struct UpArguments {
+    #[command(flatten)]
+    made: EnvironmentArguments,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+#[derive(Debug, Args)]
+struct ShownArguments {
+    #[command(flatten)]
+    home: HomeArguments,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -188,10 +236,13 @@ struct CacheArguments {
 #[derive(Debug, Subcommand)]
 enum CacheCommand {
     /// List what is kept, how large it is and when it was last used.
-    List(HomeArguments),
+    #[command(after_help = examples::CACHE_LIST)]
+    List(ShownArguments),
     /// Remove what today's recipes do not use.
-    Prune(HomeArguments),
+    #[command(after_help = examples::CACHE_PRUNE)]
+    Prune(ShownArguments),
     /// Build everything that a run needs, and run nothing.
+    #[command(after_help = examples::CACHE_WARM)]
     Warm(EnvironmentArguments),
 }
 
@@ -204,14 +255,19 @@ struct BenchArguments {
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     /// HTTP probes a second through one agent, against the cost of one exec'd curl.
+    #[command(after_help = examples::BENCH_PROBES)]
     Probes(ProbesArguments),
     /// The boot's time line, step by step, in a new cluster.
+    #[command(after_help = examples::BENCH_BOOT)]
     Boot(EnvironmentArguments),
     /// How long an edit of the Corefile takes until every replica of CoreDNS serves it.
+    #[command(after_help = examples::BENCH_COREFILE)]
     Corefile(CorefileArguments),
     /// Whether the statistics of the load's distribution keep their word: known balancers, tested over and over.
+    #[command(after_help = examples::BENCH_STATISTICS)]
     Statistics(StatisticsArguments),
     /// The load generator beside hey and wrk, against a small server on loopback.
+    #[command(after_help = examples::BENCH_LOAD)]
     Load(BenchLoadArguments),
 }
 
@@ -300,7 +356,7 @@ impl Cli {
             match command {
                 Command::E2e(arguments) => Box::pin(run::e2e(&self.suites, arguments)).await,
                 Command::Up(arguments) => cluster::up(arguments).await,
-                Command::Status(arguments) => cluster::status(&arguments).await,
+                Command::Status(arguments) => status::status(&arguments).await,
                 Command::Kubectl(arguments) => cluster::kubectl(&arguments),
                 Command::Shell(arguments) => cluster::shell(&arguments),
                 Command::Logs(arguments) => cluster::logs(&arguments),
@@ -313,6 +369,9 @@ impl Cli {
                 Command::Bundle(arguments) => bundle::run(&arguments),
                 Command::Matrix(arguments) => ci::matrix(&arguments),
                 Command::Lint(arguments) => ci::lint(arguments).await,
+                Command::Watch(arguments) => Box::pin(watch::watch(arguments)).await,
+                Command::Completion(arguments) => completion::print(&self.suites, &arguments),
+                Command::Docs(arguments) => docs::docs(&arguments),
                 Command::Bench(arguments) => match arguments.command {
                     BenchCommand::Probes(arguments) => Box::pin(machine::bench_probes(arguments)).await,
                     BenchCommand::Boot(arguments) => machine::bench_boot(arguments).await,

@@ -50,9 +50,10 @@ use addons::{coredns, metallb};
 pub use check::check;
 use cluster::{
     EngineAccess,
-    existing::ExistingCluster,
+    existing::{self, ExistingCluster},
     kind::{self, ClusterConfig},
     lease::{self, LeasedCluster},
+    record::Record,
     registry,
 };
 use engine::Engine;
@@ -217,7 +218,7 @@ impl Environment {
             laptop,
         )?;
         let mut sites = sites(&client, Some(&laptop)).await?;
-        reach(&mut sites, &engine);
+        reach(&mut sites, |command| engine.command(command));
         let mut description = BTreeMap::from([
             ("engine", engine.name().to_owned()),
             ("images", images.source.to_owned()),
@@ -300,12 +301,34 @@ impl Environment {
             network_namespace,
             agent: agent.path().to_owned(),
             vantages: self.sites.clone(),
-            namespaces: NAMESPACES.map(ToOwned::to_owned).to_vec(),
+            namespaces: namespaces(),
             planned_pool: self.pool.clone(),
             journal: Some(journal),
             kubectl,
             lookups: self.lookups.clone(),
             hey: None,
+        }
+    }
+
+    /// Keeps the cluster, and what was made on it, when the run ends.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if that cannot be written down.
+    pub fn keep(&mut self, home: &Home) -> Result<()> {
+        match &mut self.held {
+            Held::Leased { cluster, .. } => cluster.keep(),
+            Held::Existing { cluster, .. } => match existing::Record::read(home, &cluster.id())? {
+                Some(record) => existing::Record { kept: true, ..record }.write(home),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// The name of the cluster, if it is one that we made; else the words with which a person starts kubectl for it.
+    pub fn handle(&self) -> Result<&str, Vec<String>> {
+        match &self.held {
+            Held::Leased { cluster, .. } => Ok(&cluster.record.name),
+            Held::Existing { cluster, .. } => Err(cluster.kubectl()),
         }
     }
 
@@ -463,9 +486,21 @@ pub(crate) async fn sites(client: &Client, laptop: Option<&str>) -> Result<Vec<S
     Ok(sites)
 }
 
+/// The vantages of a cluster that is kept, and how the containers among them are reached.
+pub(crate) async fn sites_through(client: &Client, record: &Record, access: &EngineAccess) -> Result<Vec<Site>> {
+    let mut sites = sites(client, record.laptop.as_deref()).await?;
+    reach(&mut sites, |command| access.command(command));
+    Ok(sites)
+}
+
+/// The namespaces that a run owns.
+pub(crate) fn namespaces() -> Vec<String> {
+    [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE].map(ToOwned::to_owned).to_vec()
+}
+
 /// Writes down how the containers among `sites` are reached: test processes know nothing of engines.
-fn reach(sites: &mut [Site], engine: &Engine) {
-    let docker = engine.command(Command::new("docker"));
+fn reach(sites: &mut [Site], engine: impl Fn(Command) -> Command) {
+    let docker = engine(Command::new("docker"));
     let mut words: Vec<String> = std::iter::once(docker.program).chain(docker.args).collect();
     // The last word is `docker` itself.
     words.pop();

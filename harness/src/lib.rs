@@ -37,7 +37,9 @@ mod browser;
 pub mod bundle;
 pub mod claims;
 pub mod cli;
+mod colors;
 pub mod command;
+pub mod docs;
 pub mod doctor;
 pub mod environment;
 mod error;
@@ -58,6 +60,7 @@ pub mod state;
 #[cfg(test)]
 mod testing;
 pub mod verdict;
+mod watch;
 
 pub use error::{Context, Error, ErrorKind, Result};
 pub use k8s_openapi;

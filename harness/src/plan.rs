@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub mod course;
 pub mod legs;
+pub mod shard;
 
 /// The most workers that a cluster of ours may have.
 pub const MOST_WORKERS: u8 = 8;
@@ -89,7 +91,7 @@ pub struct EnvironmentOptions {
     /// Pull all images from this registry, each under its own repository: `[http://]HOST[:PORT][/PATH]`.
     #[arg(long, env = "REACHMAP_REGISTRY", value_name = "REGISTRY")]
     pub registry: Option<String>,
-    /// A file that says which images to pull instead of the published ones, at which digests (docs/registry.md).
+    /// A file that says which images to pull instead of the published ones, at which digests (docs/src/registry.md).
     #[arg(long, env = "REACHMAP_IMAGES_TABLE", value_name = "FILE")]
     pub images_table: Option<PathBuf>,
     /// Where everything is kept that outlives a run (default: reachmap in the XDG cache directory).

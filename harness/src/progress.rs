@@ -12,6 +12,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::colors;
+
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Show {
@@ -91,7 +93,7 @@ impl Progress {
                 started: Instant::now(),
                 timeline: Mutex::default(),
                 live: (show == Show::Live).then(MultiProgress::new),
-                colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+                colours: colors::allowed(terminal),
             }),
         }
     }

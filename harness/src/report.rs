@@ -17,6 +17,7 @@ mod grid;
 mod html;
 mod json;
 mod junit;
+mod ledger;
 mod loads;
 mod lookups;
 mod markdown;
@@ -36,15 +37,17 @@ mod write;
 
 pub use beside::{Beside, Holds};
 pub use changes::ChangeRecord;
-pub use compare::{Comparison, Difference, Format, Said, Subject, compare, compare_files};
+pub(crate) use compare::essence;
+pub use compare::{Comparison, Difference, Format, Said, Subject, compare, compare_files, said};
 pub use conformance::{
-    API_VERSION, Ground, Implementation, Outcome, Profile, Reproduce, Statement, Statistics, conformance,
+    API_VERSION, ConformanceResult, Ground, Implementation, Profile, Reproduce, Statement, Statistics, conformance,
     conformance_schema, statement,
 };
 pub use explain::explain;
 pub use html::html;
 pub use json::{json, schema};
 pub use junit::junit;
+pub use ledger::{History, Ledger, Outcome, Repetition};
 pub use loads::{
     Broken, Conserved, ErrorCount, ExpectedSpread, Latency, LatencyBucket, LoadOutcome, LoadRecord, PodLoad,
     explain_load,
@@ -58,4 +61,5 @@ pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRe
 pub use screenshots::{Picture, screenshots};
 pub(crate) use terminal::other_failures;
 pub use terminal::terminal;
+pub(crate) use write::write_beside;
 pub use write::{Paths, write, write_files};

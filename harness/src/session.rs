@@ -33,10 +33,12 @@ use crate::{
 
 mod collector;
 mod commands;
+mod course;
 pub mod directory;
 pub mod handover;
 pub mod interrupt;
 pub mod load;
+mod look;
 pub mod lookups;
 pub mod run;
 pub mod selection;

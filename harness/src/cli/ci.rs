@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{HomeArguments, say};
+use super::{HomeArguments, examples, output::OutputArguments, say};
 use crate::{
     Result,
     environment::images::{linters::Linters, versions::Versions},
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct MatrixArguments {
     /// One line of JSON, as GitHub's `fromJSON` takes it for a `strategy.matrix`.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     json: bool,
     /// Every version in every mode and family; else only the newest is tried in all of them.
     #[arg(long)]
@@ -29,6 +29,8 @@ pub(super) struct MatrixArguments {
     /// Only the versions that can be had from there.
     #[arg(long, value_enum, default_value_t = ImagesChoice::Registry)]
     images: ImagesChoice,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// What `lint` takes.
@@ -41,6 +43,7 @@ pub(super) struct LintArguments {
 #[derive(Debug, Subcommand)]
 enum LintCommand {
     /// The GitHub workflows and actions, with actionlint, ShellCheck and zizmor.
+    #[command(after_help = examples::LINT_ACTIONS)]
     Actions(LintActionsArguments),
 }
 
@@ -59,9 +62,8 @@ pub(super) fn matrix(arguments: &MatrixArguments) -> Result<u8> {
     if arguments.json {
         say(legs::json(&legs)?);
     } else {
-        for leg in legs {
-            say(format!("{:<10} {:<9} {}", leg.kubernetes, leg.proxy_mode, leg.ip_family));
-        }
+        let line = |leg: &legs::Leg| format!("{:<10} {:<9} {}", leg.kubernetes, leg.proxy_mode, leg.ip_family);
+        arguments.output.print(&legs, || legs.iter().map(line).collect::<Vec<_>>().join("\n"))?;
     }
     Ok(0)
 }

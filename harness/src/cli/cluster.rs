@@ -2,18 +2,14 @@
 
 use std::path::Path;
 
-use super::{
-    ChosenCluster, EnvironmentArguments, GcArguments, HomeArguments, KubectlArguments, LogsArguments, ShellArguments,
-    say,
-};
+use super::{ChosenCluster, GcArguments, KubectlArguments, LogsArguments, ShellArguments, UpArguments, say};
 use crate::{
     Error, ErrorKind, Result,
     command::Command,
     environment::{
         self, Environment,
         cluster::{EngineAccess, connect, lease, logs, record::Record},
-        engine::Sandbox,
-        gc, images, release, running, workloads,
+        images, release, running,
     },
     home::Home,
     probe::AgentBinary,
@@ -27,7 +23,8 @@ use crate::{
     },
 };
 
-pub(super) async fn up(arguments: EnvironmentArguments) -> Result<u8> {
+pub(super) async fn up(arguments: UpArguments) -> Result<u8> {
+    let UpArguments { made: arguments, output } = arguments;
     let Workplace { home, run, progress } = Workplace::open(&arguments.environment, None).await?;
     let body = async {
         let agent = {
@@ -40,10 +37,9 @@ pub(super) async fn up(arguments: EnvironmentArguments) -> Result<u8> {
     };
     match guarded(body).await {
         Ok(description) => {
-            for (name, value) in description {
-                say(format!("{name:<16} {value}"));
-            }
-            say("Kept: `cargo xtask e2e` uses it, `cargo xtask down` deletes it.");
+            let lines = description.iter().map(|(name, value)| format!("{name:<16} {value}\n")).collect::<String>();
+            let kept = "Kept: `cargo xtask e2e` uses it, `cargo xtask down` deletes it.";
+            output.print(&description, || format!("{lines}{kept}"))?;
             Ok(0)
         }
         Err(error) => {
@@ -52,56 +48,6 @@ pub(super) async fn up(arguments: EnvironmentArguments) -> Result<u8> {
             Err(error)
         }
     }
-}
-
-pub(super) async fn status(arguments: &HomeArguments) -> Result<u8> {
-    let home = Home::chosen(arguments.cache_dir.as_deref())?;
-    say(format!("home             {}", home.root().display()));
-    let engine = if Sandbox::running(&home).is_some() { "runs" } else { "does not run" };
-    say(format!("private engine   {engine}"));
-    let clusters = gc::status(&home)?;
-    if clusters.is_empty() {
-        say("clusters         none");
-    }
-    for cluster in clusters {
-        say(format!("cluster          {}", cluster.line()));
-        let record = &cluster.record;
-        let config = &record.config;
-        say(format!(
-            "                 Kubernetes {}, {} workers, {:?}, {:?}, pool {}",
-            config.kubernetes, config.workers, config.proxy_mode, config.ip_family, record.pool
-        ));
-        for run in &record.runs {
-            say(format!("                 used by the run {} since {}", run.id, run.started_at));
-        }
-        if let Err(error) = live_status(&home, record).await {
-            say(format!("                 {error}"));
-        }
-    }
-    for record in gc::existing_clusters(&home)? {
-        let kept = if record.kept { ", kept" } else { "" };
-        let runs = record.runs.join(", ");
-        say(format!("existing cluster {} of {}{kept}: used by {runs}", record.context, record.kubeconfig.display()));
-    }
-    Ok(0)
-}
-
-/// What the cluster itself says: nodes, pods of add-ons, what is journaled.
-async fn live_status(home: &Home, record: &Record) -> Result<()> {
-    let client = client(home, record).await?;
-    for (vantage, pod) in workloads::node_places(&client).await? {
-        say(format!("                 {vantage}: agent's pod {pod}"));
-    }
-    for add_on in ["kube-flannel", "metallb-system", workloads::NAMESPACE] {
-        let unready = workloads::unready_pods(&client, &[add_on]).await;
-        let state = if unready.is_empty() { "every pod ready".to_owned() } else { unready.join(", ") };
-        say(format!("                 {add_on}: {state}"));
-    }
-    let journal = environment::journal::Journal::new(client, "status", None);
-    for entry in journal.read().await? {
-        say(format!("                 edited by the run {}: {}", entry.run, entry.target));
-    }
-    Ok(())
 }
 
 pub(super) fn kubectl(arguments: &KubectlArguments) -> Result<u8> {
@@ -174,8 +120,9 @@ pub(super) async fn down(arguments: &ChosenCluster) -> Result<u8> {
     let (home, record) = chosen(arguments)?;
     let progress = Progress::new(show(), default_reports().join("logs"));
     lease::remove(&home, &access(&home, &record)?, &record.name).await?;
-    say(format!("removed the cluster {}", record.name));
-    for line in release(&home, false, &progress).await? {
+    let mut done = vec![format!("removed the cluster {}", record.name)];
+    done.extend(release(&home, false, &progress).await?);
+    for line in done {
         say(line);
     }
     Ok(0)
@@ -199,7 +146,7 @@ pub(super) async fn gc(arguments: &GcArguments) -> Result<u8> {
 }
 
 /// The cluster that was named, else the only one.
-fn chosen(arguments: &ChosenCluster) -> Result<(Home, Record)> {
+pub(super) fn chosen(arguments: &ChosenCluster) -> Result<(Home, Record)> {
     let home = Home::chosen(arguments.home.cache_dir.as_deref())?;
     let mut all = Record::all(&home)?;
     let names: Vec<String> = all.iter().map(|record| record.name.clone()).collect();
@@ -221,14 +168,14 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-fn access(home: &Home, record: &Record) -> Result<EngineAccess> {
+pub(super) fn access(home: &Home, record: &Record) -> Result<EngineAccess> {
     running(home, record.config.engine)?.ok_or_else(|| {
         Error::new(ErrorKind::Environment, format!("reach the cluster {}", record.name), "its engine does not run")
             .hint("`cargo xtask up` starts it again, and makes the cluster anew.")
     })
 }
 
-async fn client(home: &Home, record: &Record) -> Result<kube::Client> {
+pub(super) async fn client(home: &Home, record: &Record) -> Result<kube::Client> {
     let kubeconfig = crate::command::read_text(&Record::kubeconfig(home, &record.name))?;
     connect::client(&kubeconfig, access(home, record)?.network_namespace.as_deref()).await
 }

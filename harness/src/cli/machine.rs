@@ -1,6 +1,9 @@
 //! The commands about this machine: what it can do, what is cached, how fast it is.
 
-use super::{CacheCommand, EnvironmentArguments, HomeArguments, ProbesArguments, say};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{CacheCommand, EnvironmentArguments, ProbesArguments, ShownArguments, say};
 use crate::{
     Error, ErrorKind, Result, doctor,
     environment::{self, Environment, images, release, workloads::NAMESPACE},
@@ -17,34 +20,54 @@ use crate::{
 /// How many exec'd curls are timed, one after the other: enough for a mean.
 const CURLS: usize = 20;
 
-pub(super) fn doctor(arguments: &HomeArguments) -> Result<u8> {
-    let home = Home::chosen(arguments.cache_dir.as_deref())?;
-    say(doctor::examine(&home));
+pub(super) fn doctor(arguments: &ShownArguments) -> Result<u8> {
+    let home = Home::chosen(arguments.home.cache_dir.as_deref())?;
+    let doctor = doctor::examine(&home);
+    arguments.output.print(&doctor, || doctor.to_string())?;
     Ok(0)
 }
 
 pub(super) async fn cache(command: CacheCommand) -> Result<u8> {
     match command {
         CacheCommand::List(arguments) => {
-            let home = Home::chosen(arguments.cache_dir.as_deref())?;
-            for entry in images::cache::list(&home)? {
-                let used = entry.last_used.and_then(|time| jiff::Timestamp::try_from(time).ok());
-                let used =
-                    used.map_or_else(|| "never used".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M").to_string());
-                let name = format!("{}-{:.12}", entry.name, entry.hash);
-                let note = if entry.current { "" } else { "  of an older recipe" };
-                say(format!("{name:<36} {:>7} MiB  {used}{note}", entry.bytes >> 20));
-            }
+            let home = Home::chosen(arguments.home.cache_dir.as_deref())?;
+            let entries: Vec<Kept> = images::cache::list(&home)?.into_iter().map(Kept::of).collect();
+            arguments.output.print(&entries, || entries.iter().map(Kept::line).collect::<Vec<_>>().join("\n"))?;
             Ok(0)
         }
         CacheCommand::Prune(arguments) => {
-            let home = Home::chosen(arguments.cache_dir.as_deref())?;
-            for name in images::cache::prune(&home)? {
-                say(format!("removed {name}"));
-            }
+            let home = Home::chosen(arguments.home.cache_dir.as_deref())?;
+            let removed = images::cache::prune(&home)?;
+            let line = |name: &String| format!("removed {name}");
+            arguments.output.print(&removed, || removed.iter().map(line).collect::<Vec<_>>().join("\n"))?;
             Ok(0)
         }
         CacheCommand::Warm(arguments) => warm(arguments).await,
+    }
+}
+
+/// An artifact that is kept, as `cache list` shows it.
+#[derive(Debug, Serialize)]
+struct Kept {
+    name: String,
+    hash: String,
+    bytes: u64,
+    last_used: Option<Timestamp>,
+    current: bool,
+}
+
+impl Kept {
+    fn of(entry: images::cache::Entry) -> Self {
+        let images::cache::Entry { name, hash, bytes, last_used, current } = entry;
+        Self { name, hash, bytes, last_used: last_used.and_then(|time| Timestamp::try_from(time).ok()), current }
+    }
+
+    fn line(&self) -> String {
+        let used =
+            self.last_used.map_or_else(|| "never used".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M").to_string());
+        let name = format!("{}-{:.12}", self.name, self.hash);
+        let note = if self.current { "" } else { "  of an older recipe" };
+        format!("{name:<36} {:>7} MiB  {used}{note}", self.bytes >> 20)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::say;
+use super::{examples, output::OutputArguments, say};
 use crate::{
     Error, ErrorKind, Result,
     command::Command,
@@ -21,16 +21,20 @@ pub(super) struct ReportArguments {
 #[derive(Debug, Subcommand)]
 enum ReportCommand {
     /// Show what two runs do not say the same of: exit code 0 if there is nothing, 1 if there is, 2 for bad input.
+    #[command(after_help = examples::REPORT_COMPARE)]
     Compare {
         /// The one: a report.json, or a run's directory.
         a: PathBuf,
         /// The other.
         b: PathBuf,
         /// How it is shown.
-        #[arg(long, value_enum, default_value_t)]
+        #[arg(long, value_enum, default_value_t, conflicts_with = "output")]
         format: Format,
+        #[command(flatten)]
+        output: OutputArguments,
     },
     /// Put the shards of one run together, and write all reports of it.
+    #[command(after_help = examples::REPORT_MERGE)]
     Merge {
         /// Where the reports go.
         #[arg(value_name = "OUT-DIR")]
@@ -38,8 +42,11 @@ enum ReportCommand {
         /// The shards: each a report.json, or a run's directory.
         #[arg(required = true, value_name = "REPORT")]
         reports: Vec<PathBuf>,
+        #[command(flatten)]
+        output: OutputArguments,
     },
     /// Open report.html, or say where it is if there is nothing to open it with.
+    #[command(after_help = examples::REPORT_OPEN)]
     Open {
         /// The run's directory, or the page (default: the newest run).
         report: Option<PathBuf>,
@@ -60,24 +67,23 @@ enum ReportCommand {
 
 pub(super) async fn run(arguments: &ReportArguments) -> Result<u8> {
     match &arguments.command {
-        ReportCommand::Compare { a, b, format } => {
+        ReportCommand::Compare { a, b, format, output } => {
             let comparison = report::compare_files(a, b)?;
-            say(comparison.show(*format));
+            output.print(&comparison, || comparison.show(*format))?;
             Ok(comparison.exit_code())
         }
-        ReportCommand::Merge { directory, reports } => merge(directory, reports),
+        ReportCommand::Merge { directory, reports, output } => merge(directory, reports, *output),
         ReportCommand::Open { report } => open(report.as_deref()),
         ReportCommand::Screenshots { from, only, directory } => screenshots(from, only, directory).await,
     }
 }
 
-fn merge(directory: &Path, reports: &[PathBuf]) -> Result<u8> {
+fn merge(directory: &Path, reports: &[PathBuf], output: OutputArguments) -> Result<u8> {
     let runs = reports.iter().map(|path| report::read(path)).collect::<Result<Vec<_>>>()?;
     let name = directory.file_name().map_or_else(|| "merged".to_owned(), |name| name.to_string_lossy().into_owned());
     let merged = report::merge(&name, &runs)?;
     let paths = report::write_files(&merged, directory)?;
-    say(report::terminal(&merged));
-    say(format!("Reports: {}", paths.dir.display()));
+    output.print_run(&merged, None, &paths, None)?;
     Ok(merged.exit_code())
 }
 

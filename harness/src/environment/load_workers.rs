@@ -1,7 +1,7 @@
 //! Load workers: the pods of an Indexed Job over the nodes of the cluster, each a vantage to load from.
 //!
 //! One place has one kernel's ports and one processor's time; a load that is to be larger comes from many. What N of them
-//! need of a cluster is in `docs/distribution.md`.
+//! need of a cluster is in `docs/src/distribution.md`.
 
 use std::time::Duration;
 

@@ -15,6 +15,9 @@ mod terminal;
 
 use std::{collections::BTreeMap, path::Path};
 
+use serde::Serialize;
+
+pub(crate) use self::facts::essence;
 use self::facts::facts;
 use super::{Run, terminal::Look};
 use crate::Result;
@@ -32,7 +35,7 @@ pub enum Format {
 }
 
 /// What two runs say of the same things.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Comparison {
     /// The ids of the two runs.
     pub runs: [String; 2],
@@ -45,7 +48,7 @@ pub struct Comparison {
 }
 
 /// Something of which two runs do not say the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// What it is.
     pub subject: Subject,
@@ -56,7 +59,8 @@ pub struct Difference {
 }
 
 /// What can differ between two runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// A run as a whole: whether it could be carried out.
     Run,
@@ -75,7 +79,7 @@ pub enum Subject {
 }
 
 /// What a run says of something.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Said {
     /// The verdict, in a few words.
     pub verdict: String,
@@ -119,6 +123,11 @@ pub fn compare(a: &Run, b: &Run) -> Comparison {
         differences.push(Difference { subject, name, said });
     }
     Comparison { runs: [a.id.clone(), b.id.clone()], environment: environment(a, b), same, differences }
+}
+
+/// Everything that a run says, by what it is about and its name.
+pub fn said(run: &Run) -> Vec<(Subject, String, Said)> {
+    facts(run).into_iter().map(|((subject, name), fact)| (subject, name, fact.beside(None))).collect()
 }
 
 /// What two runs ran on, where that differs.

@@ -43,7 +43,7 @@ pub struct Statement {
     /// The suites.
     pub profiles: Vec<Profile>,
     /// The result of all of them together.
-    pub result: Outcome,
+    pub result: ConformanceResult,
     /// The run in a sentence.
     pub summary: String,
     /// How to run the same again.
@@ -95,7 +95,7 @@ pub struct Profile {
     /// The suite.
     pub name: String,
     /// The result.
-    pub result: Outcome,
+    pub result: ConformanceResult,
     /// How many tests ended how.
     pub statistics: Statistics,
     /// Those that failed.
@@ -109,7 +109,7 @@ pub struct Profile {
 /// A result, in the words of the Gateway API's reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum Outcome {
+pub enum ConformanceResult {
     /// Every test passed.
     Success,
     /// None failed, and some are not supported here.
@@ -145,18 +145,18 @@ pub struct Reproduce {
 /// The run's statement.
 ///
 /// ```
-/// use reachmap::report::{Outcome, Run, statement};
+/// use reachmap::report::{ConformanceResult, Run, statement};
 /// // Nothing was shown.
-/// assert_eq!(statement(&Run::started("r", &[])).result, Outcome::Failure);
+/// assert_eq!(statement(&Run::started("r", &[])).result, ConformanceResult::Failure);
 /// ```
 pub fn statement(run: &Run) -> Statement {
     let environment = &run.environment;
     let profiles = profiles(run);
     let result = match &run.failure {
-        Some(_) => Outcome::Failure,
-        None => {
-            Outcome::of(&profiles.iter().map(|profile| profile.statistics).fold(Statistics::default(), Statistics::and))
-        }
+        Some(_) => ConformanceResult::Failure,
+        None => ConformanceResult::of(
+            &profiles.iter().map(|profile| profile.statistics).fold(Statistics::default(), Statistics::and),
+        ),
     };
     // `flannel, vxlan`, or `flannel (vxlan)`.
     let project = environment.cni.as_deref().unwrap_or_default().split([',', '(']).next().unwrap_or_default();
@@ -247,7 +247,7 @@ fn profiles(run: &Run) -> Vec<Profile> {
         let name = words::visible(&suite);
         let profile = profiles.entry(name.clone()).or_insert_with(|| Profile {
             name,
-            result: Outcome::Failure,
+            result: ConformanceResult::Failure,
             statistics: Statistics::default(),
             failed_tests: Vec::new(),
             errored_tests: Vec::new(),
@@ -271,11 +271,11 @@ fn profiles(run: &Run) -> Vec<Profile> {
             }
         }
     }
-    let with_result = |profile: Profile| Profile { result: Outcome::of(&profile.statistics), ..profile };
+    let with_result = |profile: Profile| Profile { result: ConformanceResult::of(&profile.statistics), ..profile };
     profiles.into_values().map(with_result).collect()
 }
 
-impl Outcome {
+impl ConformanceResult {
     fn of(statistics: &Statistics) -> Self {
         match statistics {
             Statistics { passed: 0, .. } => Self::Failure,

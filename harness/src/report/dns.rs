@@ -1,6 +1,8 @@
 //! A lookup as text: each question, who answers it and why, what the resolver does next, and what it all costs.
 
-use std::fmt::Write as _;
+use std::fmt;
+
+use serde::Serialize;
 
 use crate::{
     model::dns::{
@@ -35,26 +37,101 @@ pub struct Lookup<'l> {
 /// # Ok::<(), reachmap::Error>(())
 /// ```
 pub fn explain(lookup: &Lookup<'_>, corefile: &Corefile, state: &State, basis: &str) -> String {
+    walk(lookup, corefile, state, basis).to_string()
+}
+
+/// A lookup's way through its resolver and CoreDNS; its text is what [`explain`] says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Walk {
+    /// The name as it is typed.
+    pub name: String,
+    /// The resolver.
+    pub resolver: String,
+    /// The search path.
+    pub search: Vec<String>,
+    /// From how many dots on a name is asked for as it is, first.
+    pub ndots: usize,
+    /// What it rests on.
+    pub basis: String,
+    /// The questions in their order; the same one in a row is one.
+    pub questions: Vec<Asked>,
+    /// What the program sees.
+    pub seen: String,
+    /// How many questions it cost.
+    pub cost: usize,
+    /// What would be cheaper, if anything.
+    pub hint: Option<String>,
+}
+
+/// A question of a lookup, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// The question.
+    pub question: String,
+    /// How often it is asked in a row.
+    pub times: usize,
+    /// The keys of the server block that gets it, if one does.
+    pub block: Option<String>,
+    /// The line of the Corefile in which that begins.
+    pub line: Option<usize>,
+    /// What each plugin did with it: line, name, deed.
+    pub plugins: Vec<(usize, String, String)>,
+    /// The answer.
+    pub answer: String,
+    /// Whether that is assumed: only a server outside the cluster knows it.
+    pub is_assumed: bool,
+    /// What the resolver does next.
+    pub then: String,
+}
+
+/// The same as [`explain`] has it, as data.
+pub fn walk(lookup: &Lookup<'_>, corefile: &Corefile, state: &State, basis: &str) -> Walk {
     let Lookup { name, conf, resolver } = *lookup;
     let outside = Outside::default();
     let prediction = predict(name, conf, resolver, Families::BOTH, |question| {
         Some(assumed(corefile.answer_with(question, state, &outside)))
     });
-    let mut text = String::new();
-    let _ = writeln!(text, "{name}, looked up by {resolver}");
-    let search = if conf.search.is_empty() { "none".to_owned() } else { conf.search.join(" ") };
-    let _ = writeln!(text, "Search path: {search}. ndots: {}.", conf.ndots);
-    if !basis.is_empty() {
-        let _ = writeln!(text, "{basis}");
+    let cost = prediction.queries().count();
+    Walk {
+        name: name.to_owned(),
+        resolver: resolver.to_string(),
+        search: conf.search.clone(),
+        ndots: conf.ndots,
+        basis: basis.to_owned(),
+        questions: questions(&prediction, corefile, state, &outside),
+        seen: prediction.seen.to_string(),
+        cost,
+        hint: hint(lookup, cost),
     }
-    questions(&mut text, &prediction, corefile, state, &outside);
-    let _ = writeln!(text, "\n{resolver} sees {}.", prediction.seen);
-    let asked = prediction.queries().count();
-    let _ = writeln!(text, "It cost {}.", count(asked));
-    if let Some(hint) = hint(lookup, asked) {
-        let _ = writeln!(text, "{hint}");
+}
+
+impl fmt::Display for Walk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, resolver, ndots, basis, seen, .. } = self;
+        writeln!(f, "{name}, looked up by {resolver}")?;
+        let search = if self.search.is_empty() { "none".to_owned() } else { self.search.join(" ") };
+        writeln!(f, "Search path: {search}. ndots: {ndots}.")?;
+        if !basis.is_empty() {
+            writeln!(f, "{basis}")?;
+        }
+        for (number, asked) in (1..).zip(&self.questions) {
+            let times = if asked.times == 1 { String::new() } else { format!(", {} times", asked.times) };
+            writeln!(f, "\n{number:>3}. {}{times}", asked.question)?;
+            if let (Some(block), Some(line)) = (&asked.block, asked.line) {
+                writeln!(f, "     block `{block}`, line {line}")?;
+            }
+            for (line, plugin, did) in &asked.plugins {
+                writeln!(f, "     line {line:<4} {plugin:<10} {did}")?;
+            }
+            let known = if asked.is_assumed { ", taken not to exist" } else { "" };
+            writeln!(f, "     => {}{known}\n     {}", asked.answer, asked.then)?;
+        }
+        writeln!(f, "\n{resolver} sees {seen}.\nIt cost {}.", count(self.cost))?;
+        match &self.hint {
+            Some(hint) => writeln!(f, "{hint}"),
+            None => Ok(()),
+        }
     }
-    text
 }
 
 /// What is not known is taken not to exist.
@@ -67,27 +144,27 @@ fn assumed(answer: Answer) -> Response {
 }
 
 /// One question after the other; the same one in a row is one.
-fn questions(text: &mut String, prediction: &Prediction, corefile: &Corefile, state: &State, outside: &Outside) {
+fn questions(prediction: &Prediction, corefile: &Corefile, state: &State, outside: &Outside) -> Vec<Asked> {
     let queries: Vec<_> = prediction.queries().collect();
-    let mut number = 0;
     let mut runs = queries.chunk_by(|a, b| a.question == b.question && a.transport == b.transport).peekable();
+    let mut all = Vec::new();
     while let Some(run) = runs.next() {
         let Some(query) = run.first() else { continue };
-        number += 1;
-        let times = if run.len() == 1 { String::new() } else { format!(", {} times", run.len()) };
-        let _ = writeln!(text, "\n{number:>3}. {query}{times}");
         let (answer, passed) = corefile.follow(&query.question, state, outside);
-        if let Some(block) = corefile.block_for(&query.question.name) {
-            let _ = writeln!(text, "     block `{}`, line {}", block.keys.join(" "), block.line);
-        }
-        for step in passed {
-            let _ = writeln!(text, "     line {:<4} {:<10} {}", step.line, step.plugin, step.did);
-        }
-        let known = if answer.response().is_some() { "" } else { ", taken not to exist" };
-        let _ = writeln!(text, "     => {answer}{known}");
+        let block = corefile.block_for(&query.question.name);
         let next = runs.peek().and_then(|next| next.first()).map(|next| &next.question);
-        let _ = writeln!(text, "     {}", then(prediction.resolver, &query.question, next));
+        all.push(Asked {
+            question: query.to_string(),
+            times: run.len(),
+            block: block.map(|block| block.keys.join(" ")),
+            line: block.map(|block| block.line),
+            plugins: passed.into_iter().map(|step| (step.line, step.plugin, step.did)).collect(),
+            is_assumed: answer.response().is_none(),
+            answer: answer.to_string(),
+            then: then(prediction.resolver, &query.question, next),
+        });
     }
+    all
 }
 
 fn then(resolver: Resolver, question: &Question, next: Option<&Question>) -> String {

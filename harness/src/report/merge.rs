@@ -5,10 +5,10 @@
 //! [`compare`](super::compare()): then what the first of them says is kept, with its times. If it is not, they are refused. The names
 //! of nodes and clusters in the result are the first shard's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Run, compare};
-use crate::{Error, ErrorKind, Result, progress::StepTime};
+use crate::{Error, ErrorKind, Result, plan::shard::Shard, progress::StepTime};
 
 /// Names of what is in an environment and does not decide how requests are answered: it is each cluster's own.
 const OWN: [&str; 3] = ["cluster", "cluster reused", "pool"];
@@ -29,12 +29,14 @@ pub fn merge(id: &str, runs: &[Run]) -> Result<Run> {
     for other in others {
         check_environment(first, other, tried)?;
     }
+    check_shards(runs, tried)?;
     for (number, a) in runs.iter().enumerate() {
         for b in &runs[number + 1..] {
             check_conflicts(a, b, tried)?;
         }
     }
     let mut merged = Run { id: id.to_owned(), ..first.clone() };
+    merged.shard = None;
     merged.options = std::iter::once("shards of".to_owned()).chain(runs.iter().map(|run| run.id.clone())).collect();
     for other in others {
         add(&mut merged, other);
@@ -69,6 +71,24 @@ fn check_environment(a: &Run, b: &Run, tried: impl Fn() -> String) -> Result<()>
     );
     Err(Error::new(ErrorKind::Usage, tried(), cause)
         .hint("Only shards of one configuration make one run. `cargo xtask report compare` holds two configurations against each other."))
+}
+
+/// Of a run that was divided by `--shard`, all parts must be there: one that is missing would look like cells that nobody chose.
+fn check_shards(runs: &[Run], tried: impl Fn() -> String) -> Result<()> {
+    let shards: BTreeSet<Shard> = runs.iter().filter_map(|run| run.shard).collect();
+    let Some(of) = shards.first().map(|shard| shard.of()) else { return Ok(()) };
+    let refused = |cause: String, hint: &str| Err(Error::new(ErrorKind::Usage, tried(), cause).hint(hint));
+    if let Some(other) = shards.iter().find(|shard| shard.of() != of) {
+        let cause = format!("one is a shard of {of}, and {other} is one of {}", other.of());
+        return refused(cause, "Merge the shards of one division.");
+    }
+    let is_there = |number: &u32| shards.iter().any(|shard| shard.number() == *number);
+    let missing: Vec<String> =
+        (1..=of).filter(|number| !is_there(number)).map(|number| format!("{number}/{of}")).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    refused(format!("the shards {} are missing", missing.join(", ")), "Run them, too: `--shard` says which part.")
 }
 
 fn check_conflicts(a: &Run, b: &Run, tried: impl Fn() -> String) -> Result<()> {

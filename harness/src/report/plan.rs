@@ -3,12 +3,40 @@
 use std::time::Duration;
 
 use comfy_table::Table;
+use serde::Serialize;
 
 use super::{
     terminal::{Look, plain_table},
     words,
 };
 use crate::matrix::{Cell, Stage};
+
+/// What a run would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<PlannedStep>,
+    /// The cells that would be probed, by id.
+    pub cells: Vec<String>,
+}
+
+/// A step of a run, and how long it usually takes when everything is cached.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedStep {
+    /// The step.
+    pub title: String,
+    /// How long it usually takes, in seconds.
+    pub seconds: f64,
+}
+
+impl Plan {
+    /// The plan of a run of these steps that probes these cells.
+    pub fn new(cells: &[Cell], steps: &[(String, Duration)]) -> Self {
+        let step =
+            |(title, usual): &(String, Duration)| PlannedStep { title: title.clone(), seconds: usual.as_secs_f64() };
+        Self { steps: steps.iter().map(step).collect(), cells: cells.iter().map(Cell::id).collect() }
+    }
+}
 
 /// A cell's id on each line, `stage/vantage/method`: what filters match.
 ///

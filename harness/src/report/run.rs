@@ -18,6 +18,7 @@ use crate::{
     claims::{ClaimVerdict, judge_claims},
     matrix::{Matrix, RowOutcome, TutorialRow},
     model::{Method, Vantage, VantageKind},
+    plan::shard::Shard,
     progress::{Progress, StepTime},
     session::suite::cell_of,
     state::{Cni, NodeRole, ProxyMode, State},
@@ -44,6 +45,9 @@ pub struct Run {
     pub reachmap: String,
     /// The command line, without the program.
     pub options: Vec<String>,
+    /// Which part of a divided run it is, such as `2/4`; absent if it is the whole.
+    #[serde(default)]
+    pub shard: Option<Shard>,
     /// The exit code of the process.
     pub exit_code: u8,
     /// How many cells ended how.
@@ -190,6 +194,7 @@ impl Run {
             finished: None,
             reachmap: env!("CARGO_PKG_VERSION").to_owned(),
             options: options.to_vec(),
+            shard: None,
             exit_code: 0,
             counts: Counts::default(),
             failure: None,

@@ -12,7 +12,7 @@ use super::{
     grid::{Grid, Mark},
     loads, lookups, words,
 };
-use crate::{matrix::RowOutcome, verdict::Verdict};
+use crate::{colors, matrix::RowOutcome, verdict::Verdict};
 
 /// The look of tables: a line below the header, and no more.
 const TABLE: TableStyle = UTF8_NO_BORDERS.row_separator(LineStyle::none());
@@ -30,13 +30,12 @@ impl Look {
     /// Without a terminal, as in a log file.
     pub const PLAIN: Self = Self { width: 120, color: false };
 
-    /// What standard output can show; `NO_COLOR` is honoured (<https://no-color.org>).
+    /// What standard output can show; `NO_COLOR` (<https://no-color.org>) and `CLICOLOR_FORCE` (<https://bixense.com/clicolors>)
+    /// are honoured.
     pub fn of_stdout() -> Self {
-        let is_terminal = std::io::stdout().is_terminal();
-        let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let width = columns.or_else(|| Table::new().width()).unwrap_or(Self::PLAIN.width);
-        Self { width: width.clamp(40, 400), color: is_terminal && !no_color }
+        Self { width: width.clamp(40, 400), color: colors::allowed(std::io::stdout().is_terminal()) }
     }
 }
 

@@ -43,6 +43,15 @@ pub fn write(run: &Run, dir: &Path) -> Result<Paths> {
 /// # Errors
 /// [`ErrorKind::Storage`] if a file cannot be written.
 pub fn write_files(run: &Run, dir: &Path) -> Result<Paths> {
+    let paths = write_beside(run, dir)?;
+    if let Some(summary) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+        append(Path::new(&summary), &github::summary(run))?;
+    }
+    Ok(paths)
+}
+
+/// The files alone: of one of several repetitions, which are not shown one by one.
+pub(crate) fn write_beside(run: &Run, dir: &Path) -> Result<Paths> {
     let paths = Paths {
         dir: dir.to_owned(),
         markdown: dir.join("report.md"),
@@ -57,9 +66,6 @@ pub fn write_files(run: &Run, dir: &Path) -> Result<Paths> {
     write_atomically(&paths.junit, junit(run).as_bytes())?;
     write_atomically(&paths.html, html(run).as_bytes())?;
     write_atomically(&paths.conformance, conformance(run).as_bytes())?;
-    if let Some(summary) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
-        append(Path::new(&summary), &github::summary(run))?;
-    }
     Ok(paths)
 }
 

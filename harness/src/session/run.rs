@@ -1,19 +1,20 @@
 //! One run of `cargo xtask e2e`: from options to reports, and everything put back.
 
-use std::{collections::BTreeMap, io::IsTerminal as _, path::Path, time::Duration};
+use std::{collections::BTreeMap, io::IsTerminal as _, time::Duration};
 
 use super::{
     collector::Collector,
+    course::Course,
     directory::RunDirectory,
-    handover::Handover,
     interrupt::guarded,
+    look::Failed,
     selection,
-    suite::{self, About, Suite, SuiteBinary, read_all},
+    suite::{self, About, Suite, SuiteBinary},
     workplace::Workplace,
 };
 use crate::{
     Error, ErrorKind, Result,
-    cli::{E2eArguments, say},
+    cli::E2eArguments,
     environment::{
         self, Environment,
         images::{hey, lookups::Lookups},
@@ -22,7 +23,7 @@ use crate::{
     home::Home,
     matrix::{Cell, Stage},
     model::{Method, Vantage, VantageKind},
-    plan::{EnvironmentOptions, MOST_WORKERS},
+    plan::{EnvironmentOptions, MOST_WORKERS, shard::Shard},
     probe::{AgentBinary, ProgramFile},
     progress::{Progress, Show},
     report,
@@ -41,44 +42,38 @@ const SUITE_DEADLINE: Duration = Duration::from_secs(600);
 pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     let suites = suite::choose(all, &arguments.suite)?;
     let only = arguments.only.as_deref().map(Filter::parse).transpose()?;
-    let cells = chosen_cells(&suites, arguments.environment.workers, only.as_ref())?;
+    let all = chosen_cells(&suites, arguments.environment.workers, only.as_ref())?;
+    let cells = cells_of_shard(&all, &suites, only.as_ref(), arguments.course.shard)?;
+    let output = arguments.output;
     if arguments.list {
-        say(report::plan::list(&cells));
+        output.print(&cells, || report::plan::list(&cells))?;
         return Ok(0);
     }
     if arguments.plan {
-        say(report::plan::table(&cells, &environment::expected_steps(&arguments.environment, &suites)));
+        let steps = environment::expected_steps(&arguments.environment, &suites);
+        output.print(&report::plan::Plan::new(&cells, &steps), || report::plan::table(&cells, &steps))?;
         return Ok(0);
     }
     check_stages(&cells, &arguments.environment)?;
     let Workplace { home, run, progress } =
         Workplace::open(&arguments.environment, arguments.report_dir.as_deref()).await?;
     let options: Vec<String> = std::env::args().skip(1).collect();
-    let mut record = report::Run::started(&run.id, &options);
-
+    let mut course = Course::new(arguments.course, &all, &run, &options);
     let mut collector = Collector::new(arguments.bundle);
-    let course = Course { suites: &suites, only: only.as_ref(), arguments: &arguments, run: &run, progress: &progress };
+
+    let way = Way { suites: &suites, only: only.as_ref(), arguments: &arguments, progress: &progress };
     // Boxed: it holds all of the environment.
-    let ended = guarded(Box::pin(course.run(&home, &mut record, &mut collector))).await;
+    let ended = guarded(Box::pin(way.go(&home, &run, &mut course, &mut collector))).await;
     // Whatever happened, and whatever the body still held: what is recorded and nobody keeps goes.
     let released = environment::release(&home, false, &progress).await;
 
     for line in released.iter().flatten() {
         progress.line(line);
     }
-    Handover::remove(&run.path)?;
-    collect(&mut record, &run.path)?;
-    record.finish(&progress, ended.as_ref().err().or_else(|| released.as_ref().err()));
+    let (record, ledger) = course.finish(&progress, ended.as_ref().err().or_else(|| released.as_ref().err()))?;
     let paths = report::write(&record, &run.path)?;
     let bundle = collector.keep(&record, &run.path, &progress);
-    say(report::terminal(&record));
-    say(format!("Reports: {}", paths.dir.display()));
-    if let Some(bundle) = bundle {
-        say(format!(
-            "Bundle: {0}\n`cargo xtask bundle explain {0}` explains it without the cluster.",
-            bundle.display()
-        ));
-    }
+    output.print_run(&record, ledger.as_ref(), &paths, bundle.as_deref())?;
     ended?;
     released?;
     Ok(record.exit_code())
@@ -100,24 +95,6 @@ fn describe(environment: &mut report::Environment, description: &BTreeMap<String
         };
         *known = Some(value.clone());
     }
-}
-
-/// Reads what the run's tests have written: the states that they found, and their verdicts.
-fn collect(record: &mut report::Run, directory: &Path) -> Result<()> {
-    for stage in Stage::ALL {
-        let state = directory.join("states").join(format!("{stage}.json"));
-        let state = state.is_file().then(|| suite::read(&state)).transpose()?;
-        let verdicts: Vec<Verdict> = read_all(&directory.join("verdicts").join(stage.id()))?;
-        if state.is_some() || !verdicts.is_empty() {
-            record.stages.push(report::StageRecord { id: stage.id().to_owned(), state });
-        }
-        record.verdicts.extend(verdicts);
-        record.lookups.extend(read_all::<report::LookupGroup>(&directory.join("lookups").join(stage.id()))?);
-        record.loads.extend(read_all::<report::LoadRecord>(&directory.join("loads").join(stage.id()))?);
-        record.changes.extend(read_all::<report::ChangeRecord>(&directory.join("changes").join(stage.id()))?);
-        record.beside.extend(read_all::<report::Beside>(&directory.join("beside").join(stage.id()))?);
-    }
-    Ok(())
 }
 
 /// How progress is shown to whoever is looking: live to a person at a terminal, in plain lines else.
@@ -142,97 +119,146 @@ fn chosen_cells(suites: &[&Suite], workers: u8, only: Option<&Filter>) -> Result
     only.choose(&all, &stages)
 }
 
-/// What a run is to do, and where.
+/// The part of the chosen cells that the run's shard has.
+fn cells_of_shard(all: &[Cell], suites: &[&Suite], only: Option<&Filter>, shard: Option<Shard>) -> Result<Vec<Cell>> {
+    let Some(shard) = shard else { return Ok(all.to_vec()) };
+    let share = shard.share(all);
+    let cells: Vec<Cell> = all.iter().filter(|cell| share.has(&cell.id())).cloned().collect();
+    let has_others = suites
+        .iter()
+        .flat_map(|suite| suite.stages())
+        .any(|stage| only.is_none_or(|only| only.matches_stage(stage.id())));
+    if cells.is_empty() && !has_others {
+        let cells = if all.len() == 1 { "is only 1 cell".to_owned() } else { format!("are only {} cells", all.len()) };
+        let cause = format!("there {cells}, and none is left for it");
+        return Err(Error::new(ErrorKind::Usage, format!("run the shard {shard}"), cause)
+            .hint("Divide the run into fewer shards, or choose more cells."));
+    }
+    Ok(cells)
+}
+
+/// What a run is to do: the same in each of its repetitions.
 #[derive(Clone, Copy)]
-struct Course<'a> {
+struct Way<'a> {
     suites: &'a [&'a Suite],
     only: Option<&'a Filter>,
     arguments: &'a E2eArguments,
-    run: &'a RunDirectory,
     progress: &'a Progress,
 }
 
-impl Course<'_> {
-    async fn run(self, home: &Home, record: &mut report::Run, collector: &mut Collector) -> Result<()> {
-        let Self { suites, arguments, run, progress, .. } = self;
+impl Way<'_> {
+    async fn go(self, home: &Home, run: &RunDirectory, course: &mut Course, collector: &mut Collector) -> Result<()> {
+        let Self { suites, arguments, progress, .. } = self;
         // The suites compile while the environment comes up: the one waits mostly for other machines.
         let compiled = compile(suites, home, run, progress);
         let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
         let (compiled, mut environment) = futures::future::try_join(compiled, up).await?;
-        describe(&mut record.environment, environment.description());
-        let passed = self.pass(&compiled, &mut environment, record, collector).await;
-        if passed.is_err() {
+        describe(&mut course.record.environment, environment.description());
+        let gone = self.repeat(home, &compiled, &mut environment, course, collector).await;
+        if gone.is_err() {
             collector.collect(&environment, "run", "end", progress).await;
         }
-        passed?;
-        environment.remove_panel().await?;
-        environment.reset_policies(progress).await?;
-        record.retries.extend_from_slice(environment.retries());
-        record.corefile_edits.extend_from_slice(environment.edits());
-        Ok(())
+        gone
     }
 
-    /// Passes through all stages.
+    /// Passes through all stages, as often as the run is to.
+    async fn repeat(
+        self,
+        home: &Home,
+        compiled: &Compiled,
+        environment: &mut Environment,
+        course: &mut Course,
+        collector: &mut Collector,
+    ) -> Result<()> {
+        let Self { arguments, progress, .. } = self;
+        environment.stand_everywhere(&compiled.agent).await?;
+        loop {
+            course.begin(progress, environment.retries().len(), environment.edits().len());
+            if let Some((stage, tests)) = self.pass(compiled, environment, course, collector).await? {
+                environment.keep(home)?;
+                let handle = environment.handle();
+                let cluster = handle.as_deref().map_err(Vec::as_slice);
+                let cache_dir = arguments.environment.cache_dir.as_deref();
+                Failed { stage, tests: &tests, cluster, cache_dir }.look(progress).await?;
+            } else {
+                environment.reset_policies(progress).await?;
+            }
+            environment.remove_panel().await?;
+            if !course.end(progress, environment.retries(), environment.edits())? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs the suites stage by stage. If the run is to stop at a failure: the stage with one, and the tests that failed.
     async fn pass(
         self,
         compiled: &Compiled,
         environment: &mut Environment,
-        record: &mut report::Run,
+        course: &mut Course,
         collector: &mut Collector,
-    ) -> Result<()> {
+    ) -> Result<Option<(Stage, Vec<String>)>> {
         let Self { suites, only, progress, .. } = self;
-        environment.stand_everywhere(&compiled.agent).await?;
         for stage in Stage::ALL {
             let needed: Vec<_> = suites
                 .iter()
                 .zip(&compiled.binaries)
                 .map(|(suite, binary)| {
                     let missing = environment.unsupported();
-                    let tests = match suite.about {
+                    let mut chosen = match suite.about {
                         About::Load => selection::of_load(binary, stage.id(), only, missing)?,
                         _ => selection::of_stage(binary, stage.id(), only, environment.workers(), missing)?,
                     };
-                    Ok((suite, binary, tests))
+                    chosen.tests.retain(|test| course.has_test(&suite.name, stage, test));
+                    chosen.unsupported.retain(|(vantage, method, _)| course.has_cell(stage, vantage, method));
+                    Ok((suite, binary, chosen))
                 })
                 .collect::<Result<_>>()?;
             // A stage in which nothing can be probed is not entered: here it may not even exist.
-            if needed.iter().any(|(_, _, tests)| !tests.tests.is_empty()) {
+            if needed.iter().any(|(_, _, chosen)| !chosen.tests.is_empty()) {
                 if let Some(programs) = compiled.lookups.as_ref().filter(|_| Stage::OF_NAMES.contains(&stage)) {
                     environment.deploy_panel(programs, progress).await?;
                 }
                 environment.enter(stage, progress).await?;
             }
+            let mut red = Vec::new();
             for (suite, binary, chosen) in needed {
                 for (vantage, method, reason) in chosen.unsupported {
                     match suite.about {
-                        About::Lookups => record.lookups.push(no_lookups(stage, vantage, method, reason)),
-                        _ => record.verdicts.push(not_supported(&suite.name, stage, vantage, &method, reason)?),
+                        About::Lookups => course.record.lookups.push(no_lookups(stage, vantage, method, reason)),
+                        _ => course.record.verdicts.push(not_supported(&suite.name, stage, vantage, &method, reason)?),
                     }
                 }
                 if chosen.tests.is_empty() {
                     continue;
                 }
                 let tests: Vec<String> = chosen.tests.iter().map(|test| (*test).to_owned()).collect();
-                let failed = self.probe((*suite, binary, tests), stage, compiled, environment).await?;
+                let directory = &course.directory;
+                let failed = self.probe((*suite, binary, &tests), stage, directory, compiled, environment).await?;
                 // At once: the next stage changes what is to be looked at.
                 if collector.wants(!failed.is_empty()) {
                     collector.collect(environment, &suite.name, stage.id(), progress).await;
                 }
-                record.failed_tests.extend(failed);
+                red.extend(failed.iter().map(|(test, _)| test.clone()));
+                course.note(&suite.name, stage, &tests, failed);
+            }
+            if course.stops(red.len()) {
+                return Ok(Some((stage, red)));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Runs the tests of a suite in a stage, and returns those that failed.
+    /// Runs tests of one suite in a stage that the cluster is in; those that failed, each with what it printed.
     async fn probe(
         self,
-        (suite, binary, tests): (&Suite, &SuiteBinary, Vec<String>),
+        (suite, binary, tests): (&Suite, &SuiteBinary, &[String]),
         stage: Stage,
+        directory: &RunDirectory,
         compiled: &Compiled,
         environment: &mut Environment,
-    ) -> Result<Vec<report::FailedTest>> {
-        let mut handover = environment.handover(self.run, &suite.name, stage, &compiled.agent);
+    ) -> Result<Vec<(String, String)>> {
+        let mut handover = environment.handover(directory, &suite.name, stage, &compiled.agent);
         handover.hey = compiled.hey.as_ref().map(|hey| hey.path().to_owned());
         let loads_from_many = suite.about == About::Load && stage == Stage::LoadBalancerReady;
         if loads_from_many {
@@ -242,19 +268,13 @@ impl Course<'_> {
         let session = handover.write()?;
         let title = format!("Probe: {} tests of {} in {stage}", tests.len(), suite.name);
         let step = self.progress.step(title, Some(Duration::from_secs(6)));
-        let (binary, log) = (binary.clone(), step.log().to_owned());
+        let (binary, tests, log) = (binary.clone(), tests.to_vec(), step.log().to_owned());
         let failed = blocking(move || binary.run(&tests, &session, &log, SUITE_DEADLINE)).await?;
         step.done();
         if loads_from_many {
             environment.remove_load_workers().await?;
         }
-        let failed = failed.into_iter().map(|(test, output)| report::FailedTest {
-            suite: suite.name.clone(),
-            stage: stage.id().to_owned(),
-            test,
-            output,
-        });
-        Ok(failed.collect())
+        Ok(failed)
     }
 }
 

@@ -70,6 +70,110 @@ fn a_cluster_of_no_workers() {
 }
 
 #[test]
+fn shards_that_there_are_not() {
+    for (shard, why) in [
+        ("0/4", "the first shard is number 1"),
+        ("5/4", "there are only 4"),
+        ("1/0", "a run cannot be divided into no parts"),
+        ("quarter", "it is not two numbers with a `/` between them"),
+    ] {
+        let said = refused(&["e2e", "--shard", shard]);
+        assert!(
+            said.starts_with("exit 2\n") && said.contains(&format!("failed to read the shard `{shard}`: {why}")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_shard_that_nothing_is_left_for() {
+    insta::assert_snapshot!(refused(&["e2e", "--only", "load-balancer-ready/laptop/pod-ip", "--suite", "access", "--shard", "2/2"]), @"
+    exit 2
+    error: failed to run the shard 2/2: there is only 1 cell, and none is left for it
+    Divide the run into fewer shards, or choose more cells.
+    ");
+}
+
+#[test]
+fn the_shards_of_a_list_are_the_list() {
+    let all = refused(&["e2e", "--list"]);
+    let mut shards: Vec<String> = Vec::new();
+    for shard in ["1/3", "2/3", "3/3"] {
+        shards.extend(refused(&["e2e", "--list", "--shard", shard]).lines().skip(1).map(str::to_owned));
+    }
+    let mut all: Vec<&str> = all.lines().skip(1).collect();
+    all.sort_unstable();
+    shards.sort_unstable();
+    assert_eq!(shards, all);
+}
+
+#[test]
+fn repetitions_that_are_none() {
+    for times in ["0", "-1", "often", "10001"] {
+        let said = refused(&["e2e", &format!("--repeat={times}")]);
+        assert!(said.starts_with("exit 2\nerror: invalid value"), "{times}: {said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_said_in_that_form() {
+    for arguments in [
+        &["doctor", "--output", "yaml"][..],
+        &["matrix", "--json", "--output", "plain"],
+        &["report", "compare", "a", "b", "--format", "html", "--output", "json"],
+        &["completion", "tcsh"],
+        &["e2e", "--interactive-on-failure", "--list"],
+        &["kubectl", "--output", "json", "--", "version"],
+    ] {
+        assert!(refused(arguments).starts_with("exit 2\n"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_form_says_the_same() {
+    let json: serde_json::Value =
+        serde_json::from_str(refused(&["matrix", "--output", "json"]).split_once('\n').unwrap().1).unwrap();
+    let plain = refused(&["matrix", "--output", "plain"]);
+    let lines: Vec<&str> = plain.lines().skip(1).collect();
+    let legs = json.as_array().unwrap();
+    assert_eq!(lines.len(), legs.len());
+    for (line, leg) in lines.iter().zip(legs) {
+        let words = ["kubernetes", "proxy-mode", "ip-family"].map(|name| leg[name].as_str().unwrap());
+        assert_eq!(line.split('\t').collect::<Vec<_>>(), words);
+    }
+    let pretty = refused(&["matrix"]);
+    assert!(pretty.lines().nth(1).unwrap().starts_with(legs[0]["kubernetes"].as_str().unwrap()));
+}
+
+#[test]
+fn colours_are_forced_and_forbidden_by_the_environment() {
+    let place = Place::new();
+    place.write("a.json", &reachmap::report::json(&reachmap::report::Run::started("a", &[])));
+    let said = |variables: &[(&str, &str)]| {
+        let mut command = place.command(User::Same, &["report", "compare", "a.json", "a.json"]);
+        command.envs(variables.iter().copied());
+        place.start(command).end()
+    };
+    assert!(!said(&[]).contains('\u{1b}'));
+    assert!(said(&[("CLICOLOR_FORCE", "1")]).contains('\u{1b}'));
+    assert!(!said(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).contains('\u{1b}'));
+    let mut plain = place.command(User::Same, &["report", "compare", "a.json", "a.json", "--output", "plain"]);
+    plain.env("CLICOLOR_FORCE", "1");
+    assert!(!place.start(plain).end().contains('\u{1b}'));
+}
+
+#[test]
+fn watching_needs_a_cluster_and_cells() {
+    insta::assert_snapshot!(refused(&["watch"]), @"
+    exit 2
+    error: failed to choose a cluster: no cluster is kept
+    Make one with `cargo xtask up`.
+    ");
+    let said = refused(&["watch", "--only", "laptop//pod-ip"]);
+    assert!(said.starts_with("exit 2\nerror: failed to read the filter"), "{said}");
+}
+
+#[test]
 fn an_unknown_kubernetes_version() {
     insta::assert_snapshot!(refused(&["e2e", "--k8s", "v1.2.3"]), @"
     exit 2

@@ -105,6 +105,26 @@ fn shards_of_different_environments_are_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn shards_that_are_not_all_there_are_refused() {
+    let place = Place::new();
+    let run = Run::started("run-a", &[]);
+    for (name, shard) in [("1.json", "1/3"), ("2.json", "2/3"), ("3.json", "3/3"), ("other.json", "1/2")] {
+        place.write(name, &json(&Run { shard: Some(shard.parse().unwrap()), ..run.clone() }));
+    }
+    insta::assert_snapshot!(place.refused(&["report", "merge", "merged", "1.json", "3.json"]), @"
+    exit 2
+    error: failed to merge run-a, run-a: the shards 2/3 are missing
+    Run them, too: `--shard` says which part.
+    ");
+    let said = place.refused(&["report", "merge", "merged", "1.json", "2.json", "3.json", "other.json"]);
+    assert!(said.contains("one is a shard of 2, and 1/3 is one of 3"), "{said}");
+    assert!(!place.path("merged").exists());
+    assert!(place.refused(&["report", "merge", "merged", "3.json", "1.json", "2.json"]).starts_with("exit 0\n"));
+    // The whole is no shard any more.
+    assert_eq!(reachmap::report::read(&place.path("merged")).unwrap().shard, None);
+}
+
+#[test]
 fn a_page_without_anything_to_open_it_with_is_named() {
     let place = Place::new();
     two(&place);

@@ -6,9 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
     Context as _, ErrorKind, Result,
-    cli::say,
+    cli::output::OutputArguments,
     model::dns::{Corefile, ResolvConf, Resolver, corefile::KUBEADM},
-    report::dns::{Lookup, explain},
+    report::dns::{Lookup, walk},
     state::State,
 };
 
@@ -24,6 +24,7 @@ pub(in crate::cli) struct DnsArguments {
 #[derive(Debug, Subcommand)]
 enum DnsCommand {
     /// Print every question of a lookup, who answers it and why, and what the program sees.
+    #[command(after_help = crate::cli::examples::DNS_EXPLAIN)]
     Explain(ExplainArguments),
 }
 
@@ -49,6 +50,8 @@ struct ExplainArguments {
     /// Which Services there are.
     #[arg(long, value_enum, default_value_t = Services::Example)]
     services: Services,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Which Services the cluster has that nobody asks.
@@ -88,6 +91,7 @@ pub(in crate::cli) fn run(arguments: &DnsArguments) -> Result<u8> {
         state.namespaces.push(arguments.namespace.clone());
     }
     let lookup = Lookup { name: &arguments.name, conf: &conf, resolver: arguments.resolver };
-    say(explain(&lookup, &corefile, &state, &format!("Corefile: {from}. Services: {services}.")));
+    let walk = walk(&lookup, &corefile, &state, &format!("Corefile: {from}. Services: {services}."));
+    arguments.output.print(&walk, || walk.to_string())?;
     Ok(0)
 }

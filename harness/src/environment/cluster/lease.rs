@@ -241,6 +241,15 @@ impl LeasedCluster {
         logs::export(&self.access, &self.record.name, directory).await
     }
 
+    /// Keeps the cluster when it is given up.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if that cannot be written down.
+    pub fn keep(&mut self) -> Result<()> {
+        self.record.kept = true;
+        self.record.write(&self.home)
+    }
+
     /// Gives the cluster up: deletes it unless it is kept. Returns whether it was deleted.
     ///
     /// # Errors

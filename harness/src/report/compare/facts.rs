@@ -68,6 +68,12 @@ fn fact(verdict: impl Into<String>, reason: String, more: &str) -> Fact {
     Fact { essence: format!("{verdict}\n{more}"), said: Said { verdict, reason }, pieces: Vec::new() }
 }
 
+/// What a verdict says, and what of it is the same in every cluster in which the same is true.
+pub(crate) fn essence(verdict: &Verdict) -> (String, Said) {
+    let fact = cell(verdict);
+    (fact.essence, fact.said)
+}
+
 fn cell(verdict: &Verdict) -> Fact {
     let expected = verdict.expectation.as_ref();
     let essence = expected

@@ -45,7 +45,7 @@ fn every_test_is_counted_once() {
     let sum = statement.profiles.iter().map(|profile| profile.statistics).fold(Statistics::default(), Statistics::and);
     let all = run.counts.total() + run.lookups.len() + run.loads.len() + run.failed_tests.len();
     assert_eq!(sum.passed + sum.failed + sum.skipped + sum.errored, all);
-    assert_eq!(statement.result, Outcome::Failure);
+    assert_eq!(statement.result, ConformanceResult::Failure);
     for profile in &statement.profiles {
         assert_eq!(profile.failed_tests.len(), profile.statistics.failed, "{}", profile.name);
     }
@@ -53,10 +53,10 @@ fn every_test_is_counted_once() {
 
 #[test]
 fn what_is_not_supported_makes_a_result_partial_and_never_a_success() {
-    let of = |passed, failed, skipped, errored| Outcome::of(&Statistics { passed, failed, skipped, errored });
-    assert_eq!(of(3, 0, 0, 0), Outcome::Success);
-    assert_eq!(of(3, 0, 1, 0), Outcome::Partial);
-    assert_eq!([of(0, 0, 3, 0), of(3, 1, 1, 0), of(3, 0, 0, 1), of(0, 0, 0, 0)], [Outcome::Failure; 4]);
+    let of = |passed, failed, skipped, errored| ConformanceResult::of(&Statistics { passed, failed, skipped, errored });
+    assert_eq!(of(3, 0, 0, 0), ConformanceResult::Success);
+    assert_eq!(of(3, 0, 1, 0), ConformanceResult::Partial);
+    assert_eq!([of(0, 0, 3, 0), of(3, 1, 1, 0), of(3, 0, 0, 1), of(0, 0, 0, 0)], [ConformanceResult::Failure; 4]);
 }
 
 #[test]

@@ -1,0 +1,148 @@
+//! `status`: what is there, by what is recorded and, where it answers, by what the cluster itself says.
+
+use std::{fmt, path::PathBuf};
+
+use serde::Serialize;
+
+use super::{ShownArguments, cluster::client};
+use crate::{
+    Result,
+    environment::{
+        cluster::{existing, record::Record},
+        engine::Sandbox,
+        gc::{self, ClusterStatus},
+        journal::Journal,
+        workloads,
+    },
+    home::Home,
+};
+
+/// Everything of ours that is there.
+#[derive(Debug, Serialize)]
+struct Status {
+    home: PathBuf,
+    private_engine: bool,
+    clusters: Vec<Cluster>,
+    existing_clusters: Vec<Existing>,
+}
+
+/// A cluster that we made.
+#[derive(Debug, Serialize)]
+struct Cluster {
+    name: String,
+    /// One line for a person.
+    state: String,
+    in_use: bool,
+    kept: bool,
+    age_seconds: i64,
+    edits_to_put_back: bool,
+    kubernetes: String,
+    workers: u8,
+    proxy_mode: String,
+    ip_family: String,
+    pool: String,
+    /// The last runs that used it, each with its time.
+    runs: Vec<(String, String)>,
+    /// What the cluster itself says, or why it does not.
+    says: Vec<String>,
+}
+
+/// A cluster of the user's on which there is something of ours.
+#[derive(Debug, Serialize)]
+struct Existing {
+    context: String,
+    kubeconfig: PathBuf,
+    kept: bool,
+    runs: Vec<String>,
+}
+
+pub(super) async fn status(arguments: &ShownArguments) -> Result<u8> {
+    let home = Home::chosen(arguments.home.cache_dir.as_deref())?;
+    let mut clusters = Vec::new();
+    for cluster in gc::status(&home)? {
+        let says = live_status(&home, &cluster.record).await.unwrap_or_else(|error| vec![error.to_string()]);
+        clusters.push(Cluster::of(&cluster, says));
+    }
+    let status = Status {
+        home: home.root().to_owned(),
+        private_engine: Sandbox::running(&home).is_some(),
+        clusters,
+        existing_clusters: gc::existing_clusters(&home)?.into_iter().map(Existing::of).collect(),
+    };
+    arguments.output.print(&status, || status.to_string())?;
+    Ok(0)
+}
+
+/// What the cluster itself says: nodes, pods of add-ons, what is journaled.
+async fn live_status(home: &Home, record: &Record) -> Result<Vec<String>> {
+    let client = client(home, record).await?;
+    let mut says = Vec::new();
+    for (vantage, pod) in workloads::node_places(&client).await? {
+        says.push(format!("{vantage}: agent's pod {pod}"));
+    }
+    for add_on in ["kube-flannel", "metallb-system", workloads::NAMESPACE] {
+        let unready = workloads::unready_pods(&client, &[add_on]).await;
+        let state = if unready.is_empty() { "every pod ready".to_owned() } else { unready.join(", ") };
+        says.push(format!("{add_on}: {state}"));
+    }
+    for entry in Journal::new(client, "status", None).read().await? {
+        says.push(format!("edited by the run {}: {}", entry.run, entry.target));
+    }
+    Ok(says)
+}
+
+impl Cluster {
+    fn of(status: &ClusterStatus, says: Vec<String>) -> Self {
+        let record = &status.record;
+        let config = &record.config;
+        Self {
+            name: record.name.clone(),
+            state: status.line(),
+            in_use: status.held,
+            kept: record.kept,
+            age_seconds: status.age_seconds,
+            edits_to_put_back: status.journaled,
+            kubernetes: config.kubernetes.clone(),
+            workers: config.workers,
+            proxy_mode: format!("{:?}", config.proxy_mode),
+            ip_family: format!("{:?}", config.ip_family),
+            pool: record.pool.to_string(),
+            runs: record.runs.iter().map(|run| (run.id.clone(), run.started_at.to_string())).collect(),
+            says,
+        }
+    }
+}
+
+impl Existing {
+    fn of(record: existing::Record) -> Self {
+        let existing::Record { context, kubeconfig, kept, runs, .. } = record;
+        Self { context, kubeconfig, kept, runs }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let engine = if self.private_engine { "runs" } else { "does not run" };
+        write!(f, "home             {}\nprivate engine   {engine}", self.home.display())?;
+        if self.clusters.is_empty() {
+            write!(f, "\nclusters         none")?;
+        }
+        for cluster in &self.clusters {
+            let Cluster { state, kubernetes, workers, proxy_mode, ip_family, pool, runs, says, .. } = cluster;
+            write!(f, "\ncluster          {state}\n                 ")?;
+            write!(f, "Kubernetes {kubernetes}, {workers} workers, {proxy_mode}, {ip_family}, pool {pool}")?;
+            for (id, started) in runs {
+                write!(f, "\n                 used by the run {id} since {started}")?;
+            }
+            for line in says {
+                write!(f, "\n                 {line}")?;
+            }
+        }
+        for Existing { context, kubeconfig, kept, runs } in &self.existing_clusters {
+            let kept = if *kept { ", kept" } else { "" };
+            let runs = runs.join(", ");
+            write!(f, "\nexisting cluster {context} of {}{kept}: used by {runs}", kubeconfig.display())?;
+        }
+        Ok(())
+    }
+}
