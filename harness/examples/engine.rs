@@ -8,7 +8,7 @@ use reachmap::{
     environment::{
         self,
         engine::{self, Sandbox},
-        images,
+        images::{self, origin::Origins},
     },
     plan::{EngineChoice, ImagesChoice},
     progress::{Progress, Show},
@@ -25,7 +25,7 @@ fn main() -> Result<()> {
     }
     let _hold = engine::hold(&home)?;
     let engine = engine::choose(EngineChoice::Auto, &home, &progress)?;
-    let images = images::prepare(ImagesChoice::Auto, None, &engine, &home, &progress)?;
+    let images = images::prepare(ImagesChoice::Auto, None, &Origins::default(), &engine, &home, &progress)?;
     progress.line(&format!("{}: {}", engine.name(), images.node));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A shop on Kubernetes, and what its owner wants to know: who can reach it, by which way, and why.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::api::{apps::v1::Deployment, discovery::v1::EndpointSlice};
 use reachmap::{
@@ -11,7 +11,8 @@ use reachmap::{
         apply::{Manifest, render},
         conditions, wait,
     },
-    model::{Method, NameForm, ServiceRef, Way},
+    model::{Method, NameForm, ServiceRef, Target, Way},
+    probe::{Timeouts, probe_target},
     session::Session,
     state::State,
     verdict::Verdict,
@@ -100,8 +101,30 @@ async fn deploy(session: &Session) -> Result<State> {
     )
     .await?;
     let state = session.snapshot_with(&[NAMESPACE]).await?;
-    session.until_reached(&by_cluster_ip().way.target(&state)?, READY).await?;
+    let target = by_cluster_ip().way.target(&state)?;
+    session.until_reached(&target, READY).await?;
+    until_every_pod_answers(session, &target).await?;
     Ok(state)
+}
+
+/// A Service is reached as soon as a node knows one of its endpoints; the other one may come a moment later.
+async fn until_every_pod_answers(session: &Session, target: &Target) -> Result<()> {
+    let agent = session.agent("testpod")?;
+    let mut answered = BTreeSet::new();
+    let all = async {
+        while answered.len() < REPLICAS {
+            let seen = probe_target(agent, target, Timeouts::default()).await?;
+            answered.extend(seen.respond.and_then(|response| response.served_by));
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(READY, all).await {
+        Ok(ended) => ended,
+        Err(_elapsed) => {
+            let cause = format!("after {READY:?}, those that did are {answered:?}");
+            Err(Error::new(ErrorKind::Deadline, "see every pod of the storefront answer", cause))
+        }
+    }
 }
 
 /// The nginx that this cluster can run, with its pull policy: a cluster without a registry has the one of the run's own
