@@ -1,4 +1,4 @@
-//! Chromium without a window, spoken to by its DevTools protocol: enough to open a page, to use it, and to take its picture.
+//! Chromium without a window, spoken to by its `DevTools` protocol: enough to open a page, to use it, and to take its picture.
 //!
 //! It gets a profile of its own and no way out: every name resolves to nothing
 //! (<https://chromedevtools.github.io/devtools-protocol/>).
@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use crate::{Context as _, Error, ErrorKind, Result, command::Command};
+use crate::{Context as _, Error, ErrorKind, Result, command::Command, process};
 
 /// The names by which it is known, the first that is there is taken.
 const PROGRAMS: [&str; 5] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
@@ -28,7 +28,7 @@ const PROGRAMS: [&str; 5] = ["chromium", "chromium-browser", "google-chrome", "g
 /// How long it may take to start, and to answer.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A running Chromium with one page; it ends when this is dropped.
+/// A running Chromium with one page. It is to be [`close`](Self::close)d; if it is only dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Browser {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -37,8 +37,8 @@ pub(crate) struct Browser {
     last: u64,
     /// What the page complained of, in the order in which it came.
     complaints: Vec<String>,
-    /// Kept so that it is ended with this.
-    _child: Child,
+    child: Child,
+    /// Removed after it has ended.
     _profile: tempfile::TempDir,
 }
 
@@ -63,7 +63,9 @@ impl Browser {
             .args(["--disable-component-update", "--disable-sync", "--disable-extensions", "--hide-scrollbars"])
             .args(["--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb"])
             .arg("--host-resolver-rules=MAP * ~NOTFOUND")
-            .arg(format!("--user-data-dir={}", profile.path().display()));
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            // Where it puts sockets and the like.
+            .env("TMPDIR", profile.path().to_string_lossy());
         if rustix::process::geteuid().is_root() {
             // Chromium refuses to build its own sandbox as root; it opens nothing but our own page.
             command = command.arg("--no-sandbox");
@@ -79,7 +81,7 @@ impl Browser {
         let address = address(errors, &tried).await?;
         let (socket, _) = connect_async(address).await.tried(ErrorKind::Environment, tried)?;
         let mut browser =
-            Self { socket, session: String::new(), last: 0, complaints: Vec::new(), _child: child, _profile: profile };
+            Self { socket, session: String::new(), last: 0, complaints: Vec::new(), child, _profile: profile };
         let page = browser.call("Target.createTarget", json!({ "url": "about:blank" })).await?;
         let attached =
             browser.call("Target.attachToTarget", json!({ "targetId": page["targetId"], "flatten": true })).await?;
@@ -145,6 +147,14 @@ impl Browser {
         std::mem::take(&mut self.complaints)
     }
 
+    /// Ends it, and waits until it has, so that nothing of it is left.
+    pub(crate) async fn close(mut self) {
+        self.session.clear();
+        // It may have ended before its answer is here.
+        let _ = self.call("Browser.close", json!({})).await;
+        let _ = timeout(DEADLINE, self.child.wait()).await;
+    }
+
     /// Calls a method of the protocol, and waits for its answer.
     pub(crate) async fn call(&mut self, method: &str, parameters: Value) -> Result<Value> {
         let tried = || format!("call Chromium's {method}");
@@ -171,6 +181,15 @@ impl Browser {
         timeout(DEADLINE, answered)
             .await
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Deadline, tried(), "no answer within a minute")))
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Its processes are a group of their own, and the first of them would not take the others with it.
+        if let Some(leader) = self.child.id() {
+            process::end_group(leader);
+        }
     }
 }
 

@@ -10,6 +10,8 @@ mod policy;
 mod tests;
 mod way;
 
+use std::fmt::Write as _;
+
 use minijinja::{AutoEscape, Environment, Value, context, value::merge_maps};
 
 pub(super) use self::{cell::anchor as cell_anchor, way::Way};
@@ -77,7 +79,8 @@ pub(super) fn anchor(text: &str) -> String {
         if c.is_ascii_alphanumeric() || "-_.".contains(c) {
             anchor.push(c);
         } else {
-            anchor.push_str(&format!("~{:x}~", u32::from(c)));
+            // Writing to a string cannot fail.
+            let _ = write!(anchor, "~{:x}~", u32::from(c));
         }
         anchor
     })

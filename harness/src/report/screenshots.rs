@@ -113,16 +113,28 @@ impl Picture {
 /// [`ErrorKind::Missing`] if there is no Chromium, [`ErrorKind::Environment`] if it does not do its part, and
 /// [`ErrorKind::Storage`] if a file cannot be written.
 pub async fn screenshots(run: &Run, directory: &Path, pictures: &[Picture]) -> Result<Vec<PathBuf>> {
-    let mut browser = Browser::start().await?;
     let place = tempfile::tempdir().tried(ErrorKind::Storage, || "make a directory for the page")?;
     let page = place.path().join("report.html");
     write_atomically(&page, html(run).as_bytes())?;
+    let mut browser = Browser::start().await?;
+    let written = take(&mut browser, run, &page, directory, pictures).await;
+    browser.close().await;
+    written
+}
+
+async fn take(
+    browser: &mut Browser,
+    run: &Run,
+    page: &Path,
+    directory: &Path,
+    pictures: &[Picture],
+) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(directory).tried(ErrorKind::Storage, || format!("make {}", directory.display()))?;
     let mut written = Vec::new();
     for picture in pictures {
         let Some(place) = picture.place(run) else { continue };
         browser.look(picture.view()).await?;
-        browser.open(&page, &place).await?;
+        browser.open(page, &place).await?;
         let file = directory.join(format!("{}.png", picture.name()));
         write_atomically(&file, &browser.picture().await?)?;
         written.push(file);

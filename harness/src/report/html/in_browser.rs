@@ -46,6 +46,12 @@ impl Open {
         self.browser.open(&file, place).await.unwrap();
     }
 
+    /// Ends the browser; nobody complained.
+    async fn end(mut self) {
+        assert_eq!(self.browser.complaints(), Vec::<String>::new());
+        self.browser.close().await;
+    }
+
     async fn ask(&mut self, expression: &str) -> Value {
         self.browser.evaluate(expression).await.unwrap()
     }
@@ -193,7 +199,7 @@ async fn a_cell_is_opened_by_pointer_and_by_keys_and_closed_by_escape() {
     // One stop of the tab key for a whole matrix.
     let stops = "[...document.querySelectorAll('.matrix')].map(grid => [...grid.querySelectorAll('a')].filter(a => a.tabIndex === 0).length)";
     assert!(page.ask(stops).await.as_array().unwrap().iter().all(|stops| *stops == 1));
-    assert_eq!(page.browser.complaints(), Vec::<String>::new());
+    page.end().await;
 }
 
 #[tokio::test]
@@ -214,7 +220,7 @@ async fn an_address_leads_to_a_cell_a_load_or_a_lookup_and_back_leads_back() {
     assert_eq!(page.ask(OPEN).await, true);
     page.ask("new Promise(done => { addEventListener('popstate', () => done(true)); history.back(); })").await;
     assert_eq!(page.ask(OPEN).await, false);
-    assert_eq!(page.browser.complaints(), Vec::<String>::new());
+    page.end().await;
 }
 
 #[tokio::test]
@@ -248,7 +254,7 @@ async fn cells_are_chosen_by_several_facets_together_and_the_address_has_it() {
     assert_eq!(page.ask("document.getElementById('none').checkVisibility()").await, true);
     page.click("#all").await;
     assert_eq!(page.ask(visible).await, run.verdicts.len());
-    assert_eq!(page.browser.complaints(), Vec::<String>::new());
+    page.end().await;
 }
 
 #[tokio::test]
@@ -276,6 +282,7 @@ async fn it_can_be_read_in_light_and_dark_on_a_desk_and_on_a_phone() {
         let faults = page.faults().await;
         assert!(faults.is_empty(), "{name}, unfolded:\n{}", faults.join("\n"));
     }
+    page.end().await;
 }
 
 #[tokio::test]
@@ -316,6 +323,7 @@ async fn text_from_the_network_makes_no_element_and_runs_nothing() {
     let ran = "(() => { const script = document.createElement('script'); script.textContent = 'window.ran = 1'; document.body.append(script); return window.ran ?? 0; })()";
     assert_eq!(page.ask(ran).await, 0);
     assert!(page.browser.complaints().iter().any(|complaint| complaint.contains("Content Security Policy")));
+    page.end().await;
 }
 
 #[tokio::test]
@@ -331,6 +339,7 @@ async fn without_scripts_a_field_leads_to_its_folded_cell() {
     assert_eq!(page.ask(&visible).await, false);
     page.click(&format!(".matrix a[href='#{cell}']")).await;
     assert_eq!(page.ask(&visible).await, true);
+    page.end().await;
 }
 
 #[tokio::test]
@@ -369,7 +378,7 @@ async fn five_hundred_cells_open_and_are_chosen_from_within_200_ms() {
         println!("500 cells in {size} bytes: {what} {wall:.0} ms, of which the page computes {computed:.0} ms");
         assert!(computed < 200.0, "{what}: {computed} ms");
     }
-    assert_eq!(page.browser.complaints(), Vec::<String>::new());
+    page.end().await;
 }
 
 /// The shortest of each: whatever else the machine does only adds to it.

@@ -108,17 +108,13 @@ impl Way {
             }
         };
         let addresses: Vec<String> = resolve.addresses.iter().map(ToString::to_string).collect();
-        match resolve.failure {
-            Some(failure) => {
-                self.stop(client, Told::Seen, [asked]);
-                self.stop(client, Told::Ends, [format!("{}: nothing is sent", words::dns(failure))]);
-                false
-            }
-            None => {
-                self.stop(client, Told::Seen, [asked, format!("and learns {}", addresses.join(", "))]);
-                true
-            }
+        if let Some(failure) = resolve.failure {
+            self.stop(client, Told::Seen, [asked]);
+            self.stop(client, Told::Ends, [format!("{}: nothing is sent", words::dns(failure))]);
+            return false;
         }
+        self.stop(client, Told::Seen, [asked, format!("and learns {}", addresses.join(", "))]);
+        true
     }
 
     /// The connection; false if the way ends here.
