@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory as _, ValueEnum, builder::PossibleValuesParser};
 use clap_complete::Shell;
 
 use super::{Arguments, say};
-use crate::{Result, matrix::Matrix, session::suite::Suite};
+use crate::{matrix::Matrix, session::suite::Suite};
 
 /// What `completion` takes.
 #[derive(Debug, Args)]
@@ -41,9 +41,8 @@ _reachmap_cargo() {
 complete -o bashdefault -o default -F _reachmap_cargo cargo
 "#;
 
-pub(super) fn print(suites: &[Suite], arguments: &CompletionArguments) -> Result<u8> {
+pub(super) fn print(suites: &[Suite], arguments: &CompletionArguments) {
     say(script(suites, arguments.shell).trim_end());
-    Ok(0)
 }
 
 /// The script for a shell, with the names that `suites` and the vantages have.
