@@ -31,9 +31,9 @@ _reachmap_other=$(complete -p cargo 2>/dev/null | sed -n 's/.*-F \([^ ]*\).*/\1/
 [[ $_reachmap_other == _reachmap_cargo ]] || _reachmap_before=$_reachmap_other
 _reachmap_cargo() {
     if [[ ${COMP_WORDS[1]} == xtask && $COMP_CWORD -gt 1 ]]; then
-        COMP_WORDS=(cargo-xtask "${COMP_WORDS[@]:2}")
+        COMP_WORDS=(reachmap_xtask "${COMP_WORDS[@]:2}")
         COMP_CWORD=$((COMP_CWORD - 1))
-        _cargo__xtask cargo-xtask "$2" "$3"
+        _reachmap_xtask reachmap_xtask "$2" "$3"
     elif [[ -n $_reachmap_before ]]; then
         "$_reachmap_before" "$@"
     fi
@@ -51,7 +51,9 @@ fn script(suites: &[Suite], shell: CompletedShell) -> String {
     let mut script = Vec::new();
     match shell {
         CompletedShell::Bash => {
-            clap_complete::generate(Shell::Bash, &mut command, "cargo-xtask", &mut script);
+            // For a name with `-` in it, clap_complete writes functions that it does not find again.
+            let mut command = command.name("reachmap_xtask");
+            clap_complete::generate(Shell::Bash, &mut command, "reachmap_xtask", &mut script);
             script.extend_from_slice(BASH.as_bytes());
         }
         // cargo's own completion calls the function `_cargo-xtask`, if there is one.
