@@ -370,7 +370,10 @@ impl Cli {
                 Command::Matrix(arguments) => ci::matrix(&arguments),
                 Command::Lint(arguments) => ci::lint(arguments).await,
                 Command::Watch(arguments) => Box::pin(watch::watch(arguments)).await,
-                Command::Completion(arguments) => completion::print(&self.suites, &arguments),
+                Command::Completion(arguments) => {
+                    completion::print(&self.suites, &arguments);
+                    Ok(0)
+                }
                 Command::Docs(arguments) => docs::docs(&arguments),
                 Command::Bench(arguments) => match arguments.command {
                     BenchCommand::Probes(arguments) => Box::pin(machine::bench_probes(arguments)).await,

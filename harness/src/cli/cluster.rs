@@ -37,9 +37,10 @@ pub(super) async fn up(arguments: UpArguments) -> Result<u8> {
     };
     match guarded(body).await {
         Ok(description) => {
-            let lines = description.iter().map(|(name, value)| format!("{name:<16} {value}\n")).collect::<String>();
-            let kept = "Kept: `cargo xtask e2e` uses it, `cargo xtask down` deletes it.";
-            output.print(&description, || format!("{lines}{kept}"))?;
+            let mut lines: Vec<String> =
+                description.iter().map(|(name, value)| format!("{name:<16} {value}")).collect();
+            lines.push("Kept: `cargo xtask e2e` uses it, `cargo xtask down` deletes it.".to_owned());
+            output.print(&description, || lines.join("\n"))?;
             Ok(0)
         }
         Err(error) => {

@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory as _, ValueEnum, builder::PossibleValuesParser};
 use clap_complete::Shell;
 
 use super::{Arguments, say};
-use crate::{Result, matrix::Matrix, session::suite::Suite};
+use crate::{matrix::Matrix, session::suite::Suite};
 
 /// What `completion` takes.
 #[derive(Debug, Args)]
@@ -31,9 +31,9 @@ _reachmap_other=$(complete -p cargo 2>/dev/null | sed -n 's/.*-F \([^ ]*\).*/\1/
 [[ $_reachmap_other == _reachmap_cargo ]] || _reachmap_before=$_reachmap_other
 _reachmap_cargo() {
     if [[ ${COMP_WORDS[1]} == xtask && $COMP_CWORD -gt 1 ]]; then
-        COMP_WORDS=(cargo-xtask "${COMP_WORDS[@]:2}")
+        COMP_WORDS=(reachmap_xtask "${COMP_WORDS[@]:2}")
         COMP_CWORD=$((COMP_CWORD - 1))
-        _cargo__xtask cargo-xtask "$2" "$3"
+        _reachmap_xtask reachmap_xtask "$2" "$3"
     elif [[ -n $_reachmap_before ]]; then
         "$_reachmap_before" "$@"
     fi
@@ -41,9 +41,8 @@ _reachmap_cargo() {
 complete -o bashdefault -o default -F _reachmap_cargo cargo
 "#;
 
-pub(super) fn print(suites: &[Suite], arguments: &CompletionArguments) -> Result<u8> {
+pub(super) fn print(suites: &[Suite], arguments: &CompletionArguments) {
     say(script(suites, arguments.shell).trim_end());
-    Ok(0)
 }
 
 /// The script for a shell, with the names that `suites` and the vantages have.
@@ -52,7 +51,9 @@ fn script(suites: &[Suite], shell: CompletedShell) -> String {
     let mut script = Vec::new();
     match shell {
         CompletedShell::Bash => {
-            clap_complete::generate(Shell::Bash, &mut command, "cargo-xtask", &mut script);
+            // For a name with `-` in it, clap_complete writes functions that it does not find again.
+            let mut command = command.name("reachmap_xtask");
+            clap_complete::generate(Shell::Bash, &mut command, "reachmap_xtask", &mut script);
             script.extend_from_slice(BASH.as_bytes());
         }
         // cargo's own completion calls the function `_cargo-xtask`, if there is one.

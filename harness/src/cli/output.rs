@@ -103,8 +103,8 @@ pub(super) fn plain(value: &impl Serialize) -> Result<String> {
 #[derive(Debug, PartialEq)]
 enum Tree {
     Scalar(String),
-    List(Vec<Tree>),
-    Fields(Vec<(String, Tree)>),
+    List(Vec<Self>),
+    Fields(Vec<(String, Self)>),
 }
 
 impl Tree {

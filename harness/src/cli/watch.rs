@@ -109,7 +109,15 @@ async fn follow(
     };
     let first = cells.turn(&session, false, PATIENCE).await?;
     let first = first.into_iter().filter(|turn| output.output != Output::Pretty || !turn.is_as_expected).collect();
-    tell(vec![format!("{} cells are watched", cells.len())], None, first, cells.wrong())?;
+    tell(
+        vec![match cells.len() {
+            1 => "1 cell is watched".to_owned(),
+            number => format!("{number} cells are watched"),
+        }],
+        None,
+        first,
+        cells.wrong(),
+    )?;
     let mut again = interval_at(Instant::now() + WRONG_AGAIN, WRONG_AGAIN);
     // A look takes a while itself: the next one comes that long after it.
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);

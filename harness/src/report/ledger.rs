@@ -121,16 +121,13 @@ impl Ledger {
         let repetitions = self.repetitions.len();
         for test in tests {
             let outcome = if red.contains(test) { Outcome::Red } else { Outcome::Green };
-            let known = self.tests.iter_mut().find(|history| history.suite == suite && history.test == *test);
-            let history = match known {
-                Some(history) => history,
-                None => {
-                    let outcomes = vec![Outcome::NotRun; repetitions];
-                    self.tests.push(History { suite: suite.to_owned(), test: test.clone(), outcomes });
-                    let last = self.tests.len() - 1;
-                    &mut self.tests[last]
-                }
-            };
+            let known = |history: &History| history.suite == suite && history.test == *test;
+            let index = self.tests.iter().position(known).unwrap_or_else(|| {
+                let outcomes = vec![Outcome::NotRun; repetitions];
+                self.tests.push(History { suite: suite.to_owned(), test: test.clone(), outcomes });
+                self.tests.len() - 1
+            });
+            let history = &mut self.tests[index];
             if let Some(last) = history.outcomes.last_mut() {
                 *last = outcome;
             }

@@ -232,8 +232,8 @@ mod tests {
         assert_eq!(difference("Corefile", before, now), "Corefile\n  +     hosts {\n  +     }");
         assert_eq!(difference("Corefile", now, before), "Corefile\n  -     hosts {\n  -     }");
         assert_eq!(difference("Corefile", "a\nb\n", "b\na\n"), "Corefile in another order");
-        let many: String = (0..20).map(|number| format!("{number}\n")).collect();
-        assert!(difference("Corefile", "\n", &many).ends_with("… and 9 more"));
+        let many: Vec<String> = (0..20).map(|number: u8| number.to_string()).collect();
+        assert!(difference("Corefile", "\n", &many.join("\n")).ends_with("… and 9 more"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Watches Services, EndpointSlices and pods of `namespaces`, and CoreDNS with its Corefile.
+    /// Watches Services, their endpoints and pods of `namespaces`, and CoreDNS with its Corefile.
     pub(crate) fn watch(client: &Client, namespaces: &[String]) -> Self {
         let (send, heard) = unbounded_channel();
         let mut watches = JoinSet::new();
@@ -71,14 +71,11 @@ impl Changes {
     /// The changes that come together: all until none has come for `quiet`, or the first is older than `most`; none if the
     /// watches have ended. May be dropped while it waits: what it has heard is in the next batch.
     pub(crate) async fn next_batch(&mut self, quiet: Duration, most: Duration) -> Option<Vec<String>> {
-        let first = match self.first {
-            Some(first) => first,
-            None => {
-                let change = self.next().await?;
-                self.batch.push(change);
-                *self.first.insert(Instant::now())
-            }
-        };
+        if self.first.is_none() {
+            let change = self.next().await?;
+            self.batch.push(change);
+        }
+        let first = *self.first.get_or_insert_with(Instant::now);
         let end = first + most;
         while Instant::now() < end {
             match timeout_at(end.min(Instant::now() + quiet), self.next()).await {
