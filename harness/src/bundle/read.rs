@@ -83,7 +83,10 @@ pub fn read(path: &Path) -> Result<Bundle> {
     let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
     let refuse = |cause: String| Error::new(ErrorKind::Usage, format!("read the bundle {}", file.display()), cause);
     let opened = File::open(&file).map_err(|error| {
-        refuse(error.to_string()).hint(format!("Name a {FILE}, or the directory of a run that has one. A run keeps one if something is not as expected, or with --bundle always."))
+        refuse(error.to_string()).hint(format!(
+            "Name a {FILE}, or the directory of a run that has one. \
+             A run keeps one if something is not as expected, or with --bundle always."
+        ))
     })?;
     let mut files = unpack(opened, MOST).map_err(|why| refuse(why.to_owned()))?;
     let manifest = files
