@@ -30,6 +30,7 @@
 pub mod access_log;
 pub mod bench;
 pub mod conservation;
+pub mod datagrams;
 pub mod generator;
 pub mod hey;
 pub mod recorded;

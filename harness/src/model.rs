@@ -7,6 +7,7 @@ mod deliver;
 pub mod dns;
 mod endpoints;
 pub mod expect;
+pub mod flow;
 pub mod method;
 pub mod reason;
 mod route;

@@ -20,6 +20,7 @@
 mod agent;
 pub mod bench;
 mod binary;
+mod datagrams;
 pub mod exec;
 pub(crate) mod install;
 mod link;
@@ -37,6 +38,7 @@ use std::{
 
 pub use agent::Agent;
 pub use binary::AgentBinary;
+pub use datagrams::{Receiving, Sending};
 pub use load::{LoadUnderWay, load_together};
 pub use program::ProgramFile;
 

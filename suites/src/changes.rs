@@ -66,3 +66,17 @@ where
     let deleted = api.delete(name, &DeleteParams::default()).await;
     deleted.map(drop).tried(ErrorKind::Environment, || format!("delete {name}"))
 }
+
+/// Deletes an object of the test's own, if it has come to be: what takes a change back that failed half-way.
+///
+/// # Errors
+/// As [`delete`].
+pub async fn delete_if_there<K>(api: &Api<K>, name: &str) -> Result<()>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    match api.delete(name, &DeleteParams::default()).await {
+        Err(reachmap::kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        deleted => deleted.map(drop).tried(ErrorKind::Environment, || format!("delete {name}")),
+    }
+}

@@ -9,6 +9,7 @@
 pub mod changes;
 pub mod lives;
 pub mod prelude;
+pub mod web;
 
 use std::time::Duration;
 

@@ -231,7 +231,7 @@ const fn share(count: u64, worker: usize, workers: usize) -> u64 {
     count / workers + if worker < count % workers { 1 } else { 0 }
 }
 
-fn since_1970() -> Duration {
+pub(crate) fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

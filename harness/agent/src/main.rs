@@ -10,6 +10,7 @@
 //! that are ready together are written together.
 
 mod aside;
+mod datagrams;
 mod dns;
 mod http;
 mod lines;
@@ -27,6 +28,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use datagrams::UnderWay;
 use lines::Sender;
 use load::Loads;
 use recorder::Recorder;
@@ -61,6 +63,7 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: Sender) {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT));
     let recorder = Arc::new(Recorder::new());
     let loads = Loads::default();
+    let datagrams = UnderWay::default();
     let mut tasks = JoinSet::new();
     loop {
         let request = tokio::select! {
@@ -71,7 +74,8 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: Sender) {
         };
         match request {
             Ok(Some(request)) => {
-                tasks.spawn(answer(request, Arc::clone(&slots), Arc::clone(&recorder), loads.clone(), replies.clone()));
+                let (slots, recorder) = (Arc::clone(&slots), Arc::clone(&recorder));
+                tasks.spawn(answer(request, slots, recorder, loads.clone(), datagrams.clone(), replies.clone()));
             }
             Ok(None) => {
                 // Nobody could end them any more.
@@ -91,7 +95,14 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: Sender) {
     }
 }
 
-async fn answer(request: Request, slots: Arc<Semaphore>, recorder: Arc<Recorder>, loads: Loads, replies: Sender) {
+async fn answer(
+    request: Request,
+    slots: Arc<Semaphore>,
+    recorder: Arc<Recorder>,
+    loads: Loads,
+    datagrams: UnderWay,
+    replies: Sender,
+) {
     let outcome = match request.action {
         Action::Ping => Outcome::Pong,
         Action::Hello => place::hello().map_or_else(Outcome::Error, Outcome::Hello),
@@ -112,6 +123,10 @@ async fn answer(request: Request, slots: Arc<Semaphore>, recorder: Arc<Recorder>
             loads.stop(id);
             Outcome::Pong
         }
+        Action::StartDatagrams(what) => {
+            datagrams.start(request.id, what).await.map_or_else(Outcome::Error, Outcome::DatagramsStarted)
+        }
+        Action::EndDatagrams(id) => datagrams.end(id).await.map_or_else(Outcome::Error, Outcome::DatagramsDone),
         Action::Resolve(lookup) => {
             let _slot = slots.acquire().await;
             Outcome::Resolve(dns::resolve(&lookup.name, lookup.server, Instant::now() + LOOKUP_LIMIT).await)

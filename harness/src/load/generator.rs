@@ -156,12 +156,23 @@ pub fn allow(state: &State, destination: SocketAddr) -> Result<()> {
     allow_in(state, &[NAMESPACE, OTHER_NAMESPACE], destination)
 }
 
+/// The same for datagrams: a UDP port that something of the run's own namespaces has there.
+///
+/// # Errors
+/// As [`allow`].
+pub fn allow_datagrams(state: &State, destination: SocketAddr) -> Result<()> {
+    refuse_unless(&targets(state, &[NAMESPACE, OTHER_NAMESPACE], "UDP"), destination)
+}
+
 /// The same, for somebody whose own namespaces are others.
 ///
 /// # Errors
 /// As [`allow`].
 pub fn allow_in(state: &State, namespaces: &[&str], destination: SocketAddr) -> Result<()> {
-    let allowed = targets(state, namespaces);
+    refuse_unless(&targets(state, namespaces, "TCP"), destination)
+}
+
+fn refuse_unless(allowed: &[SocketAddr], destination: SocketAddr) -> Result<()> {
     let destination = SocketAddr::new(destination.ip().to_canonical(), destination.port());
     if allowed.contains(&destination) {
         return Ok(());
@@ -171,19 +182,19 @@ pub fn allow_in(state: &State, namespaces: &[&str], destination: SocketAddr) -> 
     known.dedup();
     let why = "it is no address and port of what this run has deployed";
     Err(Error::new(ErrorKind::Usage, format!("load {destination}"), why).hint(if known.is_empty() {
-        format!("Nothing is deployed in {}.", namespaces.join(", "))
+        "Nothing of that kind is deployed in the run's namespaces.".to_owned()
     } else {
         format!("Choose one of {}.", known.join(", "))
     }))
 }
 
-/// Every address and TCP port that answers for something in these namespaces.
-fn targets(state: &State, namespaces: &[&str]) -> Vec<SocketAddr> {
+/// Every address and port of that protocol that answers for something in these namespaces.
+fn targets(state: &State, namespaces: &[&str], protocol: &str) -> Vec<SocketAddr> {
     let ours = |namespace: &String| namespaces.contains(&namespace.as_str());
     let mut targets = Vec::new();
     let mut add = |address: &IpAddr, port: u16| targets.push(SocketAddr::new(address.to_canonical(), port));
     for service in state.services.iter().filter(|service| ours(&service.namespace)) {
-        for port in service.ports.iter().filter(|port| port.protocol == "TCP") {
+        for port in service.ports.iter().filter(|port| port.protocol == protocol) {
             let own = service.cluster_ips.iter().chain(&service.load_balancer_addresses);
             own.for_each(|address| add(address, port.port));
             let nodes = state.nodes.iter().flat_map(|node| &node.addresses);
@@ -195,7 +206,9 @@ fn targets(state: &State, namespaces: &[&str]) -> Vec<SocketAddr> {
             }
         }
     }
-    for pod in state.pods.iter().filter(|pod| ours(&pod.namespace) && !pod.host_network) {
+    // Of the ports that containers declare, the state has those of TCP.
+    let pods = state.pods.iter().filter(|pod| protocol == "TCP" && ours(&pod.namespace) && !pod.host_network);
+    for pod in pods {
         pod.addresses.iter().for_each(|address| pod.ports.iter().for_each(|port| add(address, *port)));
     }
     targets
@@ -272,6 +285,11 @@ mod tests {
         for service in &mut state.services {
             service.ports.iter_mut().for_each(|port| port.protocol = "UDP".to_owned());
         }
-        allow(&state, "10.96.10.1:80".parse().unwrap()).unwrap_err();
+        let target = "10.96.10.1:80".parse().unwrap();
+        allow(&state, target).unwrap_err();
+        // It is one for datagrams, and TCP ports are not.
+        allow_datagrams(&state, target).unwrap();
+        allow_datagrams(&State::example(), target).unwrap_err();
+        allow_datagrams(&state, "10.96.10.1:81".parse().unwrap()).unwrap_err();
     }
 }

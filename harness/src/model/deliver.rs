@@ -115,10 +115,17 @@ pub(super) fn deliver(state: &State, origin: &Origin<'_>, address: IpAddr, port:
         ));
     };
     let elsewhere = || Reason::LeadsElsewhere { name: named.to_owned(), address };
+    // Of an address that is named as such, it is the port that is wrong, and not the name.
+    let by_address = named.parse() == Ok(address);
+    let no_port = |missing: Reason| if by_address { missing } else { elsewhere() };
+    let no_port_of = |service: &Service| no_port(Reason::NoSuchPort { service: service.name.clone(), port });
     Ok(match destination {
-        Destination::ClusterIp(service) => cluster_ip(state, origin, service, at, elsewhere()),
-        Destination::LoadBalancer(service) => load_balancer(state, origin, service, at, elsewhere()),
-        Destination::Node(node) => node_address(state, origin, node, at, elsewhere()),
+        Destination::ClusterIp(service) => cluster_ip(state, origin, service, at, no_port_of(service)),
+        Destination::LoadBalancer(service) => load_balancer(state, origin, service, at, no_port_of(service)),
+        Destination::Node(node) => {
+            let missing = Reason::NoSuchNodePort { node: node.name.clone(), port };
+            node_address(state, origin, node, at, no_port(missing))
+        }
         Destination::Pod(pod) => pod_address(state, origin, pod, at, elsewhere()),
         Destination::NoService => match first_node(state, origin, address) {
             Some(_) => fails(elsewhere(), NOBODY),
@@ -142,13 +149,15 @@ fn first_node<'s>(state: &'s State, origin: &Origin<'s>, address: IpAddr) -> Opt
     }
 }
 
-fn cluster_ip(state: &State, origin: &Origin<'_>, service: &Service, at: SocketAddr, elsewhere: Reason) -> Delivery {
+fn cluster_ip(state: &State, origin: &Origin<'_>, service: &Service, at: SocketAddr, no_port: Reason) -> Delivery {
     let cluster_ip = at.ip();
     let Some((entry, own)) = first_node(state, origin, cluster_ip) else {
         return fails(Reason::NoRouteToServices { cluster_ip }, NO_ROUTE);
     };
     let Some(port) = port_of(service, at.port()) else {
-        return fails(elsewhere, NOBODY);
+        // nftables rejects what is to a cluster IP and to no port of its Service (`cluster-ips` in `nftables/proxier.go`);
+        // iptables has no rule for it, and it leaves the node as it came.
+        return fails(no_port, if state.proxy_mode == ProxyMode::Nftables { REJECTED } else { NOBODY });
     };
     let node = entry.name.clone();
     let reason =
@@ -164,10 +173,10 @@ fn rejects(state: &State) -> bool {
     matches!(state.proxy_mode, ProxyMode::Iptables | ProxyMode::Nftables)
 }
 
-fn load_balancer(state: &State, origin: &Origin<'_>, service: &Service, at: SocketAddr, elsewhere: Reason) -> Delivery {
+fn load_balancer(state: &State, origin: &Origin<'_>, service: &Service, at: SocketAddr, no_port: Reason) -> Delivery {
     let address = at.ip();
     let Some(port) = port_of(service, at.port()) else {
-        return fails(elsewhere, NOBODY);
+        return fails(no_port, NOBODY);
     };
     let access = Access::External(service.external_traffic_policy);
     let on = |entries: Vec<_>, no_endpoint, reason| {
@@ -202,7 +211,7 @@ fn load_balancer(state: &State, origin: &Origin<'_>, service: &Service, at: Sock
     }
 }
 
-fn node_address(state: &State, origin: &Origin<'_>, node: &Node, at: SocketAddr, elsewhere: Reason) -> Delivery {
+fn node_address(state: &State, origin: &Origin<'_>, node: &Node, at: SocketAddr, no_port: Reason) -> Delivery {
     if origin.node.is_none() && origin.hop(state, at.ip()) == Hop::Nowhere {
         return fails(Reason::NoRoute { address: at.ip() }, NO_ROUTE);
     }
@@ -211,7 +220,9 @@ fn node_address(state: &State, origin: &Origin<'_>, node: &Node, at: SocketAddr,
         Some((service, port))
     });
     let Some((service, port)) = found else {
-        return fails(elsewhere, NOBODY);
+        // Its kernel resets what nobody listens for.
+        let classes = if matches!(no_port, Reason::NoSuchNodePort { .. }) { REJECTED } else { NOBODY };
+        return fails(no_port, classes);
     };
     let reason = Reason::NodePort { node: node.name.clone(), port: at.port() };
     let access = Access::External(service.external_traffic_policy);
@@ -321,3 +332,6 @@ fn merge(facts: &mut Vec<Fact>, fact: Fact) {
     }
     facts.push(fact);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What a request names: the access methods.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,13 @@ pub enum Way {
         service: ServiceRef,
         /// The node's vantage id: `worker-1`, `control-plane`.
         node: String,
+    },
+    /// An address and a port as written, such as those of a Service's second port.
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// The port.
+        port: u16,
     },
     /// A Service's load-balancer address; while it has none, the address that the run's pool would give it first.
     LoadBalancer {

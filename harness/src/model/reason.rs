@@ -199,6 +199,20 @@ pub enum Reason {
         /// The node.
         node: String,
     },
+    /// The address is the Service's, and it has no such port: nothing translates the packet.
+    NoSuchPort {
+        /// The Service.
+        service: String,
+        /// The port that was named.
+        port: u16,
+    },
+    /// The address is the node's, and no Service has that node port: the node answers for itself.
+    NoSuchNodePort {
+        /// The node.
+        node: String,
+        /// The port that was named.
+        port: u16,
+    },
     /// The name, or the address itself, leads to where nothing of this cluster answers.
     LeadsElsewhere {
         /// The name or address as given.

@@ -42,6 +42,7 @@ impl Way {
                     .ok_or_else(|| missing(format!("find the cluster IP of {service}"), "it has none"))?;
                 target(address.to_string(), first_port(found).unwrap_or(HTTP))
             }
+            Self::Address { address, port } => target(address.to_string(), *port),
             Self::PodIp { namespace, workload, ordinal } => {
                 let pods = state.ready_pods_of(namespace, workload);
                 let address = pods.get(*ordinal).and_then(|pod| preferred(&pod.addresses)).ok_or_else(|| {

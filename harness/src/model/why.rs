@@ -42,6 +42,8 @@ impl Reason {
             Self::NameDoesNotExist { .. } => "name_does_not_exist",
             Self::NoReadyEndpoint { .. } => "no_ready_endpoint",
             Self::NoLocalEndpoint { .. } => "no_local_endpoint",
+            Self::NoSuchPort { .. } => "no_such_port",
+            Self::NoSuchNodePort { .. } => "no_such_node_port",
             Self::LeadsElsewhere { .. } => "leads_elsewhere",
         }
     }
@@ -151,6 +153,12 @@ impl fmt::Display for Reason {
                 f,
                 "{service} keeps traffic on {node}, which has no ready endpoint of its own: the packet is dropped."
             ),
+            Self::NoSuchPort { service, port } => {
+                write!(f, "{service} has no port {port}: its address is translated for its own ports only.")
+            }
+            Self::NoSuchNodePort { node, port } => {
+                write!(f, "No Service has the node port {port}: {node} itself answers, and nothing listens there.")
+            }
             Self::LeadsElsewhere { name, address } if *name == address.to_string() => {
                 write!(f, "Nothing of this cluster answers at {address}.")
             }

@@ -23,7 +23,10 @@ use crate::{
     Error, ErrorKind, Result,
     command::Command,
     load::LoadResult,
-    wire::{Action, Hello, Load, Lookup, Observation, Outcome, PROTOCOL, Probe, Recorded, Recording, Request, Resolve},
+    wire::{
+        Action, Datagrams, Hello, Load, Lookup, Observation, Outcome, PROTOCOL, Probe, Recorded, Recording, Request,
+        Resolve,
+    },
 };
 
 /// How many requests are with an agent at once, over all handles; more wait for their turn.
@@ -230,7 +233,12 @@ impl Agent {
     }
 
     /// One request and its reply.
-    async fn call(&self, action: Action, limit: Duration) -> Result<Outcome> {
+    pub(super) async fn call(&self, action: Action, limit: Duration) -> Result<Outcome> {
+        self.call_with_id(action, limit).await.map(|(_, outcome)| outcome)
+    }
+
+    /// The same with the request's id, by which a later one names it.
+    pub(super) async fn call_with_id(&self, action: Action, limit: Duration) -> Result<(u64, Outcome)> {
         let shared = &*self.shared;
         let tried = || {
             let what = match &action {
@@ -241,6 +249,9 @@ impl Agent {
                 Action::Record(recording) => format!("record {:?}", recording.asker),
                 Action::Load(load) => format!("load {}", load.destination),
                 Action::StopLoad(id) => format!("stop load {id}"),
+                Action::StartDatagrams(Datagrams::Send(send)) => format!("send datagrams to {}", send.destination),
+                Action::StartDatagrams(Datagrams::Receive { port }) => format!("receive datagrams at {port}"),
+                Action::EndDatagrams(id) => format!("end datagrams {id}"),
             };
             format!("have the agent in {} answer ({what})", shared.label)
         };
@@ -254,7 +265,7 @@ impl Agent {
         // A failed send means that the agent is gone: the reply's channel tells why.
         let _ = shared.requests.send(link::line(&Request { id, action: action.clone() }));
         match timeout(limit, reply).await {
-            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Ok(outcome)) => Ok((id, outcome)),
             Ok(Err(_closed)) => Err(lost(shared.pending.lost().unwrap_or_default())),
             Err(_) => Err(Error::new(ErrorKind::Deadline, tried(), format!("no answer after {limit:?}"))),
         }

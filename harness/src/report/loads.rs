@@ -56,7 +56,7 @@ pub struct LoadRecord {
     pub requests: u64,
     /// How many of them were answered in full, whatever the status.
     pub answered: u64,
-    /// On how many connections something was answered: the sample.
+    /// On how many connections something was answered, or which the pod refused that is there to refuse: the sample.
     pub connections: u64,
     /// Requests a second, failed ones too, as hey counts them.
     pub requests_per_second: f64,
@@ -64,6 +64,9 @@ pub struct LoadRecord {
     pub statuses: BTreeMap<u16, u64>,
     /// How many requests failed, by class.
     pub errors: Vec<ErrorCount>,
+    /// The pod that refuses every connection, by whoever deployed it so: refused connections are its part of the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusing: Option<String>,
     /// How long answers took.
     pub latency: Latency,
     /// Who may answer, and by which law, by the model.
@@ -117,12 +120,18 @@ pub struct PodLoad {
     pub may_answer: bool,
     /// The chance that a connection goes to it, by the law; absent if the law does not say, as for session affinity.
     pub share: Option<f64>,
-    /// How many connections it answered on.
+    /// How many connections it answered on, or refused.
     pub connections: u64,
     /// How many requests it answered.
     pub requests: u64,
     /// How many requests failed on connections that were its own, by class.
     pub errors: Vec<ErrorCount>,
+    /// Half of its answers took at most so long, in microseconds; 0 if it gave none.
+    #[serde(default)]
+    pub p50_us: u64,
+    /// 99 of 100 of its answers took at most so long, in microseconds.
+    #[serde(default)]
+    pub p99_us: u64,
     /// The lower end of the confidence interval of its share of the connections: Clopper and Pearson's
     /// ([`share_interval`](crate::load::statistics::share_interval)), at `band_alpha`.
     pub low: f64,
@@ -199,9 +208,11 @@ impl LoadRecord {
     /// The outcome that follows from all else: what a steady cluster must show.
     pub fn judge(&self) -> LoadOutcome {
         let mut findings = Vec::new();
-        let failed: u64 = self.errors.iter().map(|error| error.requests).sum();
+        let is_due = |error: &&ErrorCount| self.refusing.is_some() && error.class == FailureClass::Refused;
+        let failures: Vec<ErrorCount> = self.errors.iter().filter(|error| !is_due(error)).copied().collect();
+        let failed: u64 = failures.iter().map(|error| error.requests).sum();
         if failed > 0 {
-            findings.push(format!("{failed} of {} requests failed: {}.", self.requests, errors(&self.errors)));
+            findings.push(format!("{failed} of {} requests failed: {}.", self.requests, errors(&failures)));
         }
         findings.extend(self.conservation.broken.iter().map(Broken::sentence));
         findings

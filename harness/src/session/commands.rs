@@ -8,7 +8,7 @@ use super::{Session, handover::Start};
 use crate::{
     Context as _, Error, ErrorKind, Result,
     command::{Command, Output},
-    probe::{ProgramFile, exec, install::Place},
+    probe::{Agent, AgentBinary, ProgramFile, exec, install::Place},
 };
 
 impl Session {
@@ -50,6 +50,17 @@ impl Session {
         let (place, program) = (self.place(vantage)?, program.clone());
         let put = async move { program.put(&place).await };
         self.runtime.spawn(put).await.tried(ErrorKind::Internal, || "join a task")?
+    }
+
+    /// Starts an agent in a pod of the caller's own, such as one that is there to receive.
+    ///
+    /// # Errors
+    /// As [`Agent::in_pod`].
+    pub async fn agent_in(&self, namespace: &str, pod: &str, container: &str) -> Result<Agent> {
+        let (client, binary) = (self.client.clone(), AgentBinary::read(&self.handover.agent)?);
+        let [namespace, pod, container] = [namespace, pod, container].map(str::to_owned);
+        let start = async move { Agent::in_pod(&client, &namespace, &pod, &container, &binary).await };
+        self.runtime.spawn(start).await.tried(ErrorKind::Internal, || "join a task")?
     }
 
     fn place(&self, vantage: &str) -> Result<Place> {

@@ -17,19 +17,32 @@ use crate::{
     load::{
         Results,
         access_log::AccessLog,
-        conservation::{Conservation, Logged, Seen, Sent},
+        conservation::{self, Conservation, Seen, Sent},
         generator::{Plan, allow},
         statistics::{Law, Sample},
     },
     model::{Balance, Method, Target, balance},
     probe::{Timeouts, load_together, request},
     state::State,
+    wire::{FailureClass, LoadedRequest},
 };
 
 mod record;
 
 /// How long the log of a pod may take to show the last request.
 const LOG_LIMIT: Duration = Duration::from_secs(60);
+
+/// The pods whose logs are held against what clients saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Logged<'a> {
+    /// Their label `app`: all of them that are ready.
+    pub app: &'a str,
+    /// The port at which each answers a request that ends the load's part of its log.
+    pub port: u16,
+}
+
+/// The pods that the tutorial's Services lead to.
+const TUTORIAL: Logged<'static> = Logged { app: "nginx", port: 80 };
 
 /// A load, seen from both ends.
 #[derive(Debug, Clone)]
@@ -38,6 +51,9 @@ pub struct BothEnds {
     pub asked: Asked,
     /// Who may answer, and what source address each pod may see, by the model.
     pub balance: Balance,
+    /// A pod that is known to refuse every connection, by whoever deployed it so: what is refused counts as its own. At most
+    /// one, since nothing tells two of them apart.
+    pub refusing: Option<String>,
     /// What the client saw.
     pub results: Results,
     /// The clients against the logs, request by request.
@@ -61,12 +77,22 @@ pub struct Asked {
 }
 
 impl BothEnds {
-    /// The connections in the order in which they were made, each with the pod that answered on it.
+    /// The connections in the order in which they were made, each with the pod that answered on it, or refused it.
     pub fn sample(&self) -> Sample {
-        let pod = |request: &crate::wire::LoadedRequest| {
-            request.answer.served_by.as_ref().map(|pod| (request.connection, pod.clone()))
+        let pod = |request: &LoadedRequest| {
+            let pod = match request.answer.failure {
+                None => request.answer.served_by.as_deref(),
+                Some(_) => self.refused_by(request),
+            };
+            pod.map(|pod| (request.connection, pod.to_owned()))
         };
-        Sample::of_requests(self.results.answered().filter_map(pod))
+        Sample::of_requests(self.results.requests().filter_map(pod))
+    }
+
+    /// The pod that refused the request's connection, if it is known.
+    fn refused_by(&self, request: &LoadedRequest) -> Option<&str> {
+        let class = request.answer.failure.as_ref()?.class;
+        self.refusing.as_deref().filter(|_| class == FailureClass::Refused)
     }
 }
 
@@ -106,7 +132,21 @@ impl Session {
         plan: &Plan,
         name: &str,
     ) -> Result<Vec<BothEnds>> {
-        let method = Method::find(method, self.workers())?;
+        self.load_by(vantages, &Method::find(method, self.workers())?, TUTORIAL, plan, name).await
+    }
+
+    /// The same by an access method of the caller's own, to pods of the caller's own, whose `logged` logs are followed.
+    ///
+    /// # Errors
+    /// As [`Session::load`].
+    pub async fn load_by(
+        &self,
+        vantages: &[&str],
+        method: &Method,
+        logged: Logged<'_>,
+        plan: &Plan,
+        name: &str,
+    ) -> Result<Vec<BothEnds>> {
         let state = self.snapshot().await?;
         let Target { host, port } = method.way.target(&state)?;
         let address: IpAddr = host.parse().map_err(|_| {
@@ -119,11 +159,11 @@ impl Session {
         for vantage in vantages {
             let name = if vantages.len() == 1 { name.to_owned() } else { format!("{name}-{vantage}") };
             let what = Asked { vantage: (*vantage).to_owned(), method: method.id.clone(), name };
-            asked.push((what, balance(&state, self.vantage(vantage)?, &method)?));
+            asked.push((what, balance(&state, self.vantage(vantage)?, method)?));
             let load = plan.load(destination, &host, &format!("{id}-{vantage}"))?;
             loads.push((self.agent(vantage)?.clone(), load));
         }
-        let (results, logs) = self.logs_during(&state, &id, load_together(loads)).await?;
+        let (results, logs) = self.logs_of_during(logged, &state, &id, load_together(loads)).await?;
         let of_each = asked.into_iter().zip(results.loads);
         Ok(of_each
             .map(|((asked, balance), result)| {
@@ -143,7 +183,17 @@ impl Session {
         id: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<(T, Vec<(String, String)>)> {
-        let pods = nginx(state);
+        self.logs_of_during(TUTORIAL, state, id, work).await
+    }
+
+    async fn logs_of_during<T>(
+        &self,
+        logged: Logged<'_>,
+        state: &State,
+        id: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Vec<(String, String)>)> {
+        let pods = ready(state, logged.app);
         // Each is followed from before the first request: one that is read afterwards may be cut off at its beginning.
         let opened = pods.iter().map(|(pod, _)| {
             let lines = logs::Lines { holding: id.to_owned(), last: last(id) };
@@ -154,7 +204,7 @@ impl Session {
         let logs = opened.tried(ErrorKind::Internal, || "join a task")??;
         let done = work.await?;
         for (_, address) in &pods {
-            self.say_last(*address, id).await?;
+            self.say_last(*address, logged.port, id).await?;
         }
         let mut texts = Vec::new();
         for ((pod, _), log) in pods.iter().zip(logs) {
@@ -169,8 +219,8 @@ impl Session {
     }
 
     /// Sends the request that ends the load's part of the pod's log.
-    async fn say_last(&self, pod: IpAddr, id: &str) -> Result<()> {
-        let mut probe = request(&Target { host: pod.to_string(), port: 80 }, Timeouts::default());
+    async fn say_last(&self, pod: IpAddr, port: u16, id: &str) -> Result<()> {
+        let mut probe = request(&Target { host: pod.to_string(), port }, Timeouts::default());
         probe.path = format!("/?id={}", last(id));
         let seen = self.agent("testpod")?.probe(probe).await?;
         if seen.is_reached() {
@@ -184,9 +234,9 @@ fn last(id: &str) -> String {
     format!("last-of-{id}")
 }
 
-/// The pods that any Service of the tutorial may lead to, each with its address.
-fn nginx(state: &State) -> Vec<(String, IpAddr)> {
-    let ours = state.pods.iter().filter(|pod| pod.app.as_deref() == Some("nginx") && pod.ready);
+/// The ready pods of that app, each with its address.
+fn ready(state: &State, app: &str) -> Vec<(String, IpAddr)> {
+    let ours = state.pods.iter().filter(|pod| pod.app.as_deref() == Some(app) && pod.ready);
     ours.filter_map(|pod| Some((pod.name.clone(), *pod.addresses.first()?))).collect()
 }
 
@@ -197,9 +247,7 @@ fn compare(asked: Asked, balance: Balance, results: Results, logs: &[(String, St
             let answer = &request.answer;
             let seen = match (&answer.failure, answer.status) {
                 (None, Some(status)) => Seen::Status(status),
-                (failure, _) => {
-                    Seen::Failed(failure.as_ref().map_or(crate::wire::FailureClass::Other, |failure| failure.class))
-                }
+                (failure, _) => Seen::Failed(failure.as_ref().map_or(FailureClass::Other, |failure| failure.class)),
             };
             (id, seen)
         })
@@ -219,7 +267,7 @@ fn compare(asked: Asked, balance: Balance, results: Results, logs: &[(String, St
     let unreadable = parsed.iter().map(|(_, log)| log.unreadable).sum();
     let logged = parsed.iter().flat_map(|(pod, log)| {
         let lines = log.lines.iter().filter_map(|line| Some((line, line.id()?)));
-        lines.map(|(line, id)| Logged { pod, id, status: line.status })
+        lines.map(|(line, id)| conservation::Logged { pod, id, status: line.status })
     });
     let conservation = Conservation::of(sent.iter().map(|(id, seen)| Sent { id, seen: *seen }), logged, unreadable);
     let mut not_allowed = BTreeMap::new();
@@ -240,5 +288,5 @@ fn compare(asked: Asked, balance: Balance, results: Results, logs: &[(String, St
             *not_allowed.entry(what).or_default() += 1;
         }
     }
-    BothEnds { asked, balance, results, conservation, logged_from, not_allowed }
+    BothEnds { asked, balance, refusing: None, results, conservation, logged_from, not_allowed }
 }

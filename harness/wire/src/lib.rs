@@ -8,10 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+mod datagrams;
 mod load;
 mod observation;
 mod recording;
 
+pub use datagrams::{
+    Datagrams, DatagramsDone, MOST_DATAGRAM_MS, MOST_DATAGRAMS, ReceivedDatagrams, SendDatagrams, SentDatagrams,
+};
 pub use load::{
     Answer, ConnectionEnd, Extent, Fate, Load, LoadPart, Loaded, LoadedConnection, LoadedRequest, MOST_CONNECTIONS,
     Spread,
@@ -23,7 +27,7 @@ pub use observation::{
 pub use recording::{Asker, End, Recorded, RecordedQuestion, Recording, Transport};
 
 /// The version of this protocol; harness and agent must agree on it.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// An agent that has heard nothing for this many seconds ends: its harness is gone.
 pub const IDLE_LIMIT_SECONDS: u64 = 30;
@@ -55,6 +59,10 @@ pub enum Action {
     Load(Load),
     /// Let the load of that request start no further request; what is under way ends, and then the load does.
     StopLoad(u64),
+    /// Send or receive datagrams from now on, in the background.
+    StartDatagrams(Datagrams),
+    /// End what the request of that id has started, and tell what there was.
+    EndDatagrams(u64),
 }
 
 /// A name to resolve.
@@ -113,6 +121,10 @@ pub enum Outcome {
     LoadPart(Box<LoadPart>),
     /// To [`Action::Load`], at last.
     Loaded(Box<Loaded>),
+    /// To [`Action::StartDatagrams`]: the socket's own address.
+    DatagramsStarted(SocketAddr),
+    /// To [`Action::EndDatagrams`].
+    DatagramsDone(DatagramsDone),
     /// The request could not be understood or carried out; says why.
     Error(String),
 }

@@ -23,6 +23,7 @@ use reachmap_suites::{
 use tokio::{sync::Mutex, time::Instant};
 
 mod steady;
+mod udp;
 mod workload;
 
 use steady::during;

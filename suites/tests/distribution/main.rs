@@ -28,7 +28,7 @@ mod changing;
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Rows whose distribution is tested below, each for its shares and for independence; the load workers' come to them.
-const ROWS: u32 = 5;
+const ROWS: u32 = 7;
 
 /// Connections at once.
 const AT_ONCE: u32 = 50;
@@ -71,6 +71,10 @@ fn statistics(session: &Session, law: &Law) -> Plan {
 
 mod load_balancer_ready {
     use super::*;
+
+    mod faulty;
+    mod headless;
+    mod ports;
 
     /// A connection for each request: as many as it takes to find a shift of five points.
     #[rstest]

@@ -26,7 +26,8 @@ pub fn explain(load: &LoadRecord) -> String {
     push(&mut lines, "expected", [&load.expected.arrives, &load.expected.why].map(|why| words::visible(why)));
     push(&mut lines, "answered", load.pods.iter().map(|pod| pod_line(load, pod)));
     let failed = if load.errors.is_empty() { "none".to_owned() } else { errors(&load.errors) };
-    push(&mut lines, "errors", [failed]);
+    let due = load.refusing.as_ref().map(|pod| format!("{} is there to refuse connections", words::visible(pod)));
+    push(&mut lines, "errors", [failed].into_iter().chain(due));
     push(
         &mut lines,
         "both ends",
@@ -77,8 +78,13 @@ fn pod_line(load: &LoadRecord, pod: &PodLoad) -> String {
     let seen: Vec<String> = pod.seen.keys().map(ToString::to_string).collect();
     let seen = if seen.is_empty() { String::new() } else { format!("; it saw {}", seen.join(", ")) };
     let failed = if pod.errors.is_empty() { String::new() } else { format!("; failed: {}", errors(&pod.errors)) };
+    let took = if pod.requests == 0 {
+        String::new()
+    } else {
+        format!("; p50 {}, p99 {}", words::time(pod.p50_us), words::time(pod.p99_us))
+    };
     format!(
-        "{}: {} connections{requests} ({:.1} %{expected}){seen}{failed}",
+        "{}: {} connections{requests} ({:.1} %{expected}){took}{seen}{failed}",
         words::visible(&pod.pod),
         pod.connections,
         percent(pod.connections, load.connections),

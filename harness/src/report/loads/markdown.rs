@@ -44,7 +44,10 @@ pub(in crate::report) fn parts(run: &Run, level: usize) -> Vec<String> {
     let mut parts = vec![heading(level, "Loads"), text.trim_end().to_owned()];
     for load in &run.loads {
         parts.push(heading(level + 1, &code(&load.place())));
-        parts.push(format!("{} {}", escape(&load.expected.arrives), escape(&load.expected.why)));
+        let refusing = load.refusing.as_ref().map_or_else(String::new, |pod| {
+            format!(" {} refuses every connection: what is refused is its share.", code(pod))
+        });
+        parts.push(format!("{} {}{refusing}", escape(&load.expected.arrives), escape(&load.expected.why)));
         parts.push(pods(load));
         if !load.judgements.is_empty() {
             let tests = load.judgements.iter().map(|judgement| {
@@ -59,8 +62,8 @@ pub(in crate::report) fn parts(run: &Run, level: usize) -> Vec<String> {
 
 fn pods(load: &LoadRecord) -> String {
     let mut text =
-        "| Pod | Node | Connections | Share | Confidence band | Expected | Requests | Source addresses seen |\n\
-                    |---|---|--:|--:|--:|--:|--:|---|\n"
+        "| Pod | Node | Connections | Share | Confidence band | Expected | Requests | p50 | p99 | Source addresses seen |\n\
+                    |---|---|--:|--:|--:|--:|--:|--:|--:|---|\n"
             .to_owned();
     for pod in &load.pods {
         let seen: Vec<String> =
@@ -73,10 +76,16 @@ fn pods(load: &LoadRecord) -> String {
             format!("{:.1} – {:.1} %", pod.low * 100.0, pod.high * 100.0),
             expected(pod),
             pod.requests.to_string(),
+            took(pod, pod.p50_us),
+            took(pod, pod.p99_us),
             seen.join("<br>"),
         ]));
     }
     text.trim_end().to_owned()
+}
+
+fn took(pod: &PodLoad, us: u64) -> String {
+    if pod.requests == 0 { "–".to_owned() } else { words::time(us) }
 }
 
 fn expected(pod: &PodLoad) -> String {

@@ -43,6 +43,8 @@ fn pod(pod: &str, node: &str, connections: u64, all: u64, band_alpha: f64) -> Po
         connections,
         requests: connections,
         errors: Vec::new(),
+        p50_us: 550,
+        p99_us: 1_400,
         low,
         high,
         seen: [(address, connections)].into(),
@@ -86,6 +88,7 @@ fn load(name: &str, counts: [u64; 3]) -> LoadRecord {
         requests_per_second: 2_400.0,
         statuses: [(200, all)].into(),
         errors: Vec::new(),
+        refusing: None,
         latency: latency(all),
         expected: ExpectedSpread {
             law: Law::Random,

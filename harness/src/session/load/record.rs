@@ -11,6 +11,7 @@ use crate::{
     load::{
         conservation::Conservation,
         statistics::{Law, Plan, share_interval},
+        timeline::percentile,
     },
     model::{self, Answering, Seen},
     report::{Broken, Conserved, ErrorCount, ExpectedSpread, Latency, LoadOutcome, LoadRecord, PodLoad},
@@ -114,6 +115,7 @@ fn record(ends: &BothEnds) -> LoadRecord {
         requests_per_second: results.per_second(),
         statuses: results.statuses(),
         errors: errors(results.errors()),
+        refusing: ends.refusing.clone(),
         latency: Latency::of(&results.latency),
         expected: ExpectedSpread {
             law: ends.balance.law,
@@ -160,13 +162,16 @@ fn pods_of(ends: &BothEnds) -> Vec<PodLoad> {
     }
     let support = ends.balance.support();
     let mut owner: HashMap<(usize, u64), &str> = HashMap::new();
+    let mut took: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for (vantage, load) in ends.results.loads.iter().enumerate() {
         for request in &load.requests {
-            let Some(name) = request.answer.served_by.as_deref() else { continue };
+            let served_by = request.answer.served_by.as_deref();
+            let Some(name) = served_by.or_else(|| ends.refused_by(request)) else { continue };
             let pod = pods.entry((!support.contains(name), name)).or_insert_with(|| nothing(name));
             owner.insert((vantage, request.connection), name);
             if request.answer.failure.is_none() {
                 pod.requests += 1;
+                took.entry(name).or_default().push(request.latency_us());
             }
             if let Some(address) = request.answer.client_address {
                 *pod.seen.entry(address).or_default() += 1;
@@ -191,7 +196,9 @@ fn pods_of(ends: &BothEnds) -> Vec<PodLoad> {
     }
     let with_errors = pods.into_values().map(|pod| {
         let of_pod = failed.remove(pod.pod.as_str()).unwrap_or_default();
-        PodLoad { errors: errors(of_pod), ..pod }
+        let took = took.remove(pod.pod.as_str()).unwrap_or_default();
+        let at = |of_100| percentile(took.iter().copied(), of_100);
+        PodLoad { errors: errors(of_pod), p50_us: at(50), p99_us: at(99), ..pod }
     });
     with_errors.collect()
 }
@@ -205,6 +212,8 @@ fn nothing(pod: &str) -> PodLoad {
         connections: 0,
         requests: 0,
         errors: Vec::new(),
+        p50_us: 0,
+        p99_us: 0,
         low: 0.0,
         high: 1.0,
         seen: BTreeMap::<IpAddr, u64>::new(),

@@ -133,6 +133,38 @@ fn a_failure_on_a_pods_connection_is_counted_with_the_pod() {
 }
 
 #[test]
+fn what_a_pod_refuses_that_is_there_to_refuse_is_its_share_and_no_finding() {
+    let refused = |class| Answer { failure: Some(Failure { class, message: String::new() }), ..Answer::default() };
+    let mut answers = spread(60);
+    let (pod, _) = allowed(&ends(Vec::new())).pop().unwrap();
+    // Every connection to that pod is refused instead.
+    for answer in answers.iter_mut().filter(|answer| answer.served_by.as_ref() == Some(&pod)) {
+        *answer = refused(FailureClass::Refused);
+    }
+    let share = answers.iter().filter(|answer| answer.failure.is_some()).count() as u64;
+    let mut ends = ends(answers);
+    assert!(record(&ends).judge() != LoadOutcome::AsExpected, "unless it is known, a refused connection is a finding");
+    ends.refusing = Some(pod.clone());
+    let known = record(&ends);
+    assert_eq!(known.judge(), LoadOutcome::AsExpected, "{known:?}");
+    let of_pod = known.pods.iter().find(|one| one.pod == pod).unwrap();
+    assert_eq!((of_pod.connections, of_pod.requests), (share, 0));
+    assert_eq!(of_pod.errors, [ErrorCount { class: FailureClass::Refused, requests: share }]);
+    assert_eq!(known.connections, 60);
+    // Any other failure still is one.
+    ends.results.loads[0].requests[0].answer = refused(FailureClass::Reset);
+    assert!(record(&ends).judge() != LoadOutcome::AsExpected);
+}
+
+#[test]
+fn each_pods_own_latencies_are_told() {
+    let record = record(&ends(spread(90)));
+    for pod in &record.pods {
+        assert!((700..790).contains(&pod.p50_us) && pod.p50_us <= pod.p99_us && pod.p99_us < 790, "{pod:?}");
+    }
+}
+
+#[test]
 fn a_test_of_the_spread_brings_its_numbers_and_its_bands() {
     let plan = Plan { effect: 0.3, ..Plan::default() };
     let ends = ends(spread(200));
