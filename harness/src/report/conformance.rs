@@ -311,7 +311,10 @@ const LOCAL: [(&str, bool); 7] = [
 /// The command that does the same elsewhere: without what is this machine's own, and with what was chosen for it.
 fn command(run: &Run) -> String {
     let mut words: Vec<String> = Vec::new();
-    let mut options = run.options.iter();
+    // Shards that were put together have no command line of their own: the whole does what all of them did.
+    let whole = ["e2e".to_owned()];
+    let is_merged = run.options.first().is_some_and(|first| first == "shards of");
+    let mut options = if is_merged { whole.iter() } else { run.options.iter() };
     while let Some(option) = options.next() {
         let (name, value) = option.split_once('=').map_or((option.as_str(), None), |(name, value)| (name, Some(value)));
         let local = LOCAL.iter().find(|(local, _)| *local == name);

@@ -70,4 +70,7 @@ fn the_command_names_what_was_chosen_and_nothing_of_this_machines() {
     assert_eq!(command(&run), "cargo xtask e2e --suite=access --ip-family dual --k8s v1.37.2 --proxy-mode iptables");
     run.options = ["e2e", "--kubeconfig", "/home/me/.kube/config", "--context=prod"].map(str::to_owned).to_vec();
     assert_eq!(command(&run), "cargo xtask e2e --kubeconfig KUBECONFIG");
+    run.options = ["shards of", "one", "two"].map(str::to_owned).to_vec();
+    run.environment.ip_family = Some("ipv4".to_owned());
+    assert_eq!(command(&run), "cargo xtask e2e --k8s v1.37.2 --proxy-mode iptables --ip-family ipv4");
 }
