@@ -173,7 +173,7 @@ impl Session {
     /// # Errors
     /// If the API server does not answer.
     pub async fn snapshot(&self) -> Result<State> {
-        collect(&self.handover, &self.client, self.state.places.clone()).await
+        self.collect(self.handover.clone()).await
     }
 
     /// The same with other namespaces than the run's own in it, such as one that a test deployed something into.
@@ -183,7 +183,14 @@ impl Session {
     pub async fn snapshot_with(&self, namespaces: &[&str]) -> Result<State> {
         let mut handover = self.handover.clone();
         handover.namespaces.extend(namespaces.iter().map(|namespace| (*namespace).to_owned()));
-        collect(&handover, &self.client, self.state.places.clone()).await
+        self.collect(handover).await
+    }
+
+    /// On the session's own runtime: a connection that the client keeps for others must not end with a test's.
+    async fn collect(&self, handover: Handover) -> Result<State> {
+        let (client, places) = (self.client.clone(), self.state.places.clone());
+        let collected = self.runtime.spawn(async move { collect(&handover, &client, places).await });
+        collected.await.tried(ErrorKind::Internal, || "join a task")?
     }
 
     /// Waits until every vantage in the cluster is answered at `target`: once a Service has endpoints, it takes a moment until

@@ -26,6 +26,16 @@ pub async fn check(from: &str, by: &str) -> Result<Verdict> {
     Session::current()?.check(from, by).await
 }
 
+/// Carries a test out on the runtime of the session that this process was started with. A test that speaks to the API server
+/// itself is better off there: the connections that it opens are kept for the tests after it, and those that it takes over are
+/// of no test that has just ended.
+///
+/// # Errors
+/// If there is no session; else those of the test.
+pub fn on_the_sessions_runtime(test: impl Future<Output = Result<()>>) -> Result<()> {
+    Session::current()?.runtime().block_on(test)
+}
+
 /// Runs a program in the test pod of the Services' namespace, as a person would by `kubectl exec`.
 ///
 /// # Errors

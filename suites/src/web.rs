@@ -61,8 +61,8 @@ pub struct Web {
 
 /// An nginx `server` block that listens at these ports.
 pub fn server(ports: &[u16], locations: &str) -> String {
-    let listen: String = ports.iter().map(|port| format!("listen {port}; ")).collect();
-    format!("server {{ {listen}access_log /dev/stdout; error_log /dev/stderr crit; {locations} }}\n")
+    let listen: Vec<String> = ports.iter().map(|port| format!("listen {port};")).collect();
+    format!("server {{ {} access_log /dev/stdout; error_log /dev/stderr crit; {locations} }}\n", listen.join(" "))
 }
 
 /// The location that gives the tutorial's page.

@@ -19,6 +19,7 @@ use reachmap::{
 use reachmap_suites::{
     changes::changed,
     lives::{Lives, now_us},
+    on_the_sessions_runtime,
 };
 use tokio::{sync::Mutex, time::Instant};
 
@@ -92,119 +93,131 @@ fn none_failed(line: &Timeline) {
     assert!(failed.is_empty(), "{} of {} requests failed: {failed:#?}", failed.len(), line.events.len());
 }
 
-#[tokio::test]
-async fn scaling_from_three_to_five_to_two_fails_no_request() -> Result<()> {
-    let (line, lives, down_us) = loaded("scaled", Grace::AsPeopleShould, |workload| async move {
-        workload.scale(5).await?;
-        workload.until_rolled_out().await?;
-        // So that each of the five is seen to serve before any is taken away.
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let down_us = now_us();
-        workload.scale(2).await?;
-        workload.until_pods(2).await?;
-        Ok(down_us)
+#[test]
+fn scaling_from_three_to_five_to_two_fails_no_request() -> Result<()> {
+    on_the_sessions_runtime(async {
+        let (line, lives, down_us) = loaded("scaled", Grace::AsPeopleShould, |workload| async move {
+            workload.scale(5).await?;
+            workload.until_rolled_out().await?;
+            // So that each of the five is seen to serve before any is taken away.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let down_us = now_us();
+            workload.scale(2).await?;
+            workload.until_pods(2).await?;
+            Ok(down_us)
+        })
+        .await?;
+        none_failed(&line);
+        let vantages: BTreeSet<&str> = line.events.iter().map(|event| event.vantage.as_str()).collect();
+        assert_eq!(lives.came_later().count(), 2, "{lives:?}");
+        for pod in lives.came_later() {
+            let first: BTreeSet<&str> = line.first_answers(pod).into_keys().collect();
+            assert_eq!(first, vantages, "who was answered by {pod} (left)");
+        }
+        settled("scaled", "3 to 5 to 2 replicas", &line, &lives, down_us)
     })
-    .await?;
-    none_failed(&line);
-    let vantages: BTreeSet<&str> = line.events.iter().map(|event| event.vantage.as_str()).collect();
-    assert_eq!(lives.came_later().count(), 2, "{lives:?}");
-    for pod in lives.came_later() {
-        let first: BTreeSet<&str> = line.first_answers(pod).into_keys().collect();
-        assert_eq!(first, vantages, "who was answered by {pod} (left)");
-    }
-    settled("scaled", "3 to 5 to 2 replicas", &line, &lives, down_us)
 }
 
-#[tokio::test]
-async fn a_rolling_restart_fails_no_request() -> Result<()> {
-    let (line, lives, ()) = loaded("restarted", Grace::AsPeopleShould, |workload| async move {
-        workload.restart().await?;
-        workload.until_rolled_out().await?;
-        workload.until_pods(3).await
+#[test]
+fn a_rolling_restart_fails_no_request() -> Result<()> {
+    on_the_sessions_runtime(async {
+        let (line, lives, ()) = loaded("restarted", Grace::AsPeopleShould, |workload| async move {
+            workload.restart().await?;
+            workload.until_rolled_out().await?;
+            workload.until_pods(3).await
+        })
+        .await?;
+        none_failed(&line);
+        assert_eq!(lives.came_later().count(), 3, "{lives:?}");
+        settled("restarted", "rolling restart", &line, &lives, lives.first_ending_us().unwrap_or_default())
     })
-    .await?;
-    none_failed(&line);
-    assert_eq!(lives.came_later().count(), 3, "{lives:?}");
-    settled("restarted", "rolling restart", &line, &lives, lives.first_ending_us().unwrap_or_default())
 }
 
 /// The pods of a node, evicted as `kubectl drain` does it.
-#[tokio::test]
-async fn an_eviction_fails_no_request() -> Result<()> {
-    let (line, lives, ()) = loaded("evicted", Grace::AsPeopleShould, |workload| async move {
-        let api: Api<Pod> = Api::namespaced(Session::current()?.client().clone(), NAMESPACE);
-        let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-        let pods = workload.pods().await?;
-        let drained = pods.first().and_then(node);
-        for pod in pods.iter().filter(|pod| node(pod) == drained) {
-            let name = pod.metadata.name.clone().unwrap_or_default();
-            let evicted = api.evict(&name, &EvictParams::default()).await;
-            evicted.map(drop).tried(ErrorKind::Environment, || format!("evict {name}"))?;
-        }
-        workload.until_pods(3).await
+#[test]
+fn an_eviction_fails_no_request() -> Result<()> {
+    on_the_sessions_runtime(async {
+        let (line, lives, ()) = loaded("evicted", Grace::AsPeopleShould, |workload| async move {
+            let api: Api<Pod> = Api::namespaced(Session::current()?.client().clone(), NAMESPACE);
+            let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+            let pods = workload.pods().await?;
+            let drained = pods.first().and_then(node);
+            for pod in pods.iter().filter(|pod| node(pod) == drained) {
+                let name = pod.metadata.name.clone().unwrap_or_default();
+                let evicted = api.evict(&name, &EvictParams::default()).await;
+                evicted.map(drop).tried(ErrorKind::Environment, || format!("evict {name}"))?;
+            }
+            workload.until_pods(3).await
+        })
+        .await?;
+        none_failed(&line);
+        assert!(lives.came_later().next().is_some(), "{lives:?}");
+        settled("evicted", "eviction", &line, &lives, lives.first_ending_us().unwrap_or_default())
     })
-    .await?;
-    none_failed(&line);
-    assert!(lives.came_later().next().is_some(), "{lives:?}");
-    settled("evicted", "eviction", &line, &lives, lives.first_ending_us().unwrap_or_default())
 }
 
 /// Without a probe and a hook, requests may fail: but only while a pod comes or goes.
-#[tokio::test]
-async fn a_restart_without_grace_fails_requests_only_where_a_pod_comes_or_goes() -> Result<()> {
-    let (line, lives, ()) = loaded("careless", Grace::None, |workload| async move {
-        workload.restart().await?;
-        workload.until_rolled_out().await?;
-        workload.until_pods(3).await
+#[test]
+fn a_restart_without_grace_fails_requests_only_where_a_pod_comes_or_goes() -> Result<()> {
+    on_the_sessions_runtime(async {
+        let (line, lives, ()) = loaded("careless", Grace::None, |workload| async move {
+            workload.restart().await?;
+            workload.until_rolled_out().await?;
+            workload.until_pods(3).await
+        })
+        .await?;
+        let moments = lives.of_each.values().flat_map(|life| [life.ready, life.ending]).flatten();
+        // It was seen at most one look after it was so.
+        let windows: Vec<(u64, u64)> = moments.map(|at| (at.saturating_sub(1_000_000), at + EXCUSED_US)).collect();
+        let unexcused: Vec<String> = line.failed_outside(&windows).iter().map(ToString::to_string).collect();
+        assert!(unexcused.is_empty(), "{unexcused:#?}");
+        settled("careless", "restart without grace", &line, &lives, lives.first_ending_us().unwrap_or_default())
     })
-    .await?;
-    let moments = lives.of_each.values().flat_map(|life| [life.ready, life.ending]).flatten();
-    // It was seen at most one look after it was so.
-    let windows: Vec<(u64, u64)> = moments.map(|at| (at.saturating_sub(1_000_000), at + EXCUSED_US)).collect();
-    let unexcused: Vec<String> = line.failed_outside(&windows).iter().map(ToString::to_string).collect();
-    assert!(unexcused.is_empty(), "{unexcused:#?}");
-    settled("careless", "restart without grace", &line, &lives, lives.first_ending_us().unwrap_or_default())
 }
 
 /// The speaker that announces the load balancer's address is killed: another one takes over, and it takes the address back
 /// when it runs again. A connection that is under way when the address moves ends at a node that has never heard of it,
 /// and is reset; none fails before or after.
-#[tokio::test]
-async fn a_killed_speaker_fails_requests_only_while_the_address_moves() -> Result<()> {
-    let _alone = ONE_AT_A_TIME.lock().await;
-    let session = Session::current()?;
-    let before = announced(session).await?;
-    let address = before.service(NAMESPACE, LOAD_BALANCER).and_then(|service| service.load_balancer_addresses.first());
-    let address = *address.ok_or_else(|| Error::new(ErrorKind::Environment, "load the load balancer", "no address"))?;
-    let laptop = ["laptop".to_owned()];
-    let (line, _, takers) = during(session, &laptop, (address, 80).into(), "nginx", async {
-        let mut takers = vec![(announcer(&before).unwrap_or_default(), now_us())];
-        kill_speaker(session, &takers[0].0).await?;
-        let mut looks = tokio::time::interval(LOOK);
-        let until = Instant::now() + SPEAKER_BACK;
-        while Instant::now() < until {
-            looks.tick().await;
-            let now = announcer(&session.snapshot().await?);
-            if let Some(node) = now.filter(|node| takers.last().is_none_or(|(last, _)| last != node)) {
-                takers.push((node, now_us()));
+#[test]
+fn a_killed_speaker_fails_requests_only_while_the_address_moves() -> Result<()> {
+    on_the_sessions_runtime(async {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        let before = announced(session).await?;
+        let address =
+            before.service(NAMESPACE, LOAD_BALANCER).and_then(|service| service.load_balancer_addresses.first());
+        let address =
+            *address.ok_or_else(|| Error::new(ErrorKind::Environment, "load the load balancer", "no address"))?;
+        let laptop = ["laptop".to_owned()];
+        let (line, _, takers) = during(session, &laptop, (address, 80).into(), "nginx", async {
+            let mut takers = vec![(announcer(&before).unwrap_or_default(), now_us())];
+            kill_speaker(session, &takers[0].0).await?;
+            let mut looks = tokio::time::interval(LOOK);
+            let until = Instant::now() + SPEAKER_BACK;
+            while Instant::now() < until {
+                looks.tick().await;
+                let now = announcer(&session.snapshot().await?);
+                if let Some(node) = now.filter(|node| takers.last().is_none_or(|(last, _)| last != node)) {
+                    takers.push((node, now_us()));
+                }
             }
-        }
-        announced(session).await?;
-        Ok(takers)
+            announced(session).await?;
+            Ok(takers)
+        })
+        .await?;
+        let killed = takers[0].1;
+        let moves = takers.iter().map(|(node, at)| Mark { at_us: *at, what: format!("announced by {node}") });
+        let line = Timeline { marks: moves.collect(), ..line };
+        let record =
+            ChangeRecord::of("speaker", "the announcing speaker is killed", &line, (killed, &BTreeSet::new()), &[]);
+        session.record_change(record)?;
+        assert!(takers.len() > 1, "no other speaker has taken over: {takers:?}");
+        let last = takers.last().map_or(killed, |(_, at)| *at);
+        let unexcused = line.failed_outside(&[(killed, last + MOVED_US)]);
+        let unexcused: Vec<String> = unexcused.into_iter().map(ToString::to_string).collect();
+        assert!(unexcused.is_empty(), "{unexcused:#?}");
+        Ok(())
     })
-    .await?;
-    let killed = takers[0].1;
-    let moves = takers.iter().map(|(node, at)| Mark { at_us: *at, what: format!("announced by {node}") });
-    let line = Timeline { marks: moves.collect(), ..line };
-    let record =
-        ChangeRecord::of("speaker", "the announcing speaker is killed", &line, (killed, &BTreeSet::new()), &[]);
-    session.record_change(record)?;
-    assert!(takers.len() > 1, "no other speaker has taken over: {takers:?}");
-    let last = takers.last().map_or(killed, |(_, at)| *at);
-    let unexcused = line.failed_outside(&[(killed, last + MOVED_US)]);
-    let unexcused: Vec<String> = unexcused.into_iter().map(ToString::to_string).collect();
-    assert!(unexcused.is_empty(), "{unexcused:#?}");
-    Ok(())
 }
 
 /// The node that announces the load balancer's address, if exactly one does.

@@ -13,7 +13,7 @@ use futures::future::try_join_all;
 use reachmap::{
     Context as _, Error, ErrorKind, Result,
     environment::workloads::NAMESPACE,
-    k8s_openapi::api::core::v1::{Pod, Service},
+    k8s_openapi::api::core::v1::{Pod, Service, ServiceSpec},
     kube::{
         Api,
         api::{Patch, PatchParams},
@@ -39,6 +39,7 @@ use reachmap::{
 use reachmap_suites::{
     changes::{changed, create, delete, delete_if_there},
     lives::now_us,
+    on_the_sessions_runtime,
     prelude::{LAPTOP, TESTPOD, WORKER_1},
 };
 use serde_json::{Value, json};
@@ -92,24 +93,26 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-#[tokio::test]
-async fn a_udp_flow_follows_the_endpoints_and_forgets_them_only_as_kube_proxy_clears_it() -> Result<()> {
-    let _alone = ONE_AT_A_TIME.lock().await;
-    let session = Session::current()?;
-    changed(
-        || make_pods(session),
-        || async {
-            let services: Api<Service> = Api::namespaced(session.client().clone(), NAMESPACE);
-            let mut scene = Scene { session, services, phases: Vec::new() };
-            let (arrivals, senders) = scene.play().await?;
-            assert!(arrivals.is_exact(), "twice: {:?}; never sent: {:?}", arrivals.doubled, arrivals.unknown);
-            scene.record(&arrivals)?;
-            scene.hold(&arrivals, &senders);
-            Ok(())
-        },
-        || remove(session),
-    )
-    .await
+#[test]
+fn a_udp_flow_follows_the_endpoints_and_forgets_them_only_as_kube_proxy_clears_it() -> Result<()> {
+    on_the_sessions_runtime(async {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        changed(
+            || make_pods(session),
+            || async {
+                let services: Api<Service> = Api::namespaced(session.client().clone(), NAMESPACE);
+                let mut scene = Scene { session, services, phases: Vec::new() };
+                let (arrivals, senders) = scene.play().await?;
+                assert!(arrivals.is_exact(), "twice: {:?}; never sent: {:?}", arrivals.doubled, arrivals.unknown);
+                scene.record(&arrivals)?;
+                scene.hold(&arrivals, &senders);
+                Ok(())
+            },
+            || remove(session),
+        )
+        .await
+    })
 }
 
 impl Scene {
@@ -287,7 +290,7 @@ impl Scene {
 }
 
 /// The Service; `like` is the one whose cluster IP and node port it has.
-fn service(selector: &Value, like: Option<&reachmap::k8s_openapi::api::core::v1::ServiceSpec>) -> Value {
+fn service(selector: &Value, like: Option<&ServiceSpec>) -> Value {
     let mut port = json!({ "port": PORT, "targetPort": PORT, "protocol": "UDP" });
     let mut spec = json!({ "type": "NodePort", "selector": selector });
     if let Some(like) = like {

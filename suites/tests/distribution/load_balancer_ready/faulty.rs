@@ -15,6 +15,7 @@ use reachmap::{
 };
 use reachmap_suites::{
     changes::changed,
+    on_the_sessions_runtime,
     prelude::TESTPOD,
     web::{ALWAYS, PAGE, Servers, Web, page, server},
 };
@@ -24,7 +25,10 @@ use super::{super::statistics, ONE_AT_A_TIME, holds_exactly, plan};
 
 /// How long the slow one waits before it says anything.
 const SLOW: Duration = Duration::from_millis(300);
-const SLOW_US: u64 = 300_000;
+
+/// As quick as it can be all the same: nginx counts from when it last looked at its clock, once in a turn of its event loop,
+/// which on a busy machine is a while ago.
+const LEAST_US: u64 = 200_000;
 
 /// How long connections are kept where the slow one is loaded over kept connections.
 const KEPT_MS: u64 = 3_000;
@@ -70,44 +74,45 @@ async fn load(session: &Session, web: &Web, plan: &LoadPlan, name: &str) -> Resu
 }
 
 /// As many new connections as it takes to test their spread.
-async fn enough(session: &Session, web: &Web) -> Result<(reachmap::load::statistics::Plan, u64)> {
+fn enough(session: &Session) -> Result<(reachmap::load::statistics::Plan, u64)> {
     let (_, law) = session.balance(TESTPOD, "clusterip-address")?;
     let statistics = statistics(session, &law);
     let connections = statistics.connections(&law)?;
-    println!("{}: {connections} connections", web.name);
     Ok((statistics, connections))
 }
 
 /// A third of the connections go to the slow one, whatever it takes: the median shows nothing of it.
-#[tokio::test]
-async fn a_slow_backend_gets_its_full_share_of_connections() -> Result<()> {
-    let _alone = ONE_AT_A_TIME.lock().await;
-    let session = Session::current()?;
-    let web = web(session, "slow", slow());
-    changed(
-        || web.deploy(),
-        || async {
-            let slow = web.pods_of(&session.snapshot().await?, "slow-one")?.remove(0);
-            let (statistics, connections) = enough(session, &web).await?;
-            let ends = load(session, &web, &plan(connections, false), "slow-new").await?;
-            holds_exactly(&ends, connections, Some(&statistics))?;
-            let mut took: BTreeMap<bool, Vec<u64>> = BTreeMap::new();
-            for request in ends.results.answered() {
-                let is_slow = request.answer.served_by.as_ref() == Some(&slow);
-                took.entry(is_slow).or_default().push(request.took_us);
-            }
-            let [quick, waited] = [false, true].map(|is_slow| took.remove(&is_slow).unwrap_or_default());
-            assert!(waited.iter().all(|us| *us >= SLOW_US), "{slow} answered sooner than it can: {waited:?}");
-            let late = quick.iter().filter(|us| **us >= SLOW_US).count();
-            assert!(late * 2 < quick.len(), "{late} of {} answers of the others took as long", quick.len());
-            // A third of all is slow: half of all is not, and the 99th percentile is.
-            assert!(ends.results.latency.value_at_quantile(0.5) < SLOW_US, "{}", AsHey(&ends.results));
-            assert!(ends.results.latency.value_at_quantile(0.99) >= SLOW_US, "{}", AsHey(&ends.results));
-            kept_by_the_slow_one(session, &web, &slow).await
-        },
-        || web.remove(),
-    )
-    .await
+#[test]
+fn a_slow_backend_gets_its_full_share_of_connections() -> Result<()> {
+    on_the_sessions_runtime(async {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        let web = web(session, "slow", slow());
+        changed(
+            || web.deploy(),
+            || async {
+                let slow = web.pods_of(&session.snapshot().await?, "slow-one")?.remove(0);
+                let (statistics, connections) = enough(session)?;
+                let ends = load(session, &web, &plan(connections, false), "slow-new").await?;
+                holds_exactly(&ends, connections, Some(&statistics))?;
+                let mut took: BTreeMap<bool, Vec<u64>> = BTreeMap::new();
+                for request in ends.results.answered() {
+                    let is_slow = request.answer.served_by.as_ref() == Some(&slow);
+                    took.entry(is_slow).or_default().push(request.took_us);
+                }
+                let [quick, waited] = [false, true].map(|is_slow| took.remove(&is_slow).unwrap_or_default());
+                assert!(waited.iter().all(|us| *us >= LEAST_US), "{slow} answered sooner than it can: {waited:?}");
+                let late = quick.iter().filter(|us| **us >= LEAST_US).count();
+                assert!(late * 2 < quick.len(), "{late} of {} answers of the others took as long", quick.len());
+                // A third of all is slow: half of all is not, and the 99th percentile is.
+                assert!(ends.results.latency.value_at_quantile(0.5) < LEAST_US, "{}", AsHey(&ends.results));
+                assert!(ends.results.latency.value_at_quantile(0.99) >= LEAST_US, "{}", AsHey(&ends.results));
+                kept_by_the_slow_one(session, &web, &slow).await
+            },
+            || web.remove(),
+        )
+        .await
+    })
 }
 
 /// Over kept connections it has its share of the connections, and far less than that of the requests: whoever counts
@@ -121,7 +126,7 @@ async fn kept_by_the_slow_one(session: &Session, web: &Web, slow: &str) -> Resul
     let of_slow: Vec<u64> =
         sample.connections().iter().filter(|one| one.endpoint == slow).map(|one| one.requests).collect();
     // The last of them may start just before the end.
-    let most = KEPT_MS * 1_000 / SLOW_US + 1;
+    let most = KEPT_MS * 1_000 / LEAST_US + 1;
     assert!(of_slow.iter().all(|requests| *requests <= most), "more than {most} requests: {of_slow:?}");
     let of_others = sample.requests() - of_slow.iter().sum::<u64>();
     let others = sample.len() - of_slow.len() as u64;
@@ -137,32 +142,34 @@ async fn kept_by_the_slow_one(session: &Session, web: &Web, slow: &str) -> Resul
 }
 
 /// A third of the new connections are refused; over kept connections, a client is refused only until it has one.
-#[tokio::test]
-async fn a_backend_that_refuses_gets_its_full_share_of_connections() -> Result<()> {
-    let _alone = ONE_AT_A_TIME.lock().await;
-    let session = Session::current()?;
-    let web = web(session, "refusing", refusing());
-    changed(
-        || web.deploy(),
-        || async {
-            let refusing = web.pods_of(&session.snapshot().await?, "refusing-one")?.remove(0);
-            let (statistics, connections) = enough(session, &web).await?;
-            let mut ends = load(session, &web, &plan(connections, false), "refused-new").await?;
-            ends.refusing = Some(refusing.clone());
-            refused_and_nothing_else(session, &ends, Some(&statistics))?;
-            let mut ends = load(session, &web, &plan(1_000, true), "refused-kept").await?;
-            ends.refusing = Some(refusing);
-            refused_and_nothing_else(session, &ends, None)?;
-            let by_connection = ends.results.pods_by_connection();
-            let established = by_connection.iter().filter(|pods| !pods.is_empty()).count();
-            assert_eq!(established, 50, "each client keeps the connection that it was given: {by_connection:?}");
-            let refused = ends.results.errors().values().sum::<u64>();
-            println!("kept connections: {refused} refused before 50 were established; 25 are to be expected");
-            Ok(())
-        },
-        || web.remove(),
-    )
-    .await
+#[test]
+fn a_backend_that_refuses_gets_its_full_share_of_connections() -> Result<()> {
+    on_the_sessions_runtime(async {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        let web = web(session, "refusing", refusing());
+        changed(
+            || web.deploy(),
+            || async {
+                let refusing = web.pods_of(&session.snapshot().await?, "refusing-one")?.remove(0);
+                let (statistics, connections) = enough(session)?;
+                let mut ends = load(session, &web, &plan(connections, false), "refused-new").await?;
+                ends.refusing = Some(refusing.clone());
+                refused_and_nothing_else(session, &ends, Some(&statistics))?;
+                let mut ends = load(session, &web, &plan(1_000, true), "refused-kept").await?;
+                ends.refusing = Some(refusing);
+                refused_and_nothing_else(session, &ends, None)?;
+                let by_connection = ends.results.pods_by_connection();
+                let established = by_connection.iter().filter(|pods| !pods.is_empty()).count();
+                assert_eq!(established, 50, "each client keeps the connection that it was given: {by_connection:?}");
+                let refused = ends.results.errors().values().sum::<u64>();
+                println!("kept connections: {refused} refused before 50 were established; 25 are to be expected");
+                Ok(())
+            },
+            || web.remove(),
+        )
+        .await
+    })
 }
 
 /// What failed was refused, and every request that was not stands in a log, once.

@@ -13,6 +13,7 @@ use reachmap::{
 };
 use reachmap_suites::{
     changes::changed,
+    on_the_sessions_runtime,
     prelude::{LAPTOP, TESTPOD, WORKER_1, WORKER_2},
     web::{ALWAYS, PAGE, Servers, Web, page, server},
 };
@@ -63,57 +64,63 @@ fn at(state: &State, way: &Way, port: u16) -> Result<Way> {
 }
 
 /// From a pod, from a node and from outside, by cluster IP and by node port.
-#[tokio::test]
-async fn each_port_leads_to_its_own_target_port_and_no_other_port_leads_anywhere() -> Result<()> {
-    let _alone = ONE_AT_A_TIME.lock().await;
-    let session = Session::current()?;
-    let web = web(session);
-    changed(
-        || web.deploy(),
-        || async {
-            let state = session.snapshot().await?;
-            let cluster_ip = web.cluster_ip();
-            let node_port = Way::NodePort { service: ServiceRef::new(NAMESPACE, NAME), node: WORKER_1.to_owned() };
-            let [number, name] = [port(&state, "by-number")?, port(&state, "by-name")?];
-            let [on_node, name_on_node] = [number, name].map(|port| port.node_port.unwrap_or_default());
-            let rows = [
-                (TESTPOD, "several-cluster-ip-by-number", &cluster_ip, BY_NUMBER, false),
-                (TESTPOD, "several-cluster-ip-by-name", &cluster_ip, BY_NAME, true),
-                (WORKER_2, "several-cluster-ip-by-name", &cluster_ip, BY_NAME, true),
-                (LAPTOP, "several-node-port-by-number", &node_port, on_node, false),
-                (LAPTOP, "several-node-port-by-name", &node_port, name_on_node, true),
-            ];
-            for (vantage, id, way, port, is_by_name) in rows {
-                let method = Method { id: id.to_owned(), way: at(&state, way, port)? };
-                leads(session, &web, &state, vantage, &method, is_by_name).await?;
-            }
-            // A target port is no port of the Service's, and neither is the number beside its own; of node ports, the
-            // first that nobody has.
-            let taken: BTreeSet<u16> =
-                state.services.iter().flat_map(|service| &service.ports).filter_map(|port| port.node_port).collect();
-            let free = (30_000..=32_767).find(|port| !taken.contains(port)).unwrap_or_default();
-            let wrong = [
-                (TESTPOD, "several-cluster-ip-target-port", &cluster_ip, FIRST.0),
-                (WORKER_1, "several-cluster-ip-target-port", &cluster_ip, FIRST.0),
-                (TESTPOD, "several-cluster-ip-no-port", &cluster_ip, BY_NAME + 1),
-                (LAPTOP, "several-node-port-target-port", &node_port, FIRST.0),
-                (LAPTOP, "several-node-port-no-port", &node_port, free),
-                (TESTPOD, "several-node-port-no-port", &node_port, free),
-            ];
-            for (vantage, id, way, port) in wrong {
-                let method = Method { id: id.to_owned(), way: at(&state, way, port)? };
-                let verdict = session.judge(&state, vantage, method).await?;
-                session.record(&verdict)?;
-                reachmap::assert_as_expected!(verdict);
-                let reason = verdict.expectation.as_ref().map(|expected| expected.reason.kind());
-                assert!(matches!(reason, Some("no_such_port" | "no_such_node_port")), "{reason:?}");
-                println!("{vantage} by {id}: {:?}", verdict.observation.and_then(|seen| seen.connect));
-            }
-            Ok(())
-        },
-        || web.remove(),
-    )
-    .await
+#[test]
+fn each_port_leads_to_its_own_target_port_and_no_other_port_leads_anywhere() -> Result<()> {
+    on_the_sessions_runtime(async {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let session = Session::current()?;
+        let web = web(session);
+        changed(
+            || web.deploy(),
+            || async {
+                let state = session.snapshot().await?;
+                let cluster_ip = web.cluster_ip();
+                let node_port = Way::NodePort { service: ServiceRef::new(NAMESPACE, NAME), node: WORKER_1.to_owned() };
+                let [number, name] = [port(&state, "by-number")?, port(&state, "by-name")?];
+                let [on_node, name_on_node] = [number, name].map(|port| port.node_port.unwrap_or_default());
+                let rows = [
+                    (TESTPOD, "several-cluster-ip-by-number", &cluster_ip, BY_NUMBER, false),
+                    (TESTPOD, "several-cluster-ip-by-name", &cluster_ip, BY_NAME, true),
+                    (WORKER_2, "several-cluster-ip-by-name", &cluster_ip, BY_NAME, true),
+                    (LAPTOP, "several-node-port-by-number", &node_port, on_node, false),
+                    (LAPTOP, "several-node-port-by-name", &node_port, name_on_node, true),
+                ];
+                for (vantage, id, way, port, is_by_name) in rows {
+                    let method = Method { id: id.to_owned(), way: at(&state, way, port)? };
+                    leads(session, &web, &state, vantage, &method, is_by_name).await?;
+                }
+                // A target port is no port of the Service's, and neither is the number beside its own; of node ports, the
+                // first that nobody has.
+                let taken: BTreeSet<u16> = state
+                    .services
+                    .iter()
+                    .flat_map(|service| &service.ports)
+                    .filter_map(|port| port.node_port)
+                    .collect();
+                let free = (30_000..=32_767).find(|port| !taken.contains(port)).unwrap_or_default();
+                let wrong = [
+                    (TESTPOD, "several-cluster-ip-target-port", &cluster_ip, FIRST.0),
+                    (WORKER_1, "several-cluster-ip-target-port", &cluster_ip, FIRST.0),
+                    (TESTPOD, "several-cluster-ip-no-port", &cluster_ip, BY_NAME + 1),
+                    (LAPTOP, "several-node-port-target-port", &node_port, FIRST.0),
+                    (LAPTOP, "several-node-port-no-port", &node_port, free),
+                    (TESTPOD, "several-node-port-no-port", &node_port, free),
+                ];
+                for (vantage, id, way, port) in wrong {
+                    let method = Method { id: id.to_owned(), way: at(&state, way, port)? };
+                    let verdict = session.judge(&state, vantage, method).await?;
+                    session.record(&verdict)?;
+                    reachmap::assert_as_expected!(verdict);
+                    let reason = verdict.expectation.as_ref().map(|expected| expected.reason.kind());
+                    assert!(matches!(reason, Some("no_such_port" | "no_such_node_port")), "{reason:?}");
+                    println!("{vantage} by {id}: {:?}", verdict.observation.and_then(|seen| seen.connect));
+                }
+                Ok(())
+            },
+            || web.remove(),
+        )
+        .await
+    })
 }
 
 /// Every pod answers, each by the port that the Service's port stands for in that pod.
