@@ -36,7 +36,7 @@ pub use manifest::{Manifest, Missing, Part, VERSION};
 pub use pack::{of_run, pack, write};
 pub use read::{Bundle, RecordedState, read};
 pub use scrub::Scrubber;
-pub use show::{Output, list, show};
+pub use show::{list, show};
 
 /// The bundle's name in a run's directory.
 pub const FILE: &str = "bundle.tar.gz";

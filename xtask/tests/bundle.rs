@@ -69,7 +69,7 @@ fn a_model_that_says_something_else_is_noticed() {
     }
     let explanation = bundle::explain(&bundle, Some(&broken)).unwrap();
     assert!(explanation.different > 0);
-    let shown = bundle::show(&explanation, bundle::Output::Plain);
+    let shown = bundle::show(&explanation);
     assert!(shown.contains("NOT THE SAME: the expectation is another one now"), "{shown}");
     assert_eq!(explanation.exit_code(), 1);
 }

@@ -13,35 +13,16 @@ use crate::{
     verdict::Judgement,
 };
 
-/// How a result is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Output {
-    /// For a person: with colours, where the terminal has them.
-    #[default]
-    Pretty,
-    /// The same without colours.
-    Plain,
-    /// For a program.
-    Json,
-}
-
 /// How many characters of a line from a bundle are shown.
 const LONGEST: usize = 220;
 
-/// An explanation, printed.
-pub fn show(explanation: &Explanation, output: Output) -> String {
-    match output {
-        Output::Json => to_json(explanation),
-        Output::Pretty => text(explanation, Look::of_stdout()),
-        Output::Plain => text(explanation, Look::PLAIN),
-    }
+/// An explanation for a person, with colours where the terminal has them.
+pub fn show(explanation: &Explanation) -> String {
+    text(explanation, Look::of_stdout())
 }
 
-/// What is in a bundle and what is not, printed.
-pub fn list(bundle: &Bundle, output: Output) -> String {
-    if output == Output::Json {
-        return to_json(&bundle.manifest);
-    }
+/// What is in a bundle and what is not, for a person.
+pub fn list(bundle: &Bundle) -> String {
     let manifest = &bundle.manifest;
     let mut lines = vec![format!(
         "the run {}, written {} by Reachmap {}",
@@ -67,12 +48,8 @@ pub fn list(bundle: &Bundle, output: Output) -> String {
     lines.join("\n")
 }
 
-#[expect(clippy::expect_used, reason = "strings as keys and finite numbers only: nothing here can fail to be JSON")]
-fn to_json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string_pretty(value).expect("it is always JSON")
-}
-
-fn text(explanation: &Explanation, look: Look) -> String {
+/// The same with colours or without.
+pub(super) fn text(explanation: &Explanation, look: Look) -> String {
     let mut parts = vec![format!(
         "the run {}, recorded by Reachmap {}, explained by {}",
         words::visible(&explanation.run),

@@ -98,6 +98,22 @@ Examples:
   cargo xtask report open                       the newest
   cargo xtask report open target/reachmap/20260101-120000-1";
 
+pub(super) const REPORT_SCREENSHOTS: &str = "\
+Examples:
+  cargo xtask report screenshots --from target/reachmap/latest pictures
+  cargo xtask report screenshots --from a.json --only matrix,failed pictures";
+
+pub(super) const BUNDLE_EXPLAIN: &str = "\
+Examples:
+  cargo xtask bundle explain target/reachmap/latest
+  cargo xtask bundle explain bundle.tar.gz --cell load-balancer-ready/laptop/pod-ip
+  cargo xtask bundle explain bundle.tar.gz --output json";
+
+pub(super) const BUNDLE_SHOW: &str = "\
+Examples:
+  cargo xtask bundle show bundle.tar.gz                         what is in it
+  cargo xtask bundle show bundle.tar.gz report.json             one of its files";
+
 pub(super) const BENCH_PROBES: &str = "\
 Examples:
   cargo xtask bench probes --count 20000 --in-flight 128";

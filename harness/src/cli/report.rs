@@ -52,6 +52,7 @@ enum ReportCommand {
         report: Option<PathBuf>,
     },
     /// Take pictures of report.html, as the documentation shows them; it needs Chromium.
+    #[command(after_help = examples::REPORT_SCREENSHOTS)]
     Screenshots {
         /// The run: a report.json, or a run's directory.
         #[arg(long, value_name = "REPORT")]
