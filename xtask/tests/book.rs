@@ -139,16 +139,11 @@ fn without_mdbook_it_is_said_how_to_get_it() {
 }
 
 #[test]
+#[ignore = "needs mdbook"]
 fn the_book_builds() {
-    let Ok(mdbook) = which::which("mdbook") else {
-        use std::io::Write as _;
-        // Past the harness's capture: nothing was shown.
-        let _ = writeln!(std::io::stderr(), "SKIPPED the_book_builds: mdbook is not installed");
-        return;
-    };
     let directory = tempfile::tempdir().unwrap();
     let into = directory.path().join("book");
-    let said = xtask(&["docs", "build", "--mdbook", mdbook.to_str().unwrap(), "--into", into.to_str().unwrap()]);
+    let said = xtask(&["docs", "build", "--into", into.to_str().unwrap()]);
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     assert!(into.join("dns-pictures.html").is_file());
 }

@@ -140,22 +140,17 @@ mod tests {
     #[rstest]
     #[case("cargo xtask compl", &["completion"])]
     #[case("cargo xtask e2e --proxy-mode ", &["iptables", "nftables"])]
+    #[ignore = "needs fish"]
     fn fish_completes_our_commands(#[case] typed: &str, #[case] expected: &[&str]) {
-        let Ok(fish) = which::which("fish") else {
-            use std::io::Write as _;
-            // Past the harness's capture: nothing was shown.
-            let _ = writeln!(std::io::stderr(), "SKIPPED fish_completes_our_commands: there is no fish");
-            return;
-        };
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("completion.fish");
         std::fs::write(&file, script(&suites(), CompletedShell::Fish)).unwrap();
         let program = "source $argv[1]; complete -C $argv[2]";
-        let said = Command::new(fish)
+        let said = Command::new("fish")
             .args(["--no-config", "-c", program, &file.to_string_lossy(), typed])
             .env("HOME", directory.path())
             .output()
-            .unwrap();
+            .expect("this test needs fish");
         let said = String::from_utf8(said.stdout).unwrap();
         // Each line has a word and what it is for.
         let words: Vec<&str> = said.lines().filter_map(|line| line.split('\t').next()).collect();
