@@ -68,9 +68,6 @@ use workloads::{NAMESPACE, NODES_NAMESPACE, OTHER_NAMESPACE, WorkloadImages, Wor
 /// How long workloads and add-ons may take to become ready: five times what they usually take.
 const READY: Duration = Duration::from_secs(180);
 
-/// The namespaces of the run's own.
-const NAMESPACES: [&str; 3] = [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE];
-
 /// The filter of the cells that need an edited Corefile of their own.
 const COREFILE_EDITS: &str = "corefile-*/*/*";
 
@@ -381,8 +378,7 @@ impl Environment {
             Held::Leased { engine, .. } => NodeAccess::Engine(engine.clone()),
             Held::Existing { .. } => NodeAccess::ProxyPods,
         };
-        let namespaces = NAMESPACES.map(ToOwned::to_owned).to_vec();
-        Ground { client: &self.client, nodes, sites: &self.sites, namespaces }
+        Ground { client: &self.client, nodes, sites: &self.sites, namespaces: namespaces() }
     }
 }
 
