@@ -13,10 +13,8 @@ use kube::Client;
 use crate::{
     Error, ErrorKind, Result,
     bundle::{Ground, NodeAccess},
-    command::Command,
     home::{Home, Lock},
     matrix::Stage,
-    model::{Vantage, VantageKind},
     plan::EnvironmentOptions,
     probe::{Agent, AgentBinary},
     process,
@@ -24,7 +22,7 @@ use crate::{
     report::{CorefileEdit, Retry},
     session::{
         directory::RunDirectory,
-        handover::{Handover, LookupPrograms, Site, Start},
+        handover::{Handover, LookupPrograms, Site},
         suite::Suite,
     },
 };
@@ -39,9 +37,11 @@ pub mod images;
 pub mod journal;
 pub mod load_workers;
 mod on_existing;
+mod on_leased;
 pub mod panel;
 pub mod policies;
 mod release;
+mod sites;
 mod stages;
 pub mod tutorial;
 pub mod workloads;
@@ -51,10 +51,7 @@ pub use check::check;
 use cluster::{
     EngineAccess,
     existing::{self, ExistingCluster},
-    kind::{self, ClusterConfig},
-    lease::{self, LeasedCluster},
-    record::Record,
-    registry,
+    lease::LeasedCluster,
 };
 use engine::Engine;
 use images::{Images, origin::Origins};
@@ -62,8 +59,9 @@ use journal::Journal;
 use policies::Policies;
 pub use release::release;
 pub(crate) use release::running;
+pub(crate) use sites::{sites, sites_through};
 use tutorial::Names;
-use workloads::{NAMESPACE, NODES_NAMESPACE, OTHER_NAMESPACE, WorkloadImages, Workloads};
+use workloads::{NAMESPACE, NODES_NAMESPACE, OTHER_NAMESPACE, Workloads};
 
 /// How long workloads and add-ons may take to become ready: five times what they usually take.
 const READY: Duration = Duration::from_secs(180);
@@ -166,97 +164,6 @@ impl Environment {
             Some(kubeconfig) => Self::on_existing(options, kubeconfig, keep, home, run, progress).await,
             None => Self::on_leased(options, fresh, keep, home, run, progress).await,
         }
-    }
-
-    async fn on_leased(
-        options: &EnvironmentOptions,
-        fresh: bool,
-        keep: bool,
-        home: &Home,
-        run: &str,
-        progress: &Progress,
-    ) -> Result<Self> {
-        let pool = options.pool.as_deref().map(str::parse).transpose()?;
-        let engine_use = engine::hold(home)?;
-        let (engine, images) = prepare(options, home, progress).await?;
-        let access = access(&engine, &images.kind.to_string_lossy());
-        let config = configuration(options, &images, &access).await?;
-        let request = lease::Request {
-            name: options.name.clone(),
-            config,
-            pool,
-            fresh,
-            keep,
-            pull_policy: images.pull_policy.to_owned(),
-            run: run.to_owned(),
-        };
-        let mut cluster = lease::acquire(home, &access, request, progress).await?;
-        if let Some(mirror) = images.mirror.as_ref().filter(|mirror| mirror.is_plain) {
-            registry::allow_plain(&access, &cluster.record, &mirror.host).await?;
-        }
-        let client = cluster.client.clone();
-        let journal = Journal::new(client.clone(), run, Some(cluster.journal_note()));
-        put_back_earlier_edits(&client, &journal, progress).await?;
-        let workload_images = WorkloadImages {
-            nginx: images.nginx.clone(),
-            testpod: images.testpod.clone(),
-            pull_policy: images.pull_policy.to_owned(),
-        };
-        let workloads = Workloads::new(client.clone(), workload_images, run);
-        let laptop = async {
-            let step = progress.step("Start the laptop", Some(Duration::from_secs(1)));
-            let laptop = cluster.laptop(&images.laptop).await?;
-            step.done();
-            Ok::<_, Error>(laptop)
-        };
-        let ((), (), laptop) = tokio::try_join!(
-            deploy(&workloads, progress),
-            install_metallb(&client, &images.metallb_manifest, run, progress),
-            laptop,
-        )?;
-        let mut sites = sites(&client, Some(&laptop)).await?;
-        reach(&mut sites, |command| engine.command(command));
-        let mut description = BTreeMap::from([
-            ("engine", engine.name().to_owned()),
-            ("images", images.source.to_owned()),
-            ("cluster", cluster.record.name.clone()),
-            ("cluster reused", if cluster.reused { "yes" } else { "no" }.to_owned()),
-            ("kubernetes", images.kubernetes.clone()),
-            ("proxy mode", format!("{:?}", options.proxy_mode).to_lowercase()),
-            ("ip family", format!("{:?}", options.ip_family).to_lowercase()),
-            ("nodes", format!("1 control plane, {} workers", options.workers)),
-            ("pool", cluster.record.pool.to_string()),
-        ])
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect::<BTreeMap<_, _>>();
-        description.extend(images.description());
-        if images.flannel.is_some() {
-            // What a pulled node image brings, the cluster's state tells.
-            description.insert("cni".to_owned(), "flannel, vxlan".to_owned());
-            let flannel = images::versions::Versions::embedded()?.flannel.version;
-            description.insert("network plugin version".to_owned(), flannel);
-        }
-        Ok(Self {
-            client,
-            run: run.to_owned(),
-            kubeconfig: cluster.kubeconfig.clone(),
-            workloads,
-            journal,
-            sites,
-            agents: Vec::new(),
-            pool: Some(cluster.record.pool.to_string()),
-            workers: options.workers,
-            unsupported: missing_workers(options.workers),
-            description,
-            retries: Vec::new(),
-            names: None,
-            load_balancer: None,
-            policies: None,
-            edits: Vec::new(),
-            lookups: None,
-            held: Held::Leased { cluster: Box::new(cluster), engine, _engine_use: engine_use },
-        })
     }
 
     /// Starts an agent of the run's own at every vantage: they watch changes arrive.
@@ -413,21 +320,6 @@ pub fn access(engine: &Engine, kind_program: &str) -> EngineAccess {
     access
 }
 
-async fn configuration(options: &EnvironmentOptions, images: &Images, access: &EngineAccess) -> Result<ClusterConfig> {
-    check::check_cni(options.cni, images.flannel.is_some())?;
-    let cgroup = access.command(kind::cgroup_version()).run_async().await?.text();
-    Ok(ClusterConfig {
-        engine: access.kind,
-        kubernetes: images.kubernetes.clone(),
-        node_image: images.node.clone(),
-        workers: options.workers,
-        proxy_mode: options.proxy_mode,
-        ip_family: options.ip_family,
-        flannel_image: images.flannel.clone(),
-        cgroup_v1: cgroup == "1",
-    })
-}
-
 async fn put_back_earlier_edits(client: &Client, journal: &Journal, progress: &Progress) -> Result<()> {
     if journal.read().await?.is_empty() {
         return Ok(());
@@ -460,51 +352,9 @@ async fn install_metallb(client: &Client, manifest: &str, run: &str, progress: &
     Ok(())
 }
 
-/// The vantages of a cluster, and where their agents are started.
-pub(crate) async fn sites(client: &Client, laptop: Option<&str>) -> Result<Vec<Site>> {
-    let pod = |id: &str, namespace: &str| Site {
-        vantage: Vantage::pod(id, namespace, "testpod"),
-        start: Start::Pod {
-            namespace: namespace.to_owned(),
-            pod: "testpod".to_owned(),
-            container: "testpod".to_owned(),
-        },
-    };
-    let mut sites = vec![pod("testpod", NAMESPACE), pod("testpod-other", OTHER_NAMESPACE)];
-    sites.extend(laptop.map(|laptop| Site {
-        vantage: Vantage { id: "laptop".to_owned(), kind: VantageKind::Laptop },
-        start: Start::Container { engine: Vec::new(), container: laptop.to_owned() },
-    }));
-    for (vantage, pod) in workloads::node_places(client).await? {
-        let start = Start::Pod { namespace: NODES_NAMESPACE.to_owned(), pod, container: "node".to_owned() };
-        sites.push(Site { vantage, start });
-    }
-    Ok(sites)
-}
-
-/// The vantages of a cluster that is kept, and how the containers among them are reached.
-pub(crate) async fn sites_through(client: &Client, record: &Record, access: &EngineAccess) -> Result<Vec<Site>> {
-    let mut sites = sites(client, record.laptop.as_deref()).await?;
-    reach(&mut sites, |command| access.command(command));
-    Ok(sites)
-}
-
 /// The namespaces that a run owns.
 pub(crate) fn namespaces() -> Vec<String> {
     [NAMESPACE, OTHER_NAMESPACE, NODES_NAMESPACE].map(ToOwned::to_owned).to_vec()
-}
-
-/// Writes down how the containers among `sites` are reached: test processes know nothing of engines.
-fn reach(sites: &mut [Site], engine: impl Fn(Command) -> Command) {
-    let docker = engine(Command::new("docker"));
-    let mut words: Vec<String> = std::iter::once(docker.program).chain(docker.args).collect();
-    // The last word is `docker` itself.
-    words.pop();
-    for site in sites {
-        if let Start::Container { engine, .. } = &mut site.start {
-            engine.clone_from(&words);
-        }
-    }
 }
 
 /// Cells of workers that the matrix knows and the cluster does not have.
