@@ -41,6 +41,7 @@ mod on_leased;
 pub mod panel;
 pub mod policies;
 mod release;
+mod rules;
 mod sites;
 mod stages;
 pub mod tutorial;

@@ -14,13 +14,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Environment, READY, barrier,
-    workloads::{CLUSTER_IP, LOAD_BALANCER, NAMESPACE, NODE_PORT, service_address},
+    Environment, READY,
+    workloads::{CLUSTER_IP, LOAD_BALANCER, NAMESPACE, NODE_PORT},
 };
 use crate::{
     Context as _, Error, ErrorKind, Result,
-    kubernetes::{apply, conditions, wait},
-    model::Target,
     progress::Progress,
     state::{self, State, TrafficPolicy},
 };
@@ -28,9 +26,6 @@ use crate::{
 /// How long a client may be silent before its endpoint is chosen anew, in the stage that has affinity: short, so that
 /// a test can wait for it. Kubernetes' default is three hours.
 pub const AFFINITY_SECONDS: u16 = 3;
-
-const BARRIER: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/manifests/policy-barrier.yaml"));
-const BARRIER_SERVICE: &str = "policy-barrier";
 
 /// What a Service says of which endpoints its traffic may go to
 /// (<https://kubernetes.io/docs/reference/networking/virtual-ips/#traffic-policies>).
@@ -126,32 +121,11 @@ impl Environment {
         // What a kept cluster had before is not known; if it was the same, there is nothing to wait for.
         if changed {
             let step = progress.step("Change the Services' policies", Some(Duration::from_secs(3)));
-            self.until_translated(policies).await?;
+            self.until_published(policies).await?;
+            self.until_rules_are_new("the change of policies").await?;
             step.done();
         }
         self.policies = Some(policies);
-        Ok(())
-    }
-
-    /// Waits until the change is in every node's rules.
-    ///
-    /// kube-proxy takes changes in the order in which the API server makes them: a node that knows a Service which was made
-    /// after the change knows the change, too.
-    async fn until_translated(&mut self, policies: Policies) -> Result<()> {
-        self.until_published(policies).await?;
-        let client = &self.client;
-        let barrier = apply::Manifest::parse("policy-barrier.yaml", BARRIER)?.labelled(&self.run);
-        let services = || Api::<Service>::namespaced(client.clone(), NAMESPACE);
-        // One that a killed run left has been known everywhere for long.
-        barrier.delete(client).await?;
-        wait::until(services(), BARRIER_SERVICE, "see an earlier barrier go", READY, conditions::is_gone).await?;
-        barrier.apply(client).await?;
-        let address = service_address(&services(), BARRIER_SERVICE).await?;
-        let target = Target { host: address.to_string(), port: 80 };
-        let inside = barrier::inside(self.agents.iter().map(|(vantage, agent)| (vantage, agent)));
-        let unseen = barrier::until_reached(&inside, &target, true, barrier::PATIENCE).await;
-        barrier.delete(client).await?;
-        self.note_unseen(&format!("a Service made after the change of policies, at {target}"), &unseen);
         Ok(())
     }
 

@@ -66,6 +66,12 @@ impl Environment {
         // The tutorial restarts CoreDNS; once an edit of ours is live, a replica sees the next one by itself, and sooner.
         let way = if self.names.is_some() { Way::Reload } else { Way::Restart };
         let change = self.edit_corefile(names, way).await?;
+        if way == Way::Restart {
+            // What was restarted answers as before for its lameduck time; and a question that happens to have the port of an
+            // earlier one is sent where that went, until kube-proxy clears what nodes remember of those that are gone.
+            coredns::until_none_ends(&self.client, READY).await?;
+            self.until_rules_are_new("the end of the earlier replicas of CoreDNS").await?;
+        }
         if let Some(sentinel) = &change.sentinel {
             let server = self.workloads.dns_server().await?;
             let inside = barrier::inside(self.agents.iter().map(|(vantage, agent)| (vantage, agent)));

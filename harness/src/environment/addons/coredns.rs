@@ -174,6 +174,15 @@ where
     }
 }
 
+/// Waits until no replica is ending any more. One that is, serves on for a while (`lameduck` of the `health` plugin), and
+/// says what it said before.
+///
+/// # Errors
+/// [`ErrorKind::Deadline`] with the replicas that are ending still.
+pub async fn until_none_ends(client: &Client, deadline: Duration) -> Result<()> {
+    replicas::until_none_ends(client, deadline).await
+}
+
 async fn shown_by<A, F>(
     proof: &Proof,
     replicas: BTreeMap<String, IpAddr>,

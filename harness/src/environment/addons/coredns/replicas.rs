@@ -109,6 +109,25 @@ pub(super) async fn until_rolled_out(client: &Client, deadline: Duration) -> Res
     .await
 }
 
+/// Waits until no pod is ending.
+pub(super) async fn until_none_ends(client: &Client, deadline: Duration) -> Result<()> {
+    wait::until_all(
+        Api::<Pod>::namespaced(client.clone(), NAMESPACE),
+        PODS,
+        "see the earlier replicas of CoreDNS go",
+        deadline,
+        |pods| {
+            let ending = pods.iter().filter(|(_, pod)| pod.metadata.deletion_timestamp.is_some());
+            let ending: Vec<&str> = ending.map(|(name, _)| name.as_str()).collect();
+            if ending.is_empty() {
+                return Seen::Met(());
+            }
+            Seen::NotYet(format!("ending still: {}", ending.join(", ")))
+        },
+    )
+    .await
+}
+
 /// Whether a container of the pod has ended in failure and been started again.
 fn keeps_ending(pod: &Pod) -> Option<String> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
