@@ -7,6 +7,7 @@
 //! `cargo xtask e2e` starts them with a session; without one they fail.
 
 pub mod changes;
+pub mod live;
 pub mod lives;
 pub mod prelude;
 pub mod web;

@@ -14,23 +14,22 @@ use reachmap::{
         conditions,
         wait::{self, Seen},
     },
-    model::{ServiceRef, Target, Way},
+    model::{ServiceRef, Way},
     session::{Session, load::Logged},
     state::State,
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use crate::changes::{create, delete, delete_if_there};
+use crate::{
+    changes::{create, delete_if_there},
+    live::until_live,
+};
 
 /// The port at which every one of them answers, whatever it does at others: it ends their logs, and shows that they run.
 pub const ALWAYS: u16 = 81;
 
 /// How long it may take until they run, or are gone.
 const AT_MOST: Duration = Duration::from_secs(90);
-
-/// How often the endpoints are looked at.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// What answers as the tutorial's server does, with its header and with the address that it sees.
 pub const PAGE: &str = "add_header X-Served-By $hostname always; add_header X-Client-Address $remote_addr always;";
@@ -112,17 +111,11 @@ impl Web {
                 .await?;
         }
         // The pods are ready: their endpoints come all together.
-        self.expose(self.name, &self.spec).await?;
-        self.until_complete().await?;
-        // kube-proxy takes changes in the order in which they are made: a node that knows endpoints which were made later
-        // knows all of these.
-        let barrier = format!("{}-barrier", self.name);
-        self.expose(&barrier, &json!({ "ports": [{ "port": 80, "targetPort": ALWAYS }] })).await?;
-        let way = Way::ClusterIp { service: ServiceRef::new(NAMESPACE, &barrier) };
-        let target: Target = way.target(&self.session.snapshot().await?)?;
-        let reached = self.session.until_reached(&target, AT_MOST).await;
-        delete(&self.api::<Service>(), &barrier).await?;
-        reached
+        let mut spec = self.spec.clone();
+        spec["selector"] = json!({ "app": self.name });
+        create(&self.api::<Service>(), json!({ "metadata": { "name": self.name }, "spec": spec })).await?;
+        let endpoints = self.servers.iter().map(|servers| servers.replicas).sum();
+        until_live(self.session, self.name, endpoints).await
     }
 
     /// Deletes all of it, and waits until no pod is left.
@@ -171,32 +164,5 @@ impl Web {
         container["readinessProbe"]["tcpSocket"]["port"] = json!(ALWAYS);
         let metadata = json!({ "name": servers.name, "labels": labels });
         create(&self.api::<Deployment>(), json!({ "metadata": metadata, "spec": spec })).await
-    }
-
-    async fn expose(&self, name: &str, spec: &Value) -> Result<()> {
-        let mut spec = spec.clone();
-        spec["selector"] = json!({ "app": self.name });
-        create(&self.api::<Service>(), json!({ "metadata": { "name": name }, "spec": spec })).await
-    }
-
-    /// Waits until every server is an endpoint of the Service.
-    async fn until_complete(&self) -> Result<()> {
-        let wanted: usize = self.servers.iter().map(|servers| servers.replicas).sum();
-        let deadline = Instant::now() + AT_MOST;
-        let mut looks = tokio::time::interval(LOOK);
-        loop {
-            looks.tick().await;
-            let state = self.session.snapshot().await?;
-            let service = state.service(NAMESPACE, self.name);
-            let ready =
-                service.map_or(0, |service| state.endpoints_of(service).filter(|endpoint| endpoint.ready).count());
-            if ready == wanted {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                let tried = format!("see every endpoint of {}", self.name);
-                return Err(Error::new(ErrorKind::Deadline, tried, format!("{ready} of {wanted} are ready")));
-            }
-        }
     }
 }

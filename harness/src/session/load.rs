@@ -41,8 +41,10 @@ pub struct Logged<'a> {
     pub port: u16,
 }
 
-/// The pods that the tutorial's Services lead to.
-const TUTORIAL: Logged<'static> = Logged { app: "nginx", port: 80 };
+impl Logged<'static> {
+    /// The pods that the tutorial's Services lead to.
+    pub const TUTORIAL: Self = Self { app: "nginx", port: 80 };
+}
 
 /// A load, seen from both ends.
 #[derive(Debug, Clone)]
@@ -116,12 +118,27 @@ impl Session {
     /// [`ErrorKind::Usage`] if the plan makes no sense, or the target is not an address of the run's own;
     /// [`ErrorKind::Deadline`] if a pod's log never shows the request that is sent to it last.
     pub async fn load(&self, vantage: &str, method: &str, plan: &Plan, name: &str) -> Result<BothEnds> {
-        let ends = self.load_together(&[vantage], method, plan, name).await?;
+        self.load_by(vantage, &Method::find(method, self.workers())?, Logged::TUTORIAL, plan, name).await
+    }
+
+    /// The same by an access method of the caller's own, to pods of the caller's own, whose `logged` logs are followed.
+    ///
+    /// # Errors
+    /// As [`Session::load`].
+    pub async fn load_by(
+        &self,
+        vantage: &str,
+        method: &Method,
+        logged: Logged<'_>,
+        plan: &Plan,
+        name: &str,
+    ) -> Result<BothEnds> {
+        let ends = self.load_all(&[vantage], method, logged, plan, name).await?;
         let missing = || Error::new(ErrorKind::Internal, format!("load from {vantage}"), "nothing came of it");
         ends.into_iter().next().ok_or_else(missing)
     }
 
-    /// The same from several vantages, which start at the same moment, each with all of `plan`; in their order.
+    /// As [`Session::load`] from several vantages, which start at the same moment, each with all of `plan`; in their order.
     ///
     /// # Errors
     /// As [`Session::load`].
@@ -132,14 +149,10 @@ impl Session {
         plan: &Plan,
         name: &str,
     ) -> Result<Vec<BothEnds>> {
-        self.load_by(vantages, &Method::find(method, self.workers())?, TUTORIAL, plan, name).await
+        self.load_all(vantages, &Method::find(method, self.workers())?, Logged::TUTORIAL, plan, name).await
     }
 
-    /// The same by an access method of the caller's own, to pods of the caller's own, whose `logged` logs are followed.
-    ///
-    /// # Errors
-    /// As [`Session::load`].
-    pub async fn load_by(
+    async fn load_all(
         &self,
         vantages: &[&str],
         method: &Method,
@@ -183,7 +196,7 @@ impl Session {
         id: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<(T, Vec<(String, String)>)> {
-        self.logs_of_during(TUTORIAL, state, id, work).await
+        self.logs_of_during(Logged::TUTORIAL, state, id, work).await
     }
 
     async fn logs_of_during<T>(

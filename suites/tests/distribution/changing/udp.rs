@@ -38,14 +38,14 @@ use reachmap::{
 };
 use reachmap_suites::{
     changes::{changed, create, delete, delete_if_there},
+    live::until_live,
     lives::now_us,
     on_the_sessions_runtime,
     prelude::{LAPTOP, TESTPOD, WORKER_1},
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use super::{AT_MOST, LOOK, ONE_AT_A_TIME};
+use super::{AT_MOST, ONE_AT_A_TIME};
 
 const NAME: &str = "datagrams";
 const PORT: u16 = 5_005;
@@ -121,7 +121,7 @@ impl Scene {
         let receiving = receive(self.session).await?;
         create(&self.services, service(&json!({ "group": "first" }), None)).await?;
         let frontends = self.frontends().await?;
-        self.until_live(2).await?;
+        until_live(self.session, NAME, 2).await?;
         let mut senders = Vec::new();
         for (name, vantage, frontend) in [
             (TESTPOD, TESTPOD, Frontend::Address),
@@ -136,13 +136,13 @@ impl Scene {
         let kept = self.services.get(NAME).await.tried(ErrorKind::Environment, || "read the Service")?;
         let gone_us = now_us();
         delete(&self.services, NAME).await?;
-        self.until_live(0).await?;
+        until_live(self.session, NAME, 0).await?;
         // A flow that begins while there is no Service is remembered as it is: untranslated.
         senders.push(self.send("testpod-later", TESTPOD, Frontend::Address, frontends[&Frontend::Address]).await?);
         self.steady("no Service", None, gone_us).await;
         let again_us = now_us();
         create(&self.services, service(&json!({ "group": "first" }), kept.spec.as_ref())).await?;
-        self.until_live(2).await?;
+        until_live(self.session, NAME, 2).await?;
         self.steady("the Service again, with the first endpoints", Some(set(&FIRST)), again_us).await;
         let flows = senders.iter().map(|sender| (sender.name, sender.frontend)).collect();
         let sent = try_join_all(senders.into_iter().map(|Sender { name, sending, .. }| async move {
@@ -193,40 +193,9 @@ impl Scene {
         let patch = Patch::Merge(json!({ "spec": { "selector": { "group": group } } }));
         let patched = self.services.patch(NAME, &PatchParams::default(), &patch).await;
         patched.map(drop).tried(ErrorKind::Environment, || format!("let {NAME} select {group}"))?;
-        self.until_live(pods.len()).await?;
+        until_live(self.session, NAME, pods.len()).await?;
         self.steady(what, Some(set(pods)), changed_us).await;
         Ok(())
-    }
-
-    /// Waits until so many endpoints are published, and every node translates by them: a Service that was made after them is
-    /// known everywhere.
-    async fn until_live(&self, endpoints: usize) -> Result<()> {
-        let deadline = Instant::now() + AT_MOST;
-        let mut looks = tokio::time::interval(LOOK);
-        loop {
-            looks.tick().await;
-            let state = self.session.snapshot().await?;
-            let service = state.service(NAMESPACE, NAME);
-            let ready = service.map_or(0, |service| state.endpoints_of(service).filter(|one| one.ready).count());
-            if ready == endpoints {
-                break;
-            }
-            if Instant::now() > deadline {
-                let cause = format!("{ready} of {endpoints} are ready");
-                return Err(Error::new(ErrorKind::Deadline, format!("see the endpoints of {NAME}"), cause));
-            }
-        }
-        let barrier = format!("{NAME}-barrier");
-        let spec = json!({ "selector": { "app": "nginx" }, "ports": [{ "port": 80, "targetPort": 80 }] });
-        create(&self.services, json!({ "metadata": { "name": barrier }, "spec": spec })).await?;
-        let way = Way::ClusterIp { service: ServiceRef::new(NAMESPACE, &barrier) };
-        let reached = async {
-            let target = way.target(&self.session.snapshot().await?)?;
-            self.session.until_reached(&target, AT_MOST).await
-        };
-        let reached = reached.await;
-        delete(&self.services, &barrier).await?;
-        reached
     }
 
     async fn steady(&mut self, what: &'static str, serving: Option<BTreeSet<String>>, changed_us: u64) {

@@ -9,7 +9,7 @@ use reachmap::{
     Error, ErrorKind, Result,
     load::generator::Plan as LoadPlan,
     model::{Law, Method, Way},
-    session::{Session, load::BothEnds},
+    session::{Session, load::Logged},
     state::State,
     wire::Lookup,
 };
@@ -39,7 +39,7 @@ async fn a_client_that_resolves_once_has_one_pod() -> Result<()> {
     let method = Method { id: "headless-resolved-once".to_owned(), way };
     for (keep_alive, name, connections) in [(true, "headless-kept", 1), (false, "headless-new", 300)] {
         let one = LoadPlan { connections: 1, ..plan(300, keep_alive) };
-        let ends = load(session, &method, &one, name).await?;
+        let ends = session.load_by(TESTPOD, &method, Logged::TUTORIAL, &one, name).await?;
         holds_exactly(&ends, 300, None)?;
         assert_eq!(ends.balance.law, Law::OneConnection, "{}", ends.balance.why());
         assert_eq!(ends.sample().len(), connections);
@@ -74,12 +74,6 @@ async fn a_client_that_resolves_each_time_comes_to_every_pod() -> Result<()> {
     let every: BTreeSet<String> = pods(state).into_values().collect();
     assert_eq!(came.into_keys().collect::<BTreeSet<_>>(), every, "who answered (left)");
     Ok(())
-}
-
-async fn load(session: &Session, method: &Method, plan: &LoadPlan, name: &str) -> Result<BothEnds> {
-    let logged = reachmap::session::load::Logged { app: "nginx", port: 80 };
-    let ends = session.load_by(&[TESTPOD], method, logged, plan, name).await?;
-    Ok(ends.into_iter().next().unwrap_or_else(|| unreachable!("one vantage")))
 }
 
 /// The pods that the headless Service stands for, by their addresses.

@@ -133,8 +133,7 @@ async fn leads(
     is_by_name: bool,
 ) -> Result<()> {
     let name = format!("{}-{vantage}", method.id);
-    let ends = session.load_by(&[vantage], method, web.logged(), &plan(CONNECTIONS, false), &name).await?;
-    let ends = ends.into_iter().next().unwrap_or_else(|| unreachable!("one vantage"));
+    let ends = session.load_by(vantage, method, web.logged(), &plan(CONNECTIONS, false), &name).await?;
     holds_exactly(&ends, CONNECTIONS, None)?;
     let mut wanted: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
     for (kind, (_, status)) in [("ports-first", FIRST), ("ports-second", SECOND)] {
