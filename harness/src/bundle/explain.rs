@@ -128,7 +128,7 @@ impl Explanation {
 /// The state that a cell's expectation was derived from: that of its suite and stage, else that of its stage.
 fn state<'b>(bundle: &'b Bundle, verdict: &Verdict) -> Option<&'b State> {
     let own = bundle.states.get(&(verdict.suite.clone(), verdict.stage.clone()));
-    own.or_else(|| bundle.run.stages.iter().find(|stage| stage.id == verdict.stage)?.state.as_ref())
+    own.or_else(|| bundle.run.state_in(&verdict.stage))
 }
 
 /// The cell derived and judged again.

@@ -42,8 +42,7 @@ fn add_state(contents: &mut Contents, run: &Run, directory: &Path, suite: &str, 
     let path = format!("states/{suite}.{stage}.json");
     let own = command::read_text(&directory.join("states").join(stage).join(format!("{suite}.json")));
     let own: Option<State> = own.ok().and_then(|text| serde_json::from_str(&text).ok());
-    let of_stage = || run.stages.iter().find(|one| one.id == stage).and_then(|one| one.state.clone());
-    let Some(state) = own.or_else(of_stage) else {
+    let Some(state) = own.or_else(|| run.state_in(stage).cloned()) else {
         contents.miss(path, "the suite ended before it had read the cluster's state");
         return;
     };

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::{
-    Error, ErrorKind, Result, environment::engine::Engine, home::Home, plan::ImagesChoice, progress::Progress,
+    Error, ErrorKind, Result, command::Command, environment::engine::Engine, home::Home, plan::ImagesChoice,
+    progress::Progress,
 };
 
 pub mod cache;
@@ -144,6 +145,16 @@ pub(crate) fn check(
 /// [`ErrorKind::Missing`] without Go.
 pub(crate) fn check_manifest() -> Result<()> {
     tools::check_toolchain(&Versions::embedded()?, which::which("mmdebstrap").is_ok())
+}
+
+/// Asks whether an engine has `image`.
+fn inspect(image: &str) -> Command {
+    Command::new("docker").args(["image", "inspect", "--format", "{{.Id}}", image])
+}
+
+/// Whether the engine has `image`; one that is built or pulled gets its name only when it is complete.
+fn is_there(engine: &Engine, image: &str) -> Result<bool> {
+    Ok(engine.command(inspect(image)).output()?.code == Some(0))
 }
 
 fn registry_in_sandbox() -> Error {

@@ -8,8 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ErrorCount, Run,
-    html::{anchor, place},
+    ErrorCount, Run, html,
     markdown::{code, escape, heading, line},
     plot::{self, Course, Interval, Mark},
     words,
@@ -189,12 +188,16 @@ pub(super) fn terminal(run: &Run) -> Option<String> {
     (!lines.is_empty()).then(|| format!("load while things change:\n{}", lines.join("\n")))
 }
 
+/// The change's place in the page: `change/distribution/changing/scaled`.
+pub(super) fn anchor(change: &ChangeRecord) -> String {
+    html::path(["change", &change.suite, &change.stage, &change.name])
+}
+
 /// What a page's template needs: the heads of the table, and a value for each change.
-pub(super) fn html(run: &Run) -> Value {
+pub(super) fn values(run: &Run) -> Value {
     let changes = run.changes.iter().enumerate().map(|(number, change)| {
-        let parts = [&change.suite, &change.stage, &change.name].map(|part| anchor(part));
         context! {
-            anchor => place(format!("change/{}", parts.join("/"))),
+            anchor => html::place(anchor(change)),
             place => words::visible(&change.place()),
             good => change.errors.is_empty(),
             what => words::visible(&change.what),
@@ -246,7 +249,7 @@ mod tests {
         let run = sample::run();
         assert!(markdown(&run, 2).unwrap().contains("| `changing/restarted` | rolling restart |"));
         assert!(terminal(&run).unwrap().contains("changing/restarted: rolling restart. Failed: none."));
-        assert!(crate::report::html(&run).contains("Load while things change"));
+        assert!(html(&run).contains("Load while things change"));
         assert_eq!(markdown(&Run { changes: Vec::new(), ..run }, 2), None);
     }
 }

@@ -65,7 +65,7 @@ pub fn html(run: &Run) -> String {
             script => Value::from_safe_string(SCRIPT.to_owned()),
             lookups => lookups::html::values(run),
             loads => loads::html::values(run),
-            changes => changes::html(run),
+            changes => changes::values(run),
             ..merge_maps([head(run), matrix(run), record(run)])
         })
     });
@@ -84,6 +84,11 @@ pub(super) fn anchor(text: &str) -> String {
         }
         anchor
     })
+}
+
+/// The parts of a place in the page, put together.
+pub(super) fn path<const N: usize>(parts: [&str; N]) -> String {
+    parts.map(anchor).join("/")
 }
 
 /// A place in the page as the template needs it: it has nothing in it that would have to be escaped.
@@ -145,7 +150,6 @@ fn tiles(run: &Run) -> Vec<Value> {
 /// The matrices, and every cell of them in full.
 fn matrix(run: &Run) -> Value {
     let grids = Grid::all(&run.verdicts);
-    let states = cell::states(run);
     let legend: Vec<_> = Mark::ALL
         .into_iter()
         .map(|mark| (mark, run.verdicts.iter().filter(|verdict| Mark::of(verdict) == mark).count()))
@@ -154,14 +158,14 @@ fn matrix(run: &Run) -> Value {
         .collect();
     let details = |open: bool| {
         let verdicts = run.verdicts.iter().filter(move |verdict| cell::is_open(verdict) == open);
-        verdicts.map(|verdict| cell::details(verdict, &states)).collect::<Vec<_>>()
+        verdicts.map(|verdict| cell::details(run, verdict)).collect::<Vec<_>>()
     };
     let folded = grids.iter().map(|grid| {
         let cells = grid.verdicts.iter().filter(|verdict| !cell::is_open(verdict));
         context! {
             suite => words::visible(grid.suite),
             stage => words::visible(grid.stage),
-            cells => cells.map(|verdict| cell::details(verdict, &states)).collect::<Vec<_>>(),
+            cells => cells.map(|verdict| cell::details(run, verdict)).collect::<Vec<_>>(),
         }
     });
     context! {

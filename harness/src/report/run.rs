@@ -362,6 +362,11 @@ impl Run {
         u8::try_from(workers).unwrap_or(u8::MAX)
     }
 
+    /// The state that the cluster was in in a stage, if it was recorded.
+    pub fn state_in(&self, stage: &str) -> Option<&State> {
+        self.stages.iter().filter(|known| known.id == stage).find_map(|known| known.state.as_ref())
+    }
+
     /// The verdict on the cell called `id`.
     pub fn verdict(&self, id: &str) -> Option<&Verdict> {
         self.verdicts.iter().find(|verdict| verdict.cell() == id)

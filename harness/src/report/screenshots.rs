@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    LoadRecord, LookupGroup, Run, html,
-    html::{Way, anchor, cell_anchor},
+    LoadRecord, LookupGroup, Run, changes, html,
+    html::{Way, cell_anchor},
+    loads, lookups,
 };
 use crate::{
     Context as _, ErrorKind, Result,
@@ -75,10 +76,9 @@ impl Picture {
             Self::Failed => run.not_as_expected().next().map(cell),
             Self::Cell => {
                 let reached = |verdict: &&Verdict| verdict.is_as_expected() && verdict.is_reached() == Some(true);
-                let state = |stage: &str| run.stages.iter().find(|known| known.id == stage)?.state.as_ref();
                 let far = |verdict: &&Verdict| {
                     let from_outside = verdict.vantage.kind == VantageKind::Laptop;
-                    (Way::of(verdict, state(&verdict.stage)).places(), from_outside, verdict.method.id.clone())
+                    (Way::of(verdict, run.state_in(&verdict.stage)).places(), from_outside, verdict.method.id.clone())
                 };
                 run.verdicts.iter().filter(reached).max_by_key(far).map(cell)
             }
@@ -87,21 +87,16 @@ impl Picture {
                     group.timelines.iter().map(|timeline| timeline.questions.len()).sum()
                 };
                 let group = run.lookups.iter().filter(|group| !group.timelines.is_empty()).max_by_key(questions)?;
-                let parts = [&group.stage, &group.configuration, &group.resolver].map(|part| anchor(part));
-                Some(format!("dns/{}", parts.join("/")))
+                Some(lookups::html::anchor(group))
             }
             Self::Load => {
                 let load = run.loads.iter().max_by_key(|load: &&LoadRecord| load.judgements.len())?;
-                Some(format!("load/{}", [&load.suite, &load.stage, &load.name].map(|part| anchor(part)).join("/")))
+                Some(loads::html::anchor(load))
             }
             Self::Change => {
                 let failed =
                     |change: &&super::ChangeRecord| change.errors.iter().map(|error| error.requests).sum::<u64>();
-                let change = run.changes.iter().max_by_key(failed)?;
-                Some(format!(
-                    "change/{}",
-                    [&change.suite, &change.stage, &change.name].map(|part| anchor(part)).join("/")
-                ))
+                run.changes.iter().max_by_key(failed).map(changes::anchor)
             }
         }
     }

@@ -13,10 +13,7 @@ use crate::{
     command::{Command, Output},
     environment::engine::Engine,
     probe::exec,
-    session::{
-        handover::{Site, Start},
-        run::blocking,
-    },
+    session::handover::{Site, Start},
 };
 
 /// How long one command may take; the request around it may take a little longer.
@@ -108,10 +105,8 @@ async fn in_container(engine: &Engine, node: String, argv: &'static [&'static st
 }
 
 async fn run(command: Command) -> Result<String> {
-    let command = command.deadline(COMMAND);
-    let shown = command.display();
-    let output = blocking(move || command.output()).await?;
-    text(&output, &[&shown])
+    let output = command.deadline(COMMAND).run_async().await?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What it printed, if it ended well.

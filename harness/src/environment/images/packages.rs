@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Images, debian, go, hey, linters, lookups,
+    Images, debian, go, hey, is_there, linters, lookups,
     preparation::Preparation,
     store::{self, Recipe},
     tools,
@@ -147,7 +147,7 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
     let versions = Versions::embedded()?;
     let parts = Parts::of(&versions, kubernetes)?;
     let node = parts.image("node");
-    if !is_built(engine, &node)? {
+    if !is_there(engine, &node)? {
         require_space(home)?;
         tools::ensure_programs(progress, &tools::PROGRAMS)?;
     }
@@ -168,7 +168,7 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
         unpacked.map(drop)
     })?;
     let metallb_manifest = go::metallb_manifest(home, progress, &toolchain)?;
-    if !is_built(engine, &node)? {
+    if !is_there(engine, &node)? {
         build_node_image(&parts, engine, home, progress)?;
     }
     link_kubectl(&parts, home)?;
@@ -190,16 +190,10 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
     })
 }
 
-/// The image is only ever tagged when it is complete.
-fn is_built(engine: &Engine, image: &str) -> Result<bool> {
-    let inspect = Command::new("docker").args(["image", "inspect", "--format", "{{.Id}}", image]);
-    Ok(engine.command(inspect).output()?.code == Some(0))
-}
-
 fn build_node_image(parts: &Parts, engine: &Engine, home: &Home, progress: &Progress) -> Result<()> {
     let _lock = home.lock(&Preparation::lock_name(&parts.key), progress)?;
     let node = parts.image("node");
-    if is_built(engine, &node)? {
+    if is_there(engine, &node)? {
         return Ok(());
     }
     let step = progress.step("Build the node image", Some(Duration::from_secs(90)));

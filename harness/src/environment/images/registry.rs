@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Images, Pulled, go,
+    Images, Pulled, go, is_there,
     origin::{Origin, Origins, Pin},
     reference::Reference,
     tools,
@@ -95,11 +95,6 @@ pub(super) fn point(text: &str, origins: &Origins) -> Result<(String, Vec<Origin
     Ok((lines.join("\n") + "\n", found))
 }
 
-/// Asks whether the engine has `image`.
-fn inspect(image: &str) -> Command {
-    Command::new("docker").args(["image", "inspect", "--format", "{{.Id}}", image])
-}
-
 /// Asks under which digests registries have what the engine has as `image`.
 fn digests(image: &str) -> Command {
     Command::new("docker").args(["image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}", image])
@@ -123,7 +118,7 @@ fn manifest(image: &str, is_plain: bool) -> Command {
 /// Pulls `origin` unless the engine has it, and returns the digest under which its registry has it.
 fn pull_once(engine: &Engine, progress: &Progress, origins: &Origins, origin: &Origin) -> Result<Option<String>> {
     let image = &origin.reference;
-    if engine.command(inspect(image)).output()?.code != Some(0) {
+    if !is_there(engine, image)? {
         let step = progress.step(format!("Pull {image}"), Some(Duration::from_secs(60)));
         engine.command(pull(image)).log(step.log()).run().map_err(|error| {
             let trouble = Trouble::of(&error.to_string());
@@ -236,7 +231,7 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::ImagesChoice;
+    use crate::{environment::images::inspect, plan::ImagesChoice};
 
     const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

@@ -1,7 +1,5 @@
 //! A cell as values for the page's template.
 
-use std::collections::BTreeMap;
-
 use minijinja::{Value, context};
 use reachmap_wire::{Observation, Step};
 
@@ -14,24 +12,16 @@ use crate::{
         grid::{Grid, Mark},
         words,
     },
-    state::State,
     verdict::{Judgement, Verdict},
 };
 
 /// How much of what had to be seen, and of what was, is shown where they part.
 const LONGEST: usize = 600;
 
-/// The cluster's recorded states, by stage.
-pub(super) type States<'r> = BTreeMap<&'r str, &'r State>;
-
-pub(super) fn states(run: &Run) -> States<'_> {
-    run.stages.iter().filter_map(|stage| Some((stage.id.as_str(), stage.state.as_ref()?))).collect()
-}
-
 /// The cell's place in the page: `access/load-balancer-ready/laptop/pod-ip`.
 pub(in crate::report) fn anchor(verdict: &Verdict) -> String {
     let Verdict { suite, stage, vantage, method, .. } = verdict;
-    [suite, stage, &vantage.id, &method.id].map(|part| super::anchor(part)).join("/")
+    super::path([suite, stage, &vantage.id, &method.id])
 }
 
 /// Whether the cell is one that somebody must look at.
@@ -83,9 +73,9 @@ pub(super) fn grid(grid: &Grid<'_>) -> Value {
 }
 
 /// A cell in full.
-pub(super) fn details(verdict: &Verdict, states: &States<'_>) -> Value {
+pub(super) fn details(run: &Run, verdict: &Verdict) -> Value {
     let mark = Mark::of(verdict);
-    let way = Way::of(verdict, states.get(verdict.stage.as_str()).copied());
+    let way = Way::of(verdict, run.state_in(&verdict.stage));
     let part = match &verdict.outcome {
         Judgement::NotAsExpected { step, expected, observed } => context! {
             step => words::step(*step),

@@ -10,10 +10,14 @@ pub(in crate::report) fn values(run: &Run) -> Vec<Value> {
     run.loads.iter().enumerate().map(|(number, load)| value(number, load)).collect()
 }
 
+/// The load's place in the page: `load/distribution/load-balancer-ready/hey`.
+pub(in crate::report) fn anchor(load: &LoadRecord) -> String {
+    html::path(["load", &load.suite, &load.stage, &load.name])
+}
+
 fn value(number: usize, load: &LoadRecord) -> Value {
     let (symbol, words, class) = load.mark();
-    let parts = [&load.suite, &load.stage, &load.name].map(|part| html::anchor(part));
-    let (anchor, plots) = (format!("load/{}", parts.join("/")), format!("load-{number}"));
+    let plots = format!("load-{number}");
     context! {
         symbol,
         words,
@@ -33,7 +37,7 @@ fn value(number: usize, load: &LoadRecord) -> Value {
         pods => load.pods.iter().map(|one| pod(load, one)).collect::<Vec<_>>(),
         bars => Value::from_safe_string(plot::pods(load, &format!("{plots}-pods"))),
         histogram => Value::from_safe_string(plot::latency(&load.latency, &format!("{plots}-latency"))),
-        anchor => html::place(anchor),
+        anchor => html::place(anchor(load)),
     }
 }
 

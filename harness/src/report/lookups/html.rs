@@ -5,7 +5,7 @@ use minijinja::{Value, context};
 use super::{LookupGrid, LookupGroup, Sum, Timeline, cost_columns, costs};
 use crate::report::{
     Run,
-    html::{self, anchor, bar},
+    html::{self, bar},
     words,
 };
 
@@ -26,9 +26,8 @@ pub(in crate::report) fn values(run: &Run) -> Value {
 }
 
 /// The group's place in the page: `dns/corefile-original/ndots5-cluster/musl`.
-fn place(group: &LookupGroup) -> String {
-    let parts = [&group.stage, &group.configuration, &group.resolver].map(|part| anchor(part));
-    format!("dns/{}", parts.join("/"))
+pub(in crate::report) fn anchor(group: &LookupGroup) -> String {
+    html::path(["dns", &group.stage, &group.configuration, &group.resolver])
 }
 
 fn grid(grid: &LookupGrid<'_>) -> Value {
@@ -38,7 +37,7 @@ fn grid(grid: &LookupGrid<'_>) -> Value {
                 || Value::from(()),
                 |group| {
                     let (class, _, words) = mark(group);
-                    context! { text => LookupGrid::field(group), class, words, anchor => html::place(place(group)) }
+                    context! { text => LookupGrid::field(group), class, words, anchor => html::place(anchor(group)) }
                 },
             )
         });
@@ -71,7 +70,7 @@ fn details(group: &LookupGroup) -> Value {
     });
     let not_covered = group.not_covered.iter();
     context! {
-        anchor => html::place(place(group)),
+        anchor => html::place(anchor(group)),
         id => words::visible(&group.cell()),
         class,
         symbol,
