@@ -87,6 +87,12 @@ pub struct Environment {
     workers: u8,
     unsupported: BTreeMap<String, String>,
     description: BTreeMap<String, String>,
+    so_far: SoFar,
+}
+
+/// What the stages so far have made of an environment: nothing, when it has just come up.
+#[derive(Default)]
+struct SoFar {
     retries: Vec<Retry>,
     /// The names that the live Corefile has, once we have edited it.
     names: Option<Names>,
@@ -210,7 +216,7 @@ impl Environment {
             planned_pool: self.pool.clone(),
             journal: Some(journal),
             kubectl,
-            lookups: self.lookups.clone(),
+            lookups: self.so_far.lookups.clone(),
             hey: None,
         }
     }
@@ -262,12 +268,12 @@ impl Environment {
 
     /// What had to be tried more than once so far.
     pub fn retries(&self) -> &[Retry] {
-        &self.retries
+        &self.so_far.retries
     }
 
     /// The edits of the Corefile so far, and how long each took to become live.
     pub fn edits(&self) -> &[CorefileEdit] {
-        &self.edits
+        &self.so_far.edits
     }
 
     /// A client for the cluster's API server.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
-    COREFILE_EDITS, Environment, Held, NO_LOAD_BALANCER,
+    COREFILE_EDITS, Environment, Held, NO_LOAD_BALANCER, SoFar,
     addons::metallb,
     cluster::{
         existing::{self, Allowed, ExistingCluster, removable},
@@ -86,12 +86,7 @@ impl Environment {
             workers,
             unsupported: unsupported(options, workers),
             description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            retries: Vec::new(),
-            names: None,
-            load_balancer: None,
-            policies: None,
-            edits: Vec::new(),
-            lookups: None,
+            so_far: SoFar::default(),
             held: Held::Existing { cluster: Box::new(cluster), journal_note, _lock: lock },
         })
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Environment, Held, access, check,
+    Environment, Held, SoFar, access, check,
     cluster::{
         EngineAccess,
         kind::{self, ClusterConfig},
@@ -84,12 +84,7 @@ impl Environment {
             workers: options.workers,
             unsupported: missing_workers(options.workers),
             description,
-            retries: Vec::new(),
-            names: None,
-            load_balancer: None,
-            policies: None,
-            edits: Vec::new(),
-            lookups: None,
+            so_far: SoFar::default(),
             held: Held::Leased { cluster: Box::new(cluster), engine, _engine_use: engine_use },
         })
     }

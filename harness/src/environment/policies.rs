@@ -105,7 +105,7 @@ impl Environment {
     /// # Errors
     /// As [`Self::enter`].
     pub async fn reset_policies(&mut self, progress: &Progress) -> Result<()> {
-        match self.policies {
+        match self.so_far.policies {
             Some(_) => self.have_policies(Policies::TUTORIAL, progress).await,
             None => Ok(()),
         }
@@ -113,7 +113,7 @@ impl Environment {
 
     /// Gives the Services `policies`, and returns when every node translates by them.
     pub(super) async fn have_policies(&mut self, policies: Policies, progress: &Progress) -> Result<()> {
-        if self.policies == Some(policies) {
+        if self.so_far.policies == Some(policies) {
             return Ok(());
         }
         let client = self.client.clone();
@@ -125,7 +125,7 @@ impl Environment {
             self.until_rules_are_new("the change of policies").await?;
             step.done();
         }
-        self.policies = Some(policies);
+        self.so_far.policies = Some(policies);
         Ok(())
     }
 

@@ -30,13 +30,13 @@ impl Environment {
     /// # Errors
     /// Those of [`PanelPods::deploy`].
     pub async fn deploy_panel(&mut self, programs: &Lookups, progress: &Progress) -> Result<()> {
-        if self.lookups.is_some() {
+        if self.so_far.lookups.is_some() {
             return Ok(());
         }
         let step = progress.step("Deploy the panel of resolvers", Some(Duration::from_secs(5)));
         PanelPods::beside_testpod(self.client.clone(), self.run.clone()).await?.deploy(READY).await?;
         let [musl, go] = [&programs.musl, &programs.go].map(|program| program.path().to_owned());
-        self.lookups = Some(LookupPrograms { musl, go });
+        self.so_far.lookups = Some(LookupPrograms { musl, go });
         step.done();
         Ok(())
     }
@@ -46,7 +46,7 @@ impl Environment {
     /// # Errors
     /// Those of [`PanelPods::remove`].
     pub async fn remove_panel(&mut self) -> Result<()> {
-        if self.lookups.take().is_some() {
+        if self.so_far.lookups.take().is_some() {
             PanelPods::beside_testpod(self.client.clone(), self.run.clone()).await?.remove(READY).await?;
         }
         Ok(())
@@ -59,12 +59,12 @@ impl Environment {
     /// [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) with CoreDNS's last words if it does not become live; it is put back then.
     pub async fn publish_names(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
         let names = stage.corefile();
-        if self.unsupported.contains_key(COREFILE_EDITS) || self.names == Some(names) {
+        if self.unsupported.contains_key(COREFILE_EDITS) || self.so_far.names == Some(names) {
             return Ok(());
         }
         let step = progress.step(format!("Make the Corefile of {stage} live"), Some(Duration::from_secs(5)));
         // The tutorial restarts CoreDNS; once an edit of ours is live, a replica sees the next one by itself, and sooner.
-        let way = if self.names.is_some() { Way::Reload } else { Way::Restart };
+        let way = if self.so_far.names.is_some() { Way::Reload } else { Way::Restart };
         let change = self.edit_corefile(names, way).await?;
         if way == Way::Restart {
             // What was restarted answers as before for its lameduck time; and a question that happens to have the port of an
@@ -78,7 +78,7 @@ impl Environment {
             let unseen = barrier::until_known(&inside, server, sentinel, true).await;
             self.note_unseen("the edit of the Corefile, asked through the Service kube-dns", &unseen);
         }
-        self.edits.push(CorefileEdit::of(stage, &change));
+        self.so_far.edits.push(CorefileEdit::of(stage, &change));
         step.done();
         Ok(())
     }
@@ -99,7 +99,7 @@ impl Environment {
         };
         let edit = |original: &str| tutorial::corefile(original, address, names);
         let change = coredns::change(&self.client, &self.journal, edit, ask, way, READY).await?;
-        self.names = Some(names);
+        self.so_far.names = Some(names);
         Ok(change)
     }
 
@@ -119,7 +119,7 @@ impl Environment {
             return Ok(());
         }
         let wanted = stage != Stage::LoadBalancerPending;
-        if self.load_balancer == Some(wanted) {
+        if self.so_far.load_balancer == Some(wanted) {
             return Ok(());
         }
         let step = progress.step(format!("Enter the stage {stage}"), Some(Duration::from_secs(3)));
@@ -134,7 +134,7 @@ impl Environment {
             (true, Some(pool)) => {
                 let applied = metallb::apply_pool(&self.client, pool, &self.run, READY).await?;
                 if applied.attempts > 1 {
-                    self.retries.push(Retry {
+                    self.so_far.retries.push(Retry {
                         what: "apply MetalLB's address pool".to_owned(),
                         times: applied.attempts,
                         why: "its webhook refuses connections for a while after its pod is Ready".to_owned(),
@@ -149,14 +149,14 @@ impl Environment {
             let unseen = barrier::until_reached(&self.agents, &target, wanted, barrier::PATIENCE).await;
             self.note_unseen(&format!("the stage {stage} at {target}"), &unseen);
         }
-        self.load_balancer = Some(wanted);
+        self.so_far.load_balancer = Some(wanted);
         step.done();
         Ok(())
     }
 
     pub(super) fn note_unseen(&mut self, what: &str, unseen: &[(String, u32)]) {
         for (vantage, asked) in unseen {
-            self.retries.push(Retry {
+            self.so_far.retries.push(Retry {
                 what: format!("see {what}, from {vantage}"),
                 times: *asked,
                 why: "it was not seen in time: cells from there say more".to_owned(),

@@ -38,6 +38,7 @@ mod proof;
 mod replicas;
 
 use proof::Proof;
+pub use replicas::until_none_ends;
 
 const SENTINEL: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/corefiles/sentinel.corefile"));
 const NAMESPACE: &str = "kube-system";
@@ -172,15 +173,6 @@ where
         Ok(replicas) => Ok(Change { way, corefile, sentinel, replicas, elapsed: started.elapsed() }),
         Err(error) => Err(roll_back(client, journal, &before, error).await),
     }
-}
-
-/// Waits until no replica is ending any more. One that is, serves on for a while (`lameduck` of the `health` plugin), and
-/// says what it said before.
-///
-/// # Errors
-/// [`ErrorKind::Deadline`] with the replicas that are ending still.
-pub async fn until_none_ends(client: &Client, deadline: Duration) -> Result<()> {
-    replicas::until_none_ends(client, deadline).await
 }
 
 async fn shown_by<A, F>(

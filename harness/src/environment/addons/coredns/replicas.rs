@@ -109,8 +109,12 @@ pub(super) async fn until_rolled_out(client: &Client, deadline: Duration) -> Res
     .await
 }
 
-/// Waits until no pod is ending.
-pub(super) async fn until_none_ends(client: &Client, deadline: Duration) -> Result<()> {
+/// Waits until no replica is ending any more. One that is, serves on for a while (`lameduck` of the `health` plugin), and
+/// says what it said before.
+///
+/// # Errors
+/// [`ErrorKind::Deadline`] with the replicas that are ending still.
+pub async fn until_none_ends(client: &Client, deadline: Duration) -> Result<()> {
     wait::until_all(
         Api::<Pod>::namespaced(client.clone(), NAMESPACE),
         PODS,
