@@ -10,6 +10,7 @@ use reachmap::{
     Error, ErrorKind, Result,
     command::Command,
     environment::{
+        addons::cni::{Backend, Flannel},
         cluster::{
             EngineAccess, EngineKind,
             kind::ClusterConfig,
@@ -38,7 +39,7 @@ async fn main() -> Result<()> {
         workers: rest.first().and_then(|workers| workers.parse().ok()).unwrap_or(1),
         proxy_mode: ProxyModeChoice::Iptables,
         ip_family: IpFamilyChoice::Ipv4,
-        flannel_image: Some("flannel:v0.28.4".to_owned()),
+        flannel: Some(Flannel { image: "flannel:v0.28.4".to_owned(), backend: Backend::Vxlan }),
         cgroup_v1: true,
     };
     let request = Request {

@@ -9,7 +9,7 @@
 //!   correction over the rows of a run.
 //! - [`access_log`] and [`conservation`]: what the servers wrote down, held against what the clients saw, by request id.
 //! - [`hey`] and [`recorded`]: what people know from `hey`, read, and what can be concluded from such a run.
-//! - [`timeline`]: a load in time, beside what happened to the cluster meanwhile.
+//! - [`timeline`]: a load in time, beside what happened to the cluster meanwhile; [`arp`]: who answered for its address.
 //! - [`simulate`]: the proof that the statistics keep their word.
 //!
 //! ```
@@ -28,6 +28,7 @@
 //! ```
 
 pub mod access_log;
+pub mod arp;
 pub mod bench;
 pub mod conservation;
 pub mod datagrams;

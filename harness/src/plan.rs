@@ -68,6 +68,8 @@ pub enum CniChoice {
     Auto,
     /// Flannel with vxlan, as in the tutorial.
     Flannel,
+    /// Flannel without a tunnel: a route to each node.
+    FlannelHostGw,
     /// kind's own: plain host routes.
     Kindnet,
 }

@@ -18,6 +18,8 @@
 //! ```
 
 mod agent;
+mod arp;
+mod background;
 pub mod bench;
 mod binary;
 mod datagrams;
@@ -37,6 +39,7 @@ use std::{
 };
 
 pub use agent::Agent;
+pub use arp::WatchingArp;
 pub use binary::AgentBinary;
 pub use datagrams::{Receiving, Sending};
 pub use load::{LoadUnderWay, load_together};

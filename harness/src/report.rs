@@ -36,7 +36,7 @@ pub(crate) mod words;
 mod write;
 
 pub use beside::{Beside, Holds};
-pub use changes::ChangeRecord;
+pub use changes::{ArpMove, ArpRecord, ChangeRecord};
 pub(crate) use compare::essence;
 pub use compare::{Comparison, Difference, Format, Said, Subject, compare, compare_files, said};
 pub use conformance::{

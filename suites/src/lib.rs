@@ -56,7 +56,7 @@ pub fn is_tutorials_cell(from: &str, by: &str) -> Result<bool> {
     let state = session.state();
     let ipv4 = state.service_networks.iter().all(|network| network.addr().is_ipv4());
     let is_beyond = |id: &str| (4..=8).any(|number| id.ends_with(&format!("worker-{number}")));
-    let tutorials = ipv4 && matches!(state.cni, Cni::Flannel { .. }) && session.workers() >= 3;
+    let tutorials = ipv4 && state.cni == Cni::Flannel { backend: "vxlan".to_owned() } && session.workers() >= 3;
     Ok(tutorials && !is_beyond(from) && !is_beyond(by))
 }
 

@@ -1,77 +1,39 @@
 //! UDP in one direction: a sender that keeps its socket, as statsd's and syslog's clients do, and a receiver that counts.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
-use reachmap_wire::{
-    Datagrams, DatagramsDone, FailureClass, MOST_DATAGRAM_MS, MOST_DATAGRAMS, ReceivedDatagrams, SendDatagrams,
-    SentDatagrams,
-};
+use reachmap_wire::{FailureClass, MOST_DATAGRAMS, ReceivedDatagrams, SendDatagrams, SentDatagrams};
 use tokio::{
     net::UdpSocket,
     sync::watch,
-    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
 use crate::{
-    load::since_1970,
-    probe::{any_address, failure, micros},
+    clock::now_us,
+    probe::{any_address, failure},
 };
 
 /// Longer than any datagram of ours.
 const LONGEST: usize = 512;
 
-/// What sends and receives, by the ids of the requests that started it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct UnderWay(Arc<Mutex<HashMap<u64, Task>>>);
+/// The socket of a sender, and its own address.
+pub(crate) async fn sender(send: &SendDatagrams) -> Result<(UdpSocket, SocketAddr), String> {
+    check(send)?;
+    let tried = |error| format!("cannot send to {}: {error}", send.destination);
+    let socket = UdpSocket::bind(SocketAddr::new(any_address(send.destination), 0)).await.map_err(tried)?;
+    // What others say about its datagrams (ICMP) is told to a connected socket only.
+    socket.connect(send.destination).await.map_err(tried)?;
+    let address = socket.local_addr().map_err(tried)?;
+    Ok((socket, address))
+}
 
-/// One of them: set to true, it ends.
-type Task = (watch::Sender<bool>, JoinHandle<DatagramsDone>);
-
-impl UnderWay {
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<u64, Task>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Opens the socket, returns its own address, and goes on in the background.
-    pub(crate) async fn start(&self, id: u64, what: Datagrams) -> Result<SocketAddr, String> {
-        let (end, ended) = watch::channel(false);
-        let until = Instant::now() + Duration::from_millis(MOST_DATAGRAM_MS);
-        let (address, task) = match what {
-            Datagrams::Send(send) => {
-                check(&send)?;
-                let tried = |error| format!("cannot send to {}: {error}", send.destination);
-                let any = SocketAddr::new(any_address(send.destination), 0);
-                let socket = UdpSocket::bind(any).await.map_err(tried)?;
-                // What others say about its datagrams (ICMP) is told to a connected socket only.
-                socket.connect(send.destination).await.map_err(tried)?;
-                let address = socket.local_addr().map_err(tried)?;
-                (address, tokio::spawn(send_until(socket, send, until, ended)))
-            }
-            Datagrams::Receive { port } => {
-                let tried = |error| format!("cannot receive at UDP port {port}: {error}");
-                let socket = UdpSocket::bind(SocketAddr::new([0, 0, 0, 0].into(), port)).await.map_err(tried)?;
-                let address = socket.local_addr().map_err(tried)?;
-                (address, tokio::spawn(receive_until(socket, until, ended)))
-            }
-        };
-        self.with(|tasks| tasks.insert(id, (end, task)));
-        Ok(address)
-    }
-
-    /// Ends it, and tells what there was.
-    pub(crate) async fn end(&self, id: u64) -> Result<DatagramsDone, String> {
-        let task = self.with(|tasks| tasks.remove(&id));
-        let (end, task) = task.ok_or_else(|| format!("request {id} has started no datagrams"))?;
-        end.send_replace(true);
-        task.await.map_err(|error| format!("what sent or received datagrams has failed: {error}"))
-    }
+/// The socket of a receiver, and its own address.
+pub(crate) async fn receiver(port: u16) -> Result<(UdpSocket, SocketAddr), String> {
+    let tried = |error| format!("cannot receive at UDP port {port}: {error}");
+    let socket = UdpSocket::bind(SocketAddr::new([0, 0, 0, 0].into(), port)).await.map_err(tried)?;
+    let address = socket.local_addr().map_err(tried)?;
+    Ok((socket, address))
 }
 
 fn check(send: &SendDatagrams) -> Result<(), String> {
@@ -85,16 +47,13 @@ fn check(send: &SendDatagrams) -> Result<(), String> {
     Ok(())
 }
 
-fn now_us() -> u64 {
-    micros(since_1970())
-}
-
-async fn send_until(
+/// Sends, until it is ended.
+pub(crate) async fn send_until(
     socket: UdpSocket,
     send: SendDatagrams,
     until: Instant,
     mut ended: watch::Receiver<bool>,
-) -> DatagramsDone {
+) -> SentDatagrams {
     let mut sent = SentDatagrams::default();
     let mut ticks = interval(Duration::from_millis(send.every_ms));
     // A machine that was busy sends no burst afterwards: what is late is left out.
@@ -118,7 +77,7 @@ async fn send_until(
         sent.at_us.push(at_us);
         sent.failed.extend(failed.map(|error| (number, own(failure(&error).class))));
     }
-    DatagramsDone::Sent(sent)
+    sent
 }
 
 /// A refusal that comes with the second attempt is about an earlier datagram as well; this one has not left.
@@ -129,7 +88,12 @@ const fn own(class: FailureClass) -> FailureClass {
     }
 }
 
-async fn receive_until(socket: UdpSocket, until: Instant, mut ended: watch::Receiver<bool>) -> DatagramsDone {
+/// Receives, until it is ended.
+pub(crate) async fn receive_until(
+    socket: UdpSocket,
+    until: Instant,
+    mut ended: watch::Receiver<bool>,
+) -> Vec<ReceivedDatagrams> {
     let mut received: Vec<ReceivedDatagrams> = Vec::new();
     let mut buffer = [0; LONGEST];
     let mut kept = 0;
@@ -161,7 +125,7 @@ async fn receive_until(socket: UdpSocket, until: Instant, mut ended: watch::Rece
             }),
         }
     }
-    DatagramsDone::Received(received)
+    received
 }
 
 #[cfg(test)]
@@ -176,10 +140,5 @@ mod tests {
         check(&send("a b", 20)).unwrap_err();
         check(&send("", 20)).unwrap_err();
         check(&send("r1", 0)).unwrap_err();
-    }
-
-    #[tokio::test]
-    async fn what_was_never_started_cannot_be_ended() {
-        assert!(UnderWay::default().end(7).await.unwrap_err().contains("request 7"));
     }
 }

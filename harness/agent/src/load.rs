@@ -19,7 +19,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use reachmap_wire::{Extent, Load, Loaded, MOST_CONNECTIONS};
@@ -35,7 +35,11 @@ use self::{
     request::Template,
     worker::Quota,
 };
-use crate::{lines::Sender, probe::micros};
+use crate::{
+    clock::{now_us, since_1970},
+    lines::Sender,
+    probe::micros,
+};
 
 /// How many parts may wait for being written; each holds some hundred requests.
 const PARTS: usize = 16;
@@ -133,7 +137,7 @@ async fn run(id: u64, load: Load, replies: &Sender, mut stopped: watch::Receiver
             _ = stopped.wait_for(|stopped| *stopped) => {}
         }
     }
-    let (started, started_at_unix_us) = (Instant::now(), micros(since_1970()));
+    let (started, started_at_unix_us) = (Instant::now(), now_us());
     let until = match load.extent {
         Extent::Requests(_) => None,
         Extent::DurationMs(ms) => Some(started + Duration::from_millis(ms)),
@@ -229,10 +233,6 @@ fn send(
 const fn share(count: u64, worker: usize, workers: usize) -> u64 {
     let (worker, workers) = (worker as u64, workers as u64);
     count / workers + if worker < count % workers { 1 } else { 0 }
-}
-
-pub(crate) fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Refuses what is no load.

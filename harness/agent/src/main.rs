@@ -1,7 +1,7 @@
 //! The probe agent: runs where a request starts, speaks [`reachmap_wire`] over its standard input
 //! and output, one JSON line a message, and reports every step of every probe.
 //!
-//! It opens no port, but for the recorder's when it is asked to record, and needs no privilege. It ends when its standard input ends (what is under way
+//! It opens no port, but for the recorder's when it is asked to record, and needs no privilege, but to watch ARP. It ends when its standard input ends (what is under way
 //! is finished first, for at most [`DRAIN_LIMIT`]; a load starts no further request), when its standard output is closed, or when it
 //! has heard nothing for [`IDLE_LIMIT_SECONDS`]: its harness was killed and the connection in
 //! between has not noticed.
@@ -9,7 +9,10 @@
 //! Standard input and output have a thread each: the runtime never blocks on a pipe, and replies
 //! that are ready together are written together.
 
+mod arp;
 mod aside;
+mod background;
+mod clock;
 mod datagrams;
 mod dns;
 mod http;
@@ -28,7 +31,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use datagrams::UnderWay;
+use background::UnderWay;
 use lines::Sender;
 use load::Loads;
 use recorder::Recorder;
@@ -63,7 +66,7 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: Sender) {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT));
     let recorder = Arc::new(Recorder::new());
     let loads = Loads::default();
-    let datagrams = UnderWay::default();
+    let background = UnderWay::default();
     let mut tasks = JoinSet::new();
     loop {
         let request = tokio::select! {
@@ -75,7 +78,7 @@ async fn serve(mut requests: mpsc::Receiver<Request>, replies: Sender) {
         match request {
             Ok(Some(request)) => {
                 let (slots, recorder) = (Arc::clone(&slots), Arc::clone(&recorder));
-                tasks.spawn(answer(request, slots, recorder, loads.clone(), datagrams.clone(), replies.clone()));
+                tasks.spawn(answer(request, slots, recorder, loads.clone(), background.clone(), replies.clone()));
             }
             Ok(None) => {
                 // Nobody could end them any more.
@@ -100,7 +103,7 @@ async fn answer(
     slots: Arc<Semaphore>,
     recorder: Arc<Recorder>,
     loads: Loads,
-    datagrams: UnderWay,
+    background: UnderWay,
     replies: Sender,
 ) {
     let outcome = match request.action {
@@ -123,10 +126,8 @@ async fn answer(
             loads.stop(id);
             Outcome::Pong
         }
-        Action::StartDatagrams(what) => {
-            datagrams.start(request.id, what).await.map_or_else(Outcome::Error, Outcome::DatagramsStarted)
-        }
-        Action::EndDatagrams(id) => datagrams.end(id).await.map_or_else(Outcome::Error, Outcome::DatagramsDone),
+        Action::Start(what) => background.start(request.id, what).await.map_or_else(Outcome::Error, Outcome::Started),
+        Action::End(id) => background.end(id).await.map_or_else(Outcome::Error, Outcome::Ended),
         Action::Resolve(lookup) => {
             let _slot = slots.acquire().await;
             Outcome::Resolve(dns::resolve(&lookup.name, lookup.server, Instant::now() + LOOKUP_LIMIT).await)

@@ -68,7 +68,7 @@ pub(super) fn check_cni(choice: CniChoice, packages: bool) -> Result<()> {
             Err(Error::new(ErrorKind::Usage, "use kindnet", "it is not to be had from packages")
                 .hint("kindnet is in kind's own node images: choose --images registry, or --cni flannel."))
         }
-        (CniChoice::Flannel, false) => {
+        (CniChoice::Flannel | CniChoice::FlannelHostGw, false) => {
             Err(Error::new(ErrorKind::Usage, "use Flannel", "registry images bring kindnet")
                 .hint("Choose --images packages, or --cni kindnet."))
         }

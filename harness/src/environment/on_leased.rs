@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Environment, Held, SoFar, access, check,
+    Environment, Held, SoFar, access,
+    addons::cni::{Backend, Flannel},
+    check,
     cluster::{
         EngineAccess,
         kind::{self, ClusterConfig},
@@ -19,7 +21,12 @@ use super::{
     sites::{reach, sites},
     workloads::{WorkloadImages, Workloads},
 };
-use crate::{Error, Result, home::Home, plan::EnvironmentOptions, progress::Progress};
+use crate::{
+    Error, Result,
+    home::Home,
+    plan::{CniChoice, EnvironmentOptions},
+    progress::Progress,
+};
 
 impl Environment {
     /// Makes the environment on a cluster of ours: one that is kept and as `options` describe it, or a new one.
@@ -100,9 +107,17 @@ async fn configuration(options: &EnvironmentOptions, images: &Images, access: &E
         workers: options.workers,
         proxy_mode: options.proxy_mode,
         ip_family: options.ip_family,
-        flannel_image: images.flannel.clone(),
+        flannel: images.flannel.clone().map(|image| Flannel { image, backend: backend(options.cni) }),
         cgroup_v1: cgroup == "1",
     })
+}
+
+/// How Flannel leads to other nodes: as in the tutorial, unless it is said.
+const fn backend(choice: CniChoice) -> Backend {
+    match choice {
+        CniChoice::FlannelHostGw => Backend::HostGw,
+        CniChoice::Auto | CniChoice::Flannel | CniChoice::Kindnet => Backend::Vxlan,
+    }
 }
 
 /// What the report says of the environment.
@@ -129,7 +144,7 @@ fn describe(
     );
     if images.flannel.is_some() {
         // What a pulled node image brings, the cluster's state tells.
-        description.insert("cni".to_owned(), "flannel, vxlan".to_owned());
+        description.insert("cni".to_owned(), format!("flannel, {}", backend(options.cni).as_str()));
         description.insert("network plugin version".to_owned(), Versions::embedded()?.flannel.version);
     }
     Ok(description)

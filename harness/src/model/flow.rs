@@ -17,8 +17,10 @@ use crate::state::ProxyMode;
 /// By what kind of address a flow names its Service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Frontend {
-    /// An address of the Service's own: its cluster IP, or a load balancer's.
-    Address,
+    /// Its cluster IP.
+    ClusterIp,
+    /// A load balancer's address, which a node announces on the link while the Service is there and has endpoints.
+    LoadBalancer,
     /// A node port.
     NodePort,
 }
@@ -30,6 +32,8 @@ pub enum Flow {
     OneOf(BTreeSet<String>),
     /// All to one of these, or all to nobody: it is not known which.
     OneOfOrNobody(BTreeSet<String>),
+    /// To one of these as long as they come so far, or to nobody: it is not known which, and some are lost.
+    AtMostOneOf(BTreeSet<String>),
     /// To nobody: they are rejected, or leave the node as they are.
     Nobody,
 }
@@ -44,7 +48,7 @@ impl Flow {
     /// use reachmap::model::flow::{Flow, Frontend};
     /// let (old, new) = (Flow::OneOf(["a".to_owned()].into()), ["b".to_owned()].into());
     /// // New endpoints: the entry is deleted, and the next datagram is translated anew.
-    /// assert_eq!(old.after(Frontend::Address, Some(&new)), Flow::OneOf(new));
+    /// assert_eq!(old.after(Frontend::ClusterIp, Some(&new)), Flow::OneOf(new));
     /// // No endpoints: a node port's entry is left as it is.
     /// assert_eq!(old.after(Frontend::NodePort, Some(&[].into())), old);
     /// ```
@@ -55,8 +59,12 @@ impl Flow {
             (Self::Nobody, None) => Self::Nobody,
             // A node that hears of the Service's end first does not compare any more; one that hears of the endpoints' end
             // first, over another watch, clears the entry as it does for a Service without endpoints.
-            (Self::OneOf(now) | Self::OneOfOrNobody(now), None) if frontend == Frontend::Address => {
+            (Self::OneOf(now) | Self::OneOfOrNobody(now), None) if frontend == Frontend::ClusterIp => {
                 Self::OneOfOrNobody(now.clone())
+            }
+            // Nor does anybody announce the address any more. Who sends to it finds out when it asks the next time.
+            (Self::OneOf(now) | Self::OneOfOrNobody(now), None) if frontend == Frontend::LoadBalancer => {
+                Self::AtMostOneOf(now.clone())
             }
             (flow, None) => flow.clone(),
             // The node port of a Service without endpoints is left out.
@@ -70,12 +78,12 @@ impl Flow {
 
     /// Whether datagrams may have gone so: these receivers got some, and all of them arrived (`whole`), or not.
     pub fn allows(&self, receivers: &BTreeSet<&str>, whole: bool) -> bool {
-        let one_of = |pods: &BTreeSet<String>| {
-            receivers.len() == 1 && receivers.iter().all(|receiver| pods.contains(*receiver)) && whole
-        };
+        let only = |pods: &BTreeSet<String>| receivers.iter().all(|receiver| pods.contains(*receiver));
+        let one_of = |pods| receivers.len() == 1 && only(pods) && whole;
         match self {
             Self::OneOf(pods) => one_of(pods),
             Self::OneOfOrNobody(pods) => receivers.is_empty() || one_of(pods),
+            Self::AtMostOneOf(pods) => receivers.len() <= 1 && only(pods),
             Self::Nobody => receivers.is_empty(),
         }
     }
@@ -135,7 +143,7 @@ mod tests {
     #[test]
     fn without_endpoints_an_address_is_cleared_and_a_node_port_is_not() {
         let (old, none) = (Flow::OneOf(set(&["a"])), set(&[]));
-        assert_eq!(old.after(Frontend::Address, Some(&none)), Flow::Nobody);
+        assert_eq!(old.after(Frontend::ClusterIp, Some(&none)), Flow::Nobody);
         assert_eq!(old.after(Frontend::NodePort, Some(&none)), old);
         assert_eq!(Flow::Nobody.after(Frontend::NodePort, Some(&none)), Flow::Nobody);
     }
@@ -143,10 +151,13 @@ mod tests {
     #[test]
     fn a_flow_to_a_service_that_came_back_is_cleared_only_then() {
         let (old, new) = (Flow::OneOf(set(&["a"])), set(&["b", "c"]));
-        let gone = old.after(Frontend::Address, None);
+        let gone = old.after(Frontend::ClusterIp, None);
         assert_eq!(gone, Flow::OneOfOrNobody(set(&["a"])));
         assert_eq!(old.after(Frontend::NodePort, None), old, "a node port is not cleared in either order");
-        assert_eq!(gone.after(Frontend::Address, Some(&new)), Flow::OneOf(new.clone()));
+        let unannounced = old.after(Frontend::LoadBalancer, None);
+        assert_eq!(unannounced, Flow::AtMostOneOf(set(&["a"])));
+        assert_eq!(unannounced.after(Frontend::LoadBalancer, Some(&new)), Flow::OneOf(new.clone()));
+        assert_eq!(gone.after(Frontend::ClusterIp, Some(&new)), Flow::OneOf(new.clone()));
         // One that began meanwhile is tracked as it was, untranslated.
         assert_eq!(Flow::new(None), Flow::Nobody);
         assert_eq!(Flow::Nobody.after(Frontend::NodePort, Some(&new)), Flow::OneOf(new));
@@ -162,6 +173,13 @@ mod tests {
         let either = Flow::OneOfOrNobody(set(&["a"]));
         assert!(either.allows(&["a"].into(), true) && either.allows(&[].into(), false));
         assert!(!either.allows(&["b"].into(), true) && !either.allows(&["a"].into(), false));
+        let fading = Flow::AtMostOneOf(set(&["a"]));
+        assert!(
+            fading.allows(&["a"].into(), false)
+                && fading.allows(&["a"].into(), true)
+                && fading.allows(&[].into(), false)
+        );
+        assert!(!fading.allows(&["b"].into(), false));
         assert!(Flow::Nobody.allows(&[].into(), false) && !Flow::Nobody.allows(&["a"].into(), true));
         assert_eq!(Flow::seen(&["a"].into()), Flow::OneOf(set(&["a"])));
         assert_eq!(Flow::seen(&[].into()), Flow::Nobody);
@@ -180,10 +198,11 @@ mod tests {
         fn with_endpoints_a_flow_goes_to_one_of_them(
             now in proptest::collection::btree_set("[a-d]", 1..3),
             serving in proptest::collection::btree_set("[a-d]", 1..4),
-            by_node_port in any::<bool>(),
+            frontend in prop_oneof![
+                Just(Frontend::ClusterIp), Just(Frontend::LoadBalancer), Just(Frontend::NodePort),
+            ],
         ) {
-            let frontend = if by_node_port { Frontend::NodePort } else { Frontend::Address };
-            for flow in [Flow::OneOf(now.clone()), Flow::OneOfOrNobody(now.clone()), Flow::Nobody] {
+            for flow in [Flow::OneOf(now.clone()), Flow::OneOfOrNobody(now.clone()), Flow::AtMostOneOf(now), Flow::Nobody] {
                 let Flow::OneOf(goes) = flow.after(frontend, Some(&serving)) else { panic!("nobody") };
                 prop_assert!(goes.is_subset(&serving));
                 // And it does not move again while nothing changes.

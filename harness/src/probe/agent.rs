@@ -24,7 +24,7 @@ use crate::{
     command::Command,
     load::LoadResult,
     wire::{
-        Action, Datagrams, Hello, Load, Lookup, Observation, Outcome, PROTOCOL, Probe, Recorded, Recording, Request,
+        Action, Background, Hello, Load, Lookup, Observation, Outcome, PROTOCOL, Probe, Recorded, Recording, Request,
         Resolve,
     },
 };
@@ -249,9 +249,10 @@ impl Agent {
                 Action::Record(recording) => format!("record {:?}", recording.asker),
                 Action::Load(load) => format!("load {}", load.destination),
                 Action::StopLoad(id) => format!("stop load {id}"),
-                Action::StartDatagrams(Datagrams::Send(send)) => format!("send datagrams to {}", send.destination),
-                Action::StartDatagrams(Datagrams::Receive { port }) => format!("receive datagrams at {port}"),
-                Action::EndDatagrams(id) => format!("end datagrams {id}"),
+                Action::Start(Background::SendDatagrams(send)) => format!("send datagrams to {}", send.destination),
+                Action::Start(Background::ReceiveDatagrams { port }) => format!("receive datagrams at {port}"),
+                Action::Start(Background::WatchArp(watch)) => format!("watch ARP for {:?}", watch.addresses),
+                Action::End(id) => format!("end what {id} has started"),
             };
             format!("have the agent in {} answer ({what})", shared.label)
         };

@@ -3,6 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod arp;
+
+pub use arp::{ArpMove, ArpRecord};
 use minijinja::{Value, context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,6 +49,9 @@ pub struct ChangeRecord {
     pub longest_silence_us: BTreeMap<String, u64>,
     /// What was answered and what failed in time, and what happened meanwhile.
     pub course: Course,
+    /// Who answered for the address that was loaded, if it is one that moves from node to node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arp: Option<ArpRecord>,
 }
 
 impl ChangeRecord {
@@ -81,6 +87,7 @@ impl ChangeRecord {
             longest_silence_us: silence.collect(),
             course: course(line),
             vantages,
+            arp: None,
         }
     }
 
@@ -167,6 +174,9 @@ pub(super) fn markdown(run: &Run, level: usize) -> Option<String> {
         let columns = change.columns().map(|column| escape(&column));
         text.push_str(&line([code(&change.place())].into_iter().chain(columns)));
     }
+    for (change, arp) in run.changes.iter().filter_map(|change| Some((change, change.arp.as_ref()?))) {
+        text.extend(["\n", &code(&change.place()), ": ", &escape(&arp.to_string()), "\n"]);
+    }
     (!run.changes.is_empty()).then(|| text.trim_end().to_owned())
 }
 
@@ -175,13 +185,14 @@ pub(super) fn terminal(run: &Run) -> Option<String> {
     let one = |change: &ChangeRecord| {
         format!(
             "  {}: {}. Failed: {}. The new state served everywhere after {} (p50) and {} (p99). New connections to pods that were \
-             ending: {}.",
+             ending: {}.{}",
             words::visible(&change.place()),
             words::visible(&change.what),
             change.failed(),
             change.settled(50),
             change.settled(99),
             change.late(),
+            change.arp.as_ref().map(|arp| format!(" {arp}")).unwrap_or_default(),
         )
     };
     let lines: Vec<String> = run.changes.iter().map(one).collect();
@@ -202,6 +213,7 @@ pub(super) fn values(run: &Run) -> Value {
             good => change.errors.is_empty(),
             what => words::visible(&change.what),
             columns => change.columns(),
+            arp => change.arp.as_ref().map(ToString::to_string),
             course => Value::from_safe_string(plot::course(&change.course, &format!("change-{number}"))),
         }
     });

@@ -13,7 +13,7 @@ use reachmap_wire::{
 
 pub(super) use self::large::of_cells;
 use super::{
-    Beside, ChangeRecord, Counts, Environment, FailedTest, Holds, Retry, Row, Run, grid,
+    ArpMove, ArpRecord, Beside, ChangeRecord, Counts, Environment, FailedTest, Holds, Retry, Row, Run, grid,
     plot::{Course, Interval, Mark},
 };
 use crate::{
@@ -305,7 +305,6 @@ fn wrong_at_respond() -> Verdict {
     }
 }
 
-/// A run with every kind of cell; nothing in it changes from one call to the next.
 /// A restart under load that failed no request.
 fn change() -> ChangeRecord {
     ChangeRecord {
@@ -325,9 +324,21 @@ fn change() -> ChangeRecord {
             intervals: vec![Interval { answered: 25, failed: 0 }; 36],
             marks: vec![Mark { at_us: 2_000_000, label: format!("nginx-a is ending{HOSTILE}") }],
         },
+        arp: Some(ArpRecord {
+            address: [172, 18, 255, 200].into(),
+            questions: 180,
+            by_nobody: 9,
+            by_several: 0,
+            moves: vec![
+                ArpMove { node: "demo-worker".to_owned(), after_us: 0 },
+                ArpMove { node: format!("demo-worker2{HOSTILE}"), after_us: 900_000 },
+            ],
+            gratuitous: [("demo-worker2".to_owned(), 10)].into(),
+        }),
     }
 }
 
+/// A run with every kind of cell; nothing in it changes from one call to the next.
 pub(super) fn run() -> Run {
     let unsupported = || Judgement::NotSupported { reason: format!("there is no load balancer here: {HOSTILE}") };
     let not_probed = Judgement::NotProbed { reason: "the agent at worker-10 did not answer within 5 s".to_owned() };

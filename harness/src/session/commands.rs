@@ -27,9 +27,27 @@ impl Session {
     /// [`ErrorKind::Usage`] if there is no such vantage, [`ErrorKind::Environment`] if the program cannot be started,
     /// [`ErrorKind::Deadline`] if it has not ended within `limit`.
     pub async fn run_at(&self, vantage: &str, argv: &[&str], limit: Duration) -> Result<Output> {
-        let place = self.place(vantage)?;
+        self.run(self.place(vantage)?, vantage, argv, limit).await
+    }
+
+    /// Runs `argv` on a node itself, as root: in the container that is the node.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if the nodes are no containers beside the laptop, as in a cluster that we did not make; else as
+    /// [`Session::run_at`].
+    pub async fn run_on_node(&self, node: &str, argv: &[&str], limit: Duration) -> Result<Output> {
+        let engine = self.handover.vantages.iter().find_map(|site| match &site.start {
+            Start::Container { engine, .. } => Some(engine.clone()),
+            _ => None,
+        });
+        let no_engine = || Error::new(ErrorKind::Usage, format!("run on {node}"), "it is no container of ours");
+        let engine = engine.ok_or_else(no_engine)?;
+        self.run(Place::in_container(node, move |command| command.after(&engine)), node, argv, limit).await
+    }
+
+    async fn run(&self, place: Place, at: &str, argv: &[&str], limit: Duration) -> Result<Output> {
         let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
-        let tried = format!("run `{}` at {vantage}", argv.join(" "));
+        let tried = format!("run `{}` at {at}", argv.join(" "));
         let run = async move {
             let running = place.start(argv).await?;
             match timeout(limit, exec::finish(running, &[])).await {

@@ -1,7 +1,4 @@
 //! UDP in one direction: somebody sends numbered datagrams and reads no answer, somebody counts what arrives.
-//!
-//! Both are started ([`Action::StartDatagrams`](crate::Action)), go on in the background, and tell what there was when they are
-//! ended ([`Action::EndDatagrams`](crate::Action)).
 
 use std::net::SocketAddr;
 
@@ -9,24 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::FailureClass;
 
-/// The longest that a sender or a receiver goes on, in milliseconds, if nobody ends it.
-pub const MOST_DATAGRAM_MS: u64 = 10 * 60 * 1_000;
-
 /// The most datagrams that one sender sends, and that one receiver keeps.
 pub const MOST_DATAGRAMS: u64 = 1_000_000;
-
-/// What is to be done with datagrams.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Datagrams {
-    /// Send them.
-    Send(SendDatagrams),
-    /// Receive them.
-    Receive {
-        /// At this port, on every address.
-        port: u16,
-    },
-}
 
 /// Numbered datagrams to one destination, all from one socket: one flow, to whoever tracks connections.
 ///
@@ -39,16 +20,6 @@ pub struct SendDatagrams {
     pub id: String,
     /// How long after one the next is sent, in milliseconds.
     pub every_ms: u64,
-}
-
-/// What became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DatagramsDone {
-    /// What was sent.
-    Sent(SentDatagrams),
-    /// What arrived.
-    Received(Vec<ReceivedDatagrams>),
 }
 
 /// What a sender has to tell.

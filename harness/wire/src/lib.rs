@@ -8,14 +8,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+mod arp;
+mod background;
 mod datagrams;
 mod load;
 mod observation;
 mod recording;
 
-pub use datagrams::{
-    Datagrams, DatagramsDone, MOST_DATAGRAM_MS, MOST_DATAGRAMS, ReceivedDatagrams, SendDatagrams, SentDatagrams,
-};
+pub use arp::{ArpAudience, HeardArp, MOST_ARP_QUESTIONS, SeenArp, WatchArp};
+pub use background::{Background, Ended, MOST_BACKGROUND_MS};
+pub use datagrams::{MOST_DATAGRAMS, ReceivedDatagrams, SendDatagrams, SentDatagrams};
 pub use load::{
     Answer, ConnectionEnd, Extent, Fate, Load, LoadPart, Loaded, LoadedConnection, LoadedRequest, MOST_CONNECTIONS,
     Spread,
@@ -27,7 +29,7 @@ pub use observation::{
 pub use recording::{Asker, End, Recorded, RecordedQuestion, Recording, Transport};
 
 /// The version of this protocol; harness and agent must agree on it.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// An agent that has heard nothing for this many seconds ends: its harness is gone.
 pub const IDLE_LIMIT_SECONDS: u64 = 30;
@@ -59,10 +61,10 @@ pub enum Action {
     Load(Load),
     /// Let the load of that request start no further request; what is under way ends, and then the load does.
     StopLoad(u64),
-    /// Send or receive datagrams from now on, in the background.
-    StartDatagrams(Datagrams),
+    /// Go on with something in the background.
+    Start(Background),
     /// End what the request of that id has started, and tell what there was.
-    EndDatagrams(u64),
+    End(u64),
 }
 
 /// A name to resolve.
@@ -121,10 +123,10 @@ pub enum Outcome {
     LoadPart(Box<LoadPart>),
     /// To [`Action::Load`], at last.
     Loaded(Box<Loaded>),
-    /// To [`Action::StartDatagrams`]: the socket's own address.
-    DatagramsStarted(SocketAddr),
-    /// To [`Action::EndDatagrams`].
-    DatagramsDone(DatagramsDone),
+    /// To [`Action::Start`]: the socket's own address, if it has one.
+    Started(Option<SocketAddr>),
+    /// To [`Action::End`].
+    Ended(Ended),
     /// The request could not be understood or carried out; says why.
     Error(String),
 }

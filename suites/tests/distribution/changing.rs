@@ -4,25 +4,22 @@
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use reachmap::{
-    Context as _, Error, ErrorKind, Result,
-    environment::workloads::{LOAD_BALANCER, NAMESPACE},
+    Context as _, ErrorKind, Result,
+    environment::workloads::NAMESPACE,
     k8s_openapi::api::core::v1::Pod,
-    kube::{
-        Api,
-        api::{DeleteParams, EvictParams, ListParams},
-    },
-    load::timeline::{Mark, Timeline},
+    kube::{Api, api::EvictParams},
+    load::timeline::Timeline,
     report::ChangeRecord,
     session::Session,
-    state::State,
 };
 use reachmap_suites::{
     changes::changed,
     lives::{Lives, now_us},
     on_the_sessions_runtime,
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::sync::Mutex;
 
+mod moving;
 mod steady;
 mod udp;
 mod workload;
@@ -30,8 +27,12 @@ mod workload;
 use steady::during;
 use workload::{Grace, Workload};
 
-/// The tests share the machine, and each changes something.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+/// Who changes what kube-proxies translate to, or where the pods are: one after the other.
+static ENDPOINTS: Mutex<()> = Mutex::const_new(());
+
+/// Who moves a load balancer's addresses, or depends on where they are: one after the other, beside those above. Whoever takes
+/// both takes that one first.
+static ADDRESSES: Mutex<()> = Mutex::const_new(());
 
 /// How long a change may take that Kubernetes has accepted.
 const AT_MOST: Duration = Duration::from_secs(90);
@@ -39,15 +40,6 @@ const AT_MOST: Duration = Duration::from_secs(90);
 /// How long after a pod began to end, or to be taken for ready without a probe, requests may be sent to it in vain: until
 /// every node's kube-proxy has heard of it, and what was under way then has given up.
 const EXCUSED_US: u64 = 10_000_000;
-
-/// How often it is asked who announces the load balancer's address.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// Until a speaker that was killed is back.
-const SPEAKER_BACK: Duration = Duration::from_secs(15);
-
-/// Until what was under way when the address moved has ended.
-const MOVED_US: u64 = 2_000_000;
 
 /// A load on a workload of the test's own, from every place in the cluster, while `change` goes on.
 async fn loaded<T, C>(
@@ -58,7 +50,7 @@ async fn loaded<T, C>(
 where
     C: Future<Output = Result<T>>,
 {
-    let _alone = ONE_AT_A_TIME.lock().await;
+    let _alone = ENDPOINTS.lock().await;
     let session = Session::current()?;
     let workload = || Workload::new(session, name, grace);
     let (deploy, load, remove) = (workload(), workload(), workload());
@@ -173,79 +165,4 @@ fn a_restart_without_grace_fails_requests_only_where_a_pod_comes_or_goes() -> Re
         assert!(unexcused.is_empty(), "{unexcused:#?}");
         settled("careless", "restart without grace", &line, &lives, lives.first_ending_us().unwrap_or_default())
     })
-}
-
-/// The speaker that announces the load balancer's address is killed: another one takes over, and it takes the address back
-/// when it runs again. A connection that is under way when the address moves ends at a node that has never heard of it,
-/// and is reset; none fails before or after.
-#[test]
-fn a_killed_speaker_fails_requests_only_while_the_address_moves() -> Result<()> {
-    on_the_sessions_runtime(async {
-        let _alone = ONE_AT_A_TIME.lock().await;
-        let session = Session::current()?;
-        let before = announced(session).await?;
-        let address =
-            before.service(NAMESPACE, LOAD_BALANCER).and_then(|service| service.load_balancer_addresses.first());
-        let address =
-            *address.ok_or_else(|| Error::new(ErrorKind::Environment, "load the load balancer", "no address"))?;
-        let laptop = ["laptop".to_owned()];
-        let (line, _, takers) = during(session, &laptop, (address, 80).into(), "nginx", async {
-            let mut takers = vec![(announcer(&before).unwrap_or_default(), now_us())];
-            kill_speaker(session, &takers[0].0).await?;
-            let mut looks = tokio::time::interval(LOOK);
-            let until = Instant::now() + SPEAKER_BACK;
-            while Instant::now() < until {
-                looks.tick().await;
-                let now = announcer(&session.snapshot().await?);
-                if let Some(node) = now.filter(|node| takers.last().is_none_or(|(last, _)| last != node)) {
-                    takers.push((node, now_us()));
-                }
-            }
-            announced(session).await?;
-            Ok(takers)
-        })
-        .await?;
-        let killed = takers[0].1;
-        let moves = takers.iter().map(|(node, at)| Mark { at_us: *at, what: format!("announced by {node}") });
-        let line = Timeline { marks: moves.collect(), ..line };
-        let record =
-            ChangeRecord::of("speaker", "the announcing speaker is killed", &line, (killed, &BTreeSet::new()), &[]);
-        session.record_change(record)?;
-        assert!(takers.len() > 1, "no other speaker has taken over: {takers:?}");
-        let last = takers.last().map_or(killed, |(_, at)| *at);
-        let unexcused = line.failed_outside(&[(killed, last + MOVED_US)]);
-        let unexcused: Vec<String> = unexcused.into_iter().map(ToString::to_string).collect();
-        assert!(unexcused.is_empty(), "{unexcused:#?}");
-        Ok(())
-    })
-}
-
-/// The node that announces the load balancer's address, if exactly one does.
-fn announcer(state: &State) -> Option<String> {
-    state.service(NAMESPACE, LOAD_BALANCER)?.announced_by.clone()
-}
-
-/// The state, once exactly one node announces the load balancer's address.
-async fn announced(session: &Session) -> Result<State> {
-    let deadline = Instant::now() + AT_MOST;
-    let mut looks = tokio::time::interval(LOOK);
-    loop {
-        looks.tick().await;
-        let state = session.snapshot().await?;
-        if announcer(&state).is_some() {
-            return Ok(state);
-        }
-        assert!(Instant::now() < deadline, "no node, or more than one, announces the load balancer's address");
-    }
-}
-
-async fn kill_speaker(session: &Session, node: &str) -> Result<()> {
-    let api: Api<Pod> = Api::namespaced(session.client().clone(), "metallb-system");
-    let list = ListParams::default().labels("component=speaker").fields(&format!("spec.nodeName={node}"));
-    let speakers = api.list(&list).await.tried(ErrorKind::Environment, || "find the speaker")?;
-    let speaker = speakers.items.first().and_then(|pod| pod.metadata.name.clone());
-    let speaker =
-        speaker.ok_or_else(|| Error::new(ErrorKind::Environment, "find the speaker", format!("none on {node}")))?;
-    let killed = api.delete(&speaker, &DeleteParams::default().grace_period(0)).await;
-    killed.map(drop).tried(ErrorKind::Environment, || format!("kill {speaker}"))
 }

@@ -165,7 +165,7 @@ fn recorded(place: &Place, name: &str) {
         workers: 3,
         proxy_mode: ProxyModeChoice::Iptables,
         ip_family: IpFamilyChoice::Ipv4,
-        flannel_image: None,
+        flannel: None,
         cgroup_v1: false,
     };
     let record = Record {

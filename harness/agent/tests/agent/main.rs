@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that calls them")]
 
 mod api_server;
-mod datagrams;
+mod background;
 mod dns;
 mod dns_server;
 mod exec;

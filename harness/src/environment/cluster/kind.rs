@@ -10,7 +10,7 @@ use super::{EngineKind, network::Network};
 use crate::{
     Context as _, Error, ErrorKind, Result,
     command::Command,
-    environment::sha256,
+    environment::{addons::cni::Flannel, sha256},
     plan::{IpFamilyChoice, ProxyModeChoice},
 };
 
@@ -35,8 +35,8 @@ pub struct ClusterConfig {
     pub proxy_mode: ProxyModeChoice,
     /// The IP families.
     pub ip_family: IpFamilyChoice,
-    /// Flannel's image, if the cluster gets Flannel; kind's own network plugin otherwise.
-    pub flannel_image: Option<String>,
+    /// Flannel, if the cluster gets it; kind's own network plugin otherwise.
+    pub flannel: Option<Flannel>,
     /// Whether the engine's kernel gives containers cgroup v1.
     pub cgroup_v1: bool,
 }
@@ -109,7 +109,7 @@ impl ClusterConfig {
                 },
                 pod_subnet: join(self.pod_networks()),
                 service_subnet: join(self.service_networks()),
-                disable_default_cni: self.flannel_image.is_some(),
+                disable_default_cni: self.flannel.is_some(),
                 dns_search: [],
             },
             nodes: std::iter::once("control-plane")
@@ -224,6 +224,7 @@ pub fn holding(lock: &Path, mut command: Command) -> Command {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::environment::addons::cni::Backend;
 
     pub(crate) fn config() -> ClusterConfig {
         ClusterConfig {
@@ -233,7 +234,7 @@ pub(crate) mod tests {
             workers: 3,
             proxy_mode: ProxyModeChoice::Iptables,
             ip_family: IpFamilyChoice::Ipv4,
-            flannel_image: Some("flannel:v0.28.4".to_owned()),
+            flannel: Some(Flannel { image: "flannel:v0.28.4".to_owned(), backend: Backend::Vxlan }),
             cgroup_v1: true,
         }
     }
@@ -271,7 +272,7 @@ pub(crate) mod tests {
             workers: 1,
             proxy_mode: ProxyModeChoice::Nftables,
             ip_family: IpFamilyChoice::Dual,
-            flannel_image: None,
+            flannel: None,
             cgroup_v1: false,
             ..config()
         };
@@ -310,7 +311,11 @@ pub(crate) mod tests {
             ClusterConfig { workers: 4, ..config() },
             ClusterConfig { node_image: "kindest/node:v1.37.2-4567".to_owned(), ..config() },
             ClusterConfig { proxy_mode: ProxyModeChoice::Nftables, ..config() },
-            ClusterConfig { flannel_image: None, ..config() },
+            ClusterConfig { flannel: None, ..config() },
+            ClusterConfig {
+                flannel: config().flannel.map(|flannel| Flannel { backend: Backend::HostGw, ..flannel }),
+                ..config()
+            },
             ClusterConfig { engine: EngineKind::Docker, ..config() },
         ];
         assert_eq!(base.fingerprint().unwrap(), config().fingerprint().unwrap());

@@ -187,10 +187,10 @@ async fn create(
 /// Installs the network plugin that kind left out, and waits for the nodes.
 async fn until_ready(client: &Client, config: &ClusterConfig, pull_policy: &str, run: &str) -> Result<()> {
     const NODES: Duration = Duration::from_secs(120);
-    match &config.flannel_image {
-        Some(image) => {
+    match &config.flannel {
+        Some(flannel) => {
             let networks: Vec<IpNet> = config.pod_networks();
-            cni::install_flannel(client, image, pull_policy, &networks, config.nodes(), run, NODES).await
+            flannel.install(client, pull_policy, &networks, config.nodes(), run, NODES).await
         }
         None => cni::until_nodes_ready(client, config.nodes(), NODES).await,
     }

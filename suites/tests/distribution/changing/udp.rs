@@ -13,13 +13,13 @@ use futures::future::try_join_all;
 use reachmap::{
     Context as _, Error, ErrorKind, Result,
     environment::workloads::NAMESPACE,
-    k8s_openapi::api::core::v1::{Pod, Service, ServiceSpec},
+    k8s_openapi::api::core::v1::{Pod, Service},
     kube::{
         Api,
         api::{Patch, PatchParams},
     },
     kubernetes::{
-        conditions,
+        conditions::{self, load_balancer_addresses},
         wait::{self, Seen},
     },
     load::{
@@ -44,8 +44,9 @@ use reachmap_suites::{
     prelude::{LAPTOP, TESTPOD, WORKER_1},
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::{AT_MOST, ONE_AT_A_TIME};
+use super::{ADDRESSES, AT_MOST};
 
 const NAME: &str = "datagrams";
 const PORT: u16 = 5_005;
@@ -56,6 +57,9 @@ const EVERY_MS: u64 = 20;
 /// kube-proxy deletes what nodes remember right after it has written its rules: so long after the rules are seen to be live,
 /// it has.
 const CLEARED: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a node announces the address.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How long each flow is then looked at.
 const STEADY: Duration = Duration::from_secs(2);
@@ -96,7 +100,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 #[test]
 fn a_udp_flow_follows_the_endpoints_and_forgets_them_only_as_kube_proxy_clears_it() -> Result<()> {
     on_the_sessions_runtime(async {
-        let _alone = ONE_AT_A_TIME.lock().await;
+        let _alone = ADDRESSES.lock().await;
         let session = Session::current()?;
         changed(
             || make_pods(session),
@@ -120,13 +124,14 @@ impl Scene {
     async fn play(&mut self) -> Result<(Arrivals, Vec<(&'static str, Frontend)>)> {
         let receiving = receive(self.session).await?;
         create(&self.services, service(&json!({ "group": "first" }), None)).await?;
+        self.until_live(2).await?;
         let frontends = self.frontends().await?;
-        until_live(self.session, NAME, 2).await?;
         let mut senders = Vec::new();
         for (name, vantage, frontend) in [
-            (TESTPOD, TESTPOD, Frontend::Address),
-            (WORKER_1, WORKER_1, Frontend::Address),
+            (TESTPOD, TESTPOD, Frontend::ClusterIp),
+            (WORKER_1, WORKER_1, Frontend::ClusterIp),
             (LAPTOP, LAPTOP, Frontend::NodePort),
+            ("laptop-balanced", LAPTOP, Frontend::LoadBalancer),
         ] {
             senders.push(self.send(name, vantage, frontend, frontends[&frontend]).await?);
         }
@@ -136,13 +141,13 @@ impl Scene {
         let kept = self.services.get(NAME).await.tried(ErrorKind::Environment, || "read the Service")?;
         let gone_us = now_us();
         delete(&self.services, NAME).await?;
-        until_live(self.session, NAME, 0).await?;
+        self.until_live(0).await?;
         // A flow that begins while there is no Service is remembered as it is: untranslated.
-        senders.push(self.send("testpod-later", TESTPOD, Frontend::Address, frontends[&Frontend::Address]).await?);
+        senders.push(self.send("testpod-later", TESTPOD, Frontend::ClusterIp, frontends[&Frontend::ClusterIp]).await?);
         self.steady("no Service", None, gone_us).await;
         let again_us = now_us();
-        create(&self.services, service(&json!({ "group": "first" }), kept.spec.as_ref())).await?;
-        until_live(self.session, NAME, 2).await?;
+        create(&self.services, service(&json!({ "group": "first" }), Some(&kept))).await?;
+        self.until_live(2).await?;
         self.steady("the Service again, with the first endpoints", Some(set(&FIRST)), again_us).await;
         let flows = senders.iter().map(|sender| (sender.name, sender.frontend)).collect();
         let sent = try_join_all(senders.into_iter().map(|Sender { name, sending, .. }| async move {
@@ -156,12 +161,34 @@ impl Scene {
         Ok((Arrivals::of(&sent, &received), flows))
     }
 
-    /// Where the Service can be named: its cluster IP, and its node port on a worker.
+    /// Waits until the Service has so many endpoints, every node translates by them, and its address is announced if it
+    /// has any.
+    async fn until_live(&self, endpoints: usize) -> Result<()> {
+        until_live(self.session, NAME, endpoints).await?;
+        if endpoints == 0 {
+            return Ok(());
+        }
+        let deadline = Instant::now() + AT_MOST;
+        loop {
+            let state = self.session.snapshot().await?;
+            if state.service(NAMESPACE, NAME).is_some_and(|service| service.announced_by.is_some()) {
+                return Ok(());
+            }
+            assert!(Instant::now() < deadline, "no node announces the address of {NAME}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Where the Service can be named: its cluster IP, its load balancer's address, and its node port on a worker.
     async fn frontends(&self) -> Result<BTreeMap<Frontend, SocketAddr>> {
         let state = self.session.snapshot().await?;
         let service = || ServiceRef::new(NAMESPACE, NAME);
         let node_port = Way::NodePort { service: service(), node: "worker-2".to_owned() };
-        let ways = [(Frontend::Address, Way::ClusterIp { service: service() }), (Frontend::NodePort, node_port)];
+        let ways = [
+            (Frontend::ClusterIp, Way::ClusterIp { service: service() }),
+            (Frontend::LoadBalancer, Way::LoadBalancer { service: service() }),
+            (Frontend::NodePort, node_port),
+        ];
         let mut frontends = BTreeMap::new();
         for (frontend, way) in ways {
             let target = way.target(&state)?;
@@ -193,7 +220,7 @@ impl Scene {
         let patch = Patch::Merge(json!({ "spec": { "selector": { "group": group } } }));
         let patched = self.services.patch(NAME, &PatchParams::default(), &patch).await;
         patched.map(drop).tried(ErrorKind::Environment, || format!("let {NAME} select {group}"))?;
-        until_live(self.session, NAME, pods.len()).await?;
+        self.until_live(pods.len()).await?;
         self.steady(what, Some(set(pods)), changed_us).await;
         Ok(())
     }
@@ -258,17 +285,20 @@ impl Scene {
     }
 }
 
-/// The Service; `like` is the one whose cluster IP and node port it has.
-fn service(selector: &Value, like: Option<&ServiceSpec>) -> Value {
+/// The Service; `like` is the one whose cluster IP, node port and load balancer's address it has.
+fn service(selector: &Value, like: Option<&Service>) -> Value {
     let mut port = json!({ "port": PORT, "targetPort": PORT, "protocol": "UDP" });
-    let mut spec = json!({ "type": "NodePort", "selector": selector });
-    if let Some(like) = like {
-        spec["clusterIP"] = json!(like.cluster_ip);
-        let node_port = like.ports.iter().flatten().find_map(|port| port.node_port);
+    let mut spec = json!({ "type": "LoadBalancer", "selector": selector });
+    let mut annotations = json!({});
+    if let Some((like, its)) = like.and_then(|like| Some((like, like.spec.as_ref()?))) {
+        spec["clusterIP"] = json!(its.cluster_ip);
+        let node_port = its.ports.iter().flatten().find_map(|port| port.node_port);
         port["nodePort"] = json!(node_port);
+        let addresses: Vec<String> = load_balancer_addresses(like).iter().map(ToString::to_string).collect();
+        annotations["metallb.io/loadBalancerIPs"] = json!(addresses.join(","));
     }
     spec["ports"] = json!([port]);
-    json!({ "metadata": { "name": NAME }, "spec": spec })
+    json!({ "metadata": { "name": NAME, "annotations": annotations }, "spec": spec })
 }
 
 fn pods(session: &Session) -> Api<Pod> {

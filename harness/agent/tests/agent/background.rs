@@ -1,10 +1,10 @@
-//! Datagrams in one direction, from one agent to another.
+//! What agents go on with in the background: datagrams from one to another, and what is refused.
 
 use std::{net::UdpSocket, time::Duration};
 
 use reachmap::{
     load::datagrams::{Arrivals, Sent},
-    wire::{FailureClass, SendDatagrams},
+    wire::{FailureClass, SendDatagrams, WatchArp},
 };
 
 use crate::agent;
@@ -51,6 +51,13 @@ async fn a_sender_is_told_that_nobody_wants_its_datagrams_and_goes_on() {
     assert!(sent.at_us.len() > 20, "{sent:?}");
     assert!(sent.failed.len() > 10, "{sent:?}");
     assert!(sent.failed.iter().all(|(_, class)| *class == FailureClass::Refused), "{sent:?}");
+}
+
+#[tokio::test]
+async fn an_address_on_no_link_of_the_vantage_is_not_watched() {
+    let watch = WatchArp { addresses: vec![[127, 0, 0, 1].into()], every_ms: 100 };
+    let error = agent().await.watch_arp(watch).await.unwrap_err();
+    assert!(error.to_string().contains("no interface here is on the network of 127.0.0.1"), "{error}");
 }
 
 #[tokio::test]
