@@ -60,6 +60,7 @@ pub mod state;
 #[cfg(test)]
 mod testing;
 pub mod verdict;
+mod versioned;
 mod watch;
 
 pub use error::{Context, Error, ErrorKind, Result};

@@ -55,7 +55,6 @@ pub use loads::{
 pub use lookups::{CorefileEdit, Cost, LookupGroup, Mismatch, ReplicaTime, Timeline};
 pub use markdown::markdown;
 pub use merge::merge;
-pub(crate) use read::from_json;
 pub use read::read;
 pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRecord, VERSION};
 pub use screenshots::{Picture, screenshots};

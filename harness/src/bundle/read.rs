@@ -15,6 +15,7 @@ use crate::{
     Error, ErrorKind, Result,
     report::{self, Run},
     state::State,
+    versioned,
 };
 
 /// The state that a suite found in a stage, as a bundle has it.
@@ -46,12 +47,6 @@ pub struct Bundle {
 /// The most bytes that are read of an archive: what we write is smaller, with the manifest and the archive's own
 /// blocks.
 const MOST: u64 = 2 * SIZE_LIMIT as u64;
-
-/// What every version of the manifest, and of a recorded state, has.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
-}
 
 impl Bundle {
     /// The text of the file of that path, made safe to print.
@@ -92,7 +87,7 @@ pub fn read(path: &Path) -> Result<Bundle> {
     let manifest = files
         .remove("manifest.json")
         .ok_or_else(|| refuse("it has no manifest.json: it is not a bundle of Reachmap's".to_owned()))?;
-    let manifest: Manifest = versioned("manifest.json", &manifest).map_err(|(why, hint)| with(refuse(why), hint))?;
+    let manifest: Manifest = versioned::read(manifest.as_bytes(), VERSION, ("manifest.json", "bundle"), refuse)?;
     let absent: Vec<&str> =
         manifest.parts.iter().map(|part| part.path.as_str()).filter(|path| !files.contains_key(*path)).collect();
     if !absent.is_empty() {
@@ -100,37 +95,15 @@ pub fn read(path: &Path) -> Result<Bundle> {
             .hint("It was changed, or cut off, after it was written."));
     }
     let text = files.remove("report.json").ok_or_else(|| refuse("it has no report.json".to_owned()))?;
-    let run = report::from_json(text.as_bytes())
-        .map_err(|(why, hint)| with(refuse(format!("its report.json: {why}")), hint))?;
+    let run = versioned::read(text.as_bytes(), report::VERSION, ("its report.json", "report"), refuse)?;
     let mut states = BTreeMap::new();
     let paths: Vec<String> = files.keys().filter(|path| path.starts_with("states/")).cloned().collect();
     for path in paths {
         let text = files.remove(&path).unwrap_or_default();
-        let recorded: RecordedState = versioned(&path, &text).map_err(|(why, hint)| with(refuse(why), hint))?;
+        let recorded: RecordedState = versioned::read(text.as_bytes(), VERSION, (&path, "bundle"), refuse)?;
         states.insert((recorded.suite, recorded.stage), recorded.state);
     }
     Ok(Bundle { manifest, run, states, files })
-}
-
-fn with(error: Error, hint: Option<&'static str>) -> Error {
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
-}
-
-/// A part with a version of its own, if it is of ours; else why it cannot be read, and what to do.
-fn versioned<T: for<'de> Deserialize<'de>>(path: &str, text: &str) -> Result<T, (String, Option<&'static str>)> {
-    let value: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| (format!("{path} is no JSON: {error}"), None))?;
-    let Ok(Versioned { version }) = Versioned::deserialize(&value) else {
-        return Err((format!("{path} has no version: it is not a bundle of Reachmap's"), None));
-    };
-    if version != VERSION {
-        let why = format!("{path} is of version {version}, and this is for version {VERSION}");
-        return Err((why, Some("Read it with the Reachmap that wrote it.")));
-    }
-    serde_json::from_value(value).map_err(|error| (format!("{path} is not as its version says: {error}"), None))
 }
 
 /// The archive's files, in memory alone: no path in it leads anywhere. They have `most` bytes at most.

@@ -229,7 +229,7 @@ fn what_is_no_bundle_is_refused_and_it_says_why() {
     insta::assert_snapshot!(refused(&archive(&[("manifest.json", "{\"version\": 1}")])), @"manifest.json is not as its version says: missing field `reachmap`");
     insta::assert_snapshot!(refused(&archive(&[("manifest.json", &manifest(1, &[]))])), @"it has no report.json");
     insta::assert_snapshot!(refused(&archive(&[("manifest.json", &good)])), @"these parts of it are missing: report.json");
-    insta::assert_snapshot!(refused(&archive(&[("manifest.json", &good), ("report.json", &newer)])), @"its report.json: it is of version 2, and this is for version 1");
+    insta::assert_snapshot!(refused(&archive(&[("manifest.json", &good), ("report.json", &newer)])), @"its report.json is of version 2, and this is for version 1");
     insta::assert_snapshot!(refused(&archive(&[("manifest.json", &good), ("report.json", &report), ("states/a.b.json", "{\"version\": 7}")])), @"states/a.b.json is of version 7, and this is for version 1");
     let error = read(Path::new("/no/such/bundle.tar.gz")).unwrap_err();
     assert!(error.to_string().contains("No such file"), "{error}");

@@ -2,16 +2,8 @@
 
 use std::{fs, path::Path};
 
-use serde::Deserialize;
-
 use super::{Run, VERSION};
-use crate::{Error, ErrorKind, Result};
-
-/// What every version of the format has.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
-}
+use crate::{Error, ErrorKind, Result, versioned};
 
 /// Reads a run from a `report.json`, or from the directory that has one.
 ///
@@ -23,23 +15,7 @@ pub fn read(path: &Path) -> Result<Run> {
     let text = fs::read(&file).map_err(|error| {
         refuse(error.to_string()).hint("Name a report.json, or the directory of a run that has one.")
     })?;
-    from_json(&text).map_err(|(cause, hint)| match hint {
-        Some(hint) => refuse(cause).hint(hint),
-        None => refuse(cause),
-    })
-}
-
-/// The run in the text of a `report.json`; else why there is none, and what to do.
-pub(crate) fn from_json(text: &[u8]) -> Result<Run, (String, Option<&'static str>)> {
-    let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| (format!("no JSON: {error}"), None))?;
-    let Ok(Versioned { version }) = Versioned::deserialize(&value) else {
-        return Err(("it has no version: it is not a report of Reachmap's".to_owned(), None));
-    };
-    if version != VERSION {
-        let cause = format!("it is of version {version}, and this is for version {VERSION}");
-        return Err((cause, Some("Read it with the Reachmap that wrote it.")));
-    }
-    serde_json::from_value(value).map_err(|error| (format!("it is not as its version says: {error}"), None))
+    versioned::read(&text, VERSION, ("it", "report"), refuse)
 }
 
 #[cfg(test)]
@@ -76,7 +52,7 @@ mod tests {
 
     #[test]
     fn what_is_no_report_of_this_version_is_refused() {
-        insta::assert_snapshot!(refused("<html>"), @"failed to read the report DIR/report.json: no JSON: expected value at line 1 column 1");
+        insta::assert_snapshot!(refused("<html>"), @"failed to read the report DIR/report.json: it is no JSON: expected value at line 1 column 1");
         insta::assert_snapshot!(refused("{\"hello\": 1}"), @"failed to read the report DIR/report.json: it has no version: it is not a report of Reachmap's");
         insta::assert_snapshot!(refused("[]"), @"failed to read the report DIR/report.json: it has no version: it is not a report of Reachmap's");
         insta::assert_snapshot!(refused("{\"version\": 2, \"id\": \"later\"}"), @"failed to read the report DIR/report.json: it is of version 2, and this is for version 1");

@@ -65,7 +65,7 @@ fn what_is_no_report() {
     ");
     insta::assert_snapshot!(against("text.json"), @"
     exit 2
-    error: failed to read the report text.json: no JSON: trailing characters at line 1 column 4
+    error: failed to read the report text.json: it is no JSON: trailing characters at line 1 column 4
     ");
     insta::assert_snapshot!(against("later.json"), @"
     exit 2

@@ -269,7 +269,7 @@ async fn kill_speaker(session: &Session, node: &str) -> Result<()> {
 }
 
 /// Takes a node's link down, and has the node itself put it up again with the routes that it had, whatever becomes of us
-/// meanwhile. It begins a second later: the command's own end still has to arrive.
+/// meanwhile.
 const CUT_OFF: &str = r#"
 link=$(ip -o -4 address show to "$1" | awk '{ print $2 }')
 test -n "$link"
@@ -277,7 +277,7 @@ test -n "$link"
 back=$(for family in -4 -6; do
   ip $family route show dev "$link" | sed "s/^/ip $family route replace /; s/\$/ dev $link/"
 done)
-setsid sh -c "sleep 1; ip link set $link down; sleep $2; ip link set $link up; $back" </dev/null >/dev/null 2>&1 &
+setsid sh -c "ip link set $link down; sleep $2; ip link set $link up; $back" </dev/null >/dev/null 2>&1 &
 "#;
 
 async fn cut_off(session: &Session, node: &str) -> Result<()> {
