@@ -6,10 +6,10 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
     net::Ipv4Addr,
     num::NonZero,
     os::fd::{AsRawFd as _, OwnedFd},
-    sync::atomic::{AtomicU8, Ordering},
     time::{Duration, Instant},
 };
 
@@ -47,14 +47,20 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 
-/// What questions come from, before the number of their watch and their own: locally administered, so no hardware has it.
-const OURS: [u8; 2] = [0x02, b'R'];
+/// What hardware addresses of questions begin with: locally administered, so no hardware has them.
+const LOCAL: u8 = 0x02;
 
-/// A packet socket on a link, and the number by which its questions are told from those of other watches.
+/// How long an answer may take once nothing is asked any more.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// By chance: what questions of one watch are told by from those of others, here and anywhere else on the link.
+type Mark = [u8; 2];
+
+/// A packet socket on a link.
 #[derive(Debug)]
 pub(crate) struct Watch {
     socket: OwnedFd,
-    number: u8,
+    mark: Mark,
 }
 
 /// Refuses what is not to be asked.
@@ -70,7 +76,6 @@ fn check(what: &WatchArp) -> Result<(), String> {
 
 /// Opens a socket on the link that has all of its addresses.
 pub(crate) fn open(what: &WatchArp) -> Result<Watch, String> {
-    static NUMBER: AtomicU8 = AtomicU8::new(0);
     check(what)?;
     let link = link(&what.addresses)?;
     let tried = |error: Errno| {
@@ -81,7 +86,8 @@ pub(crate) fn open(what: &WatchArp) -> Result<Watch, String> {
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, protocol).map_err(tried)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE)).map_err(tried)?;
     bind(socket.as_raw_fd(), &link).map_err(|error| format!("cannot bind to the link: {error}"))?;
-    Ok(Watch { socket, number: NUMBER.fetch_add(1, Ordering::Relaxed) })
+    let [first, second, ..] = RandomState::new().hash_one(()).to_be_bytes();
+    Ok(Watch { socket, mark: [first, second] })
 }
 
 /// The link whose networks have all of these addresses.
@@ -107,45 +113,47 @@ fn link(addresses: &[Ipv4Addr]) -> Result<LinkAddr, String> {
     links.get(name).copied().ok_or_else(|| format!("the interface {name} has no link"))
 }
 
-/// Asks and listens, until it is ended or nobody is there to end it. It blocks its thread.
+/// Asks and listens, until it is ended or nobody is there to end it, and a little longer for the last answers. It blocks its
+/// thread.
 pub(crate) fn watch(by: &Watch, what: &WatchArp, until: Instant, ended: &watch::Receiver<bool>) -> SeenArp {
     let mut seen = SeenArp::default();
     let mut next = Instant::now();
+    let mut last: Option<Instant> = None;
     let mut frame = [0; LENGTH];
-    while !*ended.borrow() && ended.has_changed().is_ok() && Instant::now() < until {
-        if Instant::now() >= next {
+    while last.is_none_or(|last| Instant::now() < last) {
+        let is_over = *ended.borrow() || ended.has_changed().is_err() || Instant::now() >= until;
+        if is_over || seen.asked.len() as u64 >= MOST_ARP_QUESTIONS {
+            last.get_or_insert_with(|| Instant::now() + LAST_ANSWERS);
+        } else if Instant::now() >= next {
             // A machine that was busy asks no burst afterwards: what is late is left out.
             next = Instant::now() + Duration::from_millis(what.every_ms);
             for address in &what.addresses {
                 let number = seen.asked.len() as u64;
-                if number >= MOST_ARP_QUESTIONS {
-                    return seen;
-                }
                 seen.asked.push((now_us(), *address));
                 // A question that cannot be sent is one that nobody answers.
-                let _ = send(&by.socket, &question(asker(by.number, number), *address), SendFlags::empty());
+                let _ = send(&by.socket, &question(asker(by.mark, number), *address), SendFlags::empty());
             }
         }
         // Nothing within the patience, or a link that is down for a while.
         if let Ok((length, _)) = recv(&by.socket, &mut frame, RecvFlags::empty()) {
-            seen.heard.extend(heard(&frame[..length.min(LENGTH)], by.number, &what.addresses));
+            seen.heard.extend(heard(&frame[..length.min(LENGTH)], by.mark, &what.addresses));
         }
     }
     seen
 }
 
 /// The hardware address of one question of a watch.
-fn asker(watch: u8, number: u64) -> Hardware {
+fn asker(mark: Mark, number: u64) -> Hardware {
     let [.., a, b, c] = number.to_be_bytes();
-    let [first, second] = OURS;
-    [first, second, watch, a, b, c]
+    let [first, second] = mark;
+    [LOCAL, first, second, a, b, c]
 }
 
 /// The number of the question of that watch that came from there.
-fn number(hardware: Hardware, watch: u8) -> Option<u64> {
-    let [first, second, own, number @ ..] = hardware;
+fn number(hardware: Hardware, mark: Mark) -> Option<u64> {
+    let [local, first, second, number @ ..] = hardware;
     let number = number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-    ([first, second] == OURS && own == watch).then_some(number)
+    (local == LOCAL && [first, second] == mark).then_some(number)
 }
 
 /// Who has `address`? A probe: the sender's own address is 0.0.0.0.
@@ -160,7 +168,7 @@ fn question(asker: Hardware, address: Ipv4Addr) -> [u8; LENGTH] {
 }
 
 /// What a frame says of one of these addresses: that it is the sender's.
-fn heard(frame: &[u8], watch: u8, addresses: &[Ipv4Addr]) -> Option<HeardArp> {
+fn heard(frame: &[u8], mark: Mark, addresses: &[Ipv4Addr]) -> Option<HeardArp> {
     let frame: &[u8; LENGTH] = frame.first_chunk()?;
     let kind = frame.get(12..20)?;
     let operation = u16::from_be_bytes(frame.get(20..22)?.try_into().ok()?);
@@ -170,7 +178,7 @@ fn heard(frame: &[u8], watch: u8, addresses: &[Ipv4Addr]) -> Option<HeardArp> {
     if kind != KIND || !addresses.contains(&address) {
         return None;
     }
-    let to = match (operation, number(to, watch)) {
+    let to = match (operation, number(to, mark)) {
         _ if address == about => ArpAudience::Everybody,
         (REPLY, Some(number)) => ArpAudience::Question(number),
         _ => ArpAudience::Other,
@@ -181,17 +189,19 @@ fn heard(frame: &[u8], watch: u8, addresses: &[Ipv4Addr]) -> Option<HeardArp> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use proptest::prelude::*;
 
     use super::*;
 
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 18, 255, 200);
-    const WATCH: u8 = 7;
+    const MARK: Mark = [b'R', 7];
     const OWNER: Hardware = [0x02, 0x42, 0xac, 0x12, 0, 3];
 
     /// What the owner of an address sends: to a hardware address, about an address.
     fn said(operation: u16, to: Hardware, about: Ipv4Addr) -> [u8; LENGTH] {
-        let mut frame = question(asker(WATCH, 0), about);
+        let mut frame = question(asker(MARK, 0), about);
         frame[20..22].copy_from_slice(&operation.to_be_bytes());
         frame[22..28].copy_from_slice(&OWNER);
         frame[28..32].copy_from_slice(&ADDRESS.octets());
@@ -200,31 +210,28 @@ mod tests {
     }
 
     fn to(frame: &[u8]) -> Option<ArpAudience> {
-        heard(frame, WATCH, &[ADDRESS]).map(|heard| heard.to)
+        heard(frame, MARK, &[ADDRESS]).map(|heard| heard.to)
     }
 
     #[test]
     fn a_question_is_a_probe_of_rfc_5227() {
-        let hex = question(asker(WATCH, 258), ADDRESS).map(|byte| format!("{byte:02x}")).concat();
+        let hex = question(asker(MARK, 258), ADDRESS).map(|byte| format!("{byte:02x}")).concat();
         let header = ["ffffffffffff", "025207000102", "0806"];
         let packet = ["0001", "0800", "06", "04", "0001", "025207000102", "00000000", "000000000000", "ac12ffc8"];
         assert_eq!(hex, header.concat() + &packet.concat());
         // Our own questions say nothing about whose the address is.
-        assert_eq!(to(&question(asker(WATCH, 258), ADDRESS)), None);
+        assert_eq!(to(&question(asker(MARK, 258), ADDRESS)), None);
     }
 
     #[test]
     fn answers_and_announcements_are_told_apart() {
         let unspecified = Ipv4Addr::UNSPECIFIED;
-        assert_eq!(to(&said(REPLY, asker(WATCH, 77), unspecified)), Some(ArpAudience::Question(77)));
+        assert_eq!(to(&said(REPLY, asker(MARK, 77), unspecified)), Some(ArpAudience::Question(77)));
         assert_eq!(to(&said(REPLY, [0xff; 6], ADDRESS)), Some(ArpAudience::Everybody));
         assert_eq!(to(&said(REQUEST, [0; 6], ADDRESS)), Some(ArpAudience::Everybody));
         assert_eq!(to(&said(REPLY, OWNER, Ipv4Addr::new(172, 18, 0, 9))), Some(ArpAudience::Other));
-        assert_eq!(
-            heard(&said(REPLY, asker(WATCH, 77), unspecified), WATCH, &[Ipv4Addr::new(172, 18, 255, 201)]),
-            None
-        );
-        let heard = heard(&said(REPLY, asker(WATCH, 77), unspecified), WATCH, &[ADDRESS]).unwrap();
+        assert_eq!(heard(&said(REPLY, asker(MARK, 77), unspecified), MARK, &[Ipv4Addr::new(172, 18, 255, 201)]), None);
+        let heard = heard(&said(REPLY, asker(MARK, 77), unspecified), MARK, &[ADDRESS]).unwrap();
         assert_eq!((heard.from.as_str(), heard.address), ("02:42:ac:12:00:03", ADDRESS));
     }
 
@@ -240,17 +247,54 @@ mod tests {
         }
     }
 
+    /// A watch whose link is a pair of sockets, and the other one of them.
+    fn linked() -> (Watch, UnixDatagram) {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        ours.set_read_timeout(Some(PATIENCE)).unwrap();
+        theirs.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        (Watch { socket: ours.into(), mark: MARK }, theirs)
+    }
+
+    #[test]
+    fn the_answer_to_the_last_question_is_waited_for() {
+        let (by, theirs) = linked();
+        let (end, ended) = watch::channel(false);
+        let other = std::thread::spawn(move || {
+            let mut frame = [0; LENGTH];
+            assert_eq!(theirs.recv(&mut frame).unwrap(), LENGTH);
+            // It is answered only after nothing is asked any more.
+            end.send(true).unwrap();
+            let asker: Hardware = frame[22..28].try_into().unwrap();
+            theirs.send(&said(REPLY, asker, Ipv4Addr::UNSPECIFIED)).unwrap();
+        });
+        let what = WatchArp { addresses: vec![ADDRESS], every_ms: 60_000 };
+        let seen = watch(&by, &what, Instant::now() + Duration::from_secs(60), &ended);
+        other.join().unwrap();
+        assert_eq!(seen.asked.len(), 1);
+        let to: Vec<ArpAudience> = seen.heard.iter().map(|heard| heard.to).collect();
+        assert_eq!(to, [ArpAudience::Question(0)]);
+    }
+
+    #[test]
+    fn it_ends_when_nobody_is_there_to_end_it() {
+        let (by, _theirs) = linked();
+        let (end, ended) = watch::channel(false);
+        drop(end);
+        let what = WatchArp { addresses: vec![ADDRESS], every_ms: 60 };
+        assert_eq!(watch(&by, &what, Instant::now() + Duration::from_secs(60), &ended), SeenArp::default());
+    }
+
     proptest! {
         #[test]
         fn a_question_is_known_by_where_it_came_from(asked in 0..MOST_ARP_QUESTIONS) {
-            prop_assert_eq!(number(asker(WATCH, asked), WATCH), Some(asked));
-            prop_assert_eq!(number(asker(WATCH + 1, asked), WATCH), None, "another watch's");
-            prop_assert_eq!(to(&said(REPLY, asker(WATCH, asked), Ipv4Addr::UNSPECIFIED)), Some(ArpAudience::Question(asked)));
+            prop_assert_eq!(number(asker(MARK, asked), MARK), Some(asked));
+            prop_assert_eq!(number(asker([b'R', 8], asked), MARK), None, "another watch's");
+            prop_assert_eq!(to(&said(REPLY, asker(MARK, asked), Ipv4Addr::UNSPECIFIED)), Some(ArpAudience::Question(asked)));
         }
 
         #[test]
         fn no_frame_makes_it_panic(frame in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = heard(&frame, WATCH, &[ADDRESS]);
+            let _ = heard(&frame, MARK, &[ADDRESS]);
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::{
     wire::{Background, Ended, SeenArp, WatchArp},
 };
 
-/// A watch under way. It ends when it is [finished](WatchingArp::finish), or with its agent.
+/// A watch under way. It ends when it is [finished](WatchingArp::finish), with its agent, or after
+/// [`MOST_BACKGROUND_MS`](crate::wire::MOST_BACKGROUND_MS).
 #[derive(Debug)]
 pub struct WatchingArp(UnderWay);
 

@@ -8,7 +8,8 @@ use crate::{
     wire::{Action, Background, Ended, Outcome},
 };
 
-/// Something under way. It ends when it is [ended](UnderWay::end), or with its agent.
+/// Something under way. It ends when it is [ended](UnderWay::end), with its agent, or after
+/// [`MOST_BACKGROUND_MS`](crate::wire::MOST_BACKGROUND_MS).
 #[derive(Debug)]
 pub(super) struct UnderWay {
     agent: Agent,

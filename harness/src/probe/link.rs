@@ -19,8 +19,9 @@ use crate::wire::{Action, IDLE_LIMIT_SECONDS, Outcome, Reply, Request};
 /// How often the agent hears from us and answers: well within its idle limit.
 const PING_EVERY: Duration = Duration::from_secs(5);
 
-/// An agent from which nothing was heard for this long is lost: it missed several pings.
-const SILENCE_LIMIT: Duration = Duration::from_secs(4 * PING_EVERY.as_secs());
+/// An agent from which nothing was heard for this long is lost: it missed several pings. TCP repeats what was lost while a link was
+/// down for ten seconds only after up to ten more.
+const SILENCE_LIMIT: Duration = Duration::from_secs(5 * PING_EVERY.as_secs());
 
 const _: () = assert!(2 * PING_EVERY.as_secs() < IDLE_LIMIT_SECONDS, "an agent must survive a missed ping");
 

@@ -27,11 +27,12 @@ mod workload;
 use steady::during;
 use workload::{Grace, Workload};
 
-/// Who changes what kube-proxies translate to, or where the pods are: one after the other.
+/// Who changes where pods are while every place loads them, or takes a node away: one after the other, so that what fails
+/// is known to be of one change.
 static ENDPOINTS: Mutex<()> = Mutex::const_new(());
 
-/// Who moves a load balancer's addresses, or depends on where they are: one after the other, beside those above. Whoever takes
-/// both takes that one first.
+/// Who moves load balancers' addresses, or depends on where they are: one after the other. They may go on beside those above,
+/// which are about other Services and other pods. Whoever takes both takes that one first.
 static ADDRESSES: Mutex<()> = Mutex::const_new(());
 
 /// How long a change may take that Kubernetes has accepted.

@@ -169,8 +169,8 @@ mod load_balancer_ready {
              the original client",
             Holds::InPart,
             format!(
-                "{why} The node that translates the connection puts its own address in, that of its way to the pod: its \
-                 bridge for a pod of its own, its end of the tunnel for any other. Predicted and seen here: {}.",
+                "{why} The node that translates the connection puts its own address in, that of the interface by which it \
+                 leads to the pod: its bridge for a pod of its own, another one for any other. Predicted and seen here: {}.",
                 sources.join(", ")
             ),
         )

@@ -152,11 +152,15 @@ async fn serve(stream: TcpStream, state: &State) {
             }
         }
     };
-    tokio::select! {
-        ((), ()) = async { tokio::join!(run, send) } => {}
-        () = receive => {}
-    }
+    let has_ended = tokio::select! {
+        ((), ()) = async { tokio::join!(run, send) } => true,
+        () = receive => false,
+    };
     let _ = sink.close().await;
+    if has_ended {
+        // A socket that is dropped with something to read resets the connection, and the client may lose the answer's end.
+        while let Some(Ok(_)) = source.next().await {}
+    }
 }
 
 async fn forward(mut from: impl AsyncRead + Unpin, channel: u8, mut frames: mpsc::Sender<Vec<u8>>) {

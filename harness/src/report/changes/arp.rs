@@ -29,7 +29,8 @@ pub struct ArpRecord {
 pub struct ArpMove {
     /// The node.
     pub node: String,
-    /// How long after the change began it answered first, in microseconds; 0 if it did before.
+    /// How long after the change began it was asked for the first time that it answered and the one before it did not, in
+    /// microseconds; 0 if that was before.
     pub after_us: u64,
 }
 

@@ -5,13 +5,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     net::{IpAddr, Ipv4Addr},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
 use futures::future::try_join;
 use reachmap::{
     Context as _, Error, ErrorKind, Result,
-    environment::workloads::{CLUSTER_IP, LOAD_BALANCER, NAMESPACE},
+    environment::workloads::{LOAD_BALANCER, NAMESPACE},
     k8s_openapi::api::core::v1::Pod,
     kube::{
         Api,
@@ -21,13 +22,18 @@ use reachmap::{
         arp::{Answered, Question},
         timeline::{Mark, Timeline},
     },
-    model::{ServiceRef, Way},
+    probe::WatchingArp,
     report::{ArpRecord, ChangeRecord},
     session::Session,
     state::State,
-    wire::WatchArp,
+    wire::{SeenArp, WatchArp},
 };
-use reachmap_suites::{lives::now_us, on_the_sessions_runtime, prelude::LAPTOP};
+use reachmap_suites::{
+    live::{until_announced, until_rules_are_new},
+    lives::now_us,
+    on_the_sessions_runtime,
+    prelude::LAPTOP,
+};
 use tokio::time::Instant;
 
 use super::{ADDRESSES, AT_MOST, ENDPOINTS, steady::during};
@@ -38,18 +44,15 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How often it is asked by ARP, in milliseconds.
 const ARP_EVERY_MS: u64 = 100;
 
-/// Until a speaker that was killed is back.
-const SPEAKER_BACK: Duration = Duration::from_secs(15);
-
 /// How long a node is cut off from the network: longer than it takes until another one has taken over, and shorter than the
 /// harness is patient with agents that it does not hear of.
 const CUT_OFF_SECONDS: u64 = 10;
 
-/// Until a node that was cut off has its link again, and a little longer.
-const NODE_BACK: Duration = Duration::from_secs(CUT_OFF_SECONDS + 5);
-
 /// Until what was under way when the address moved has ended.
 const MOVED_US: u64 = 2_000_000;
+
+/// The same for what is sent to a node that is not there: as long as a request waits.
+const LOST_US: u64 = 3_000_000;
 
 /// What was seen while the address moved.
 struct Moved {
@@ -60,83 +63,85 @@ struct Moved {
 }
 
 impl Moved {
-    /// Loads the address from the laptop while `change` happens to the node that announces it, until it is one node's again
-    /// after `back`.
-    async fn while_it_moves<C>(
-        session: &'static Session,
-        back: Duration,
-        change: impl FnOnce(String) -> C,
-    ) -> Result<Self>
+    /// Loads the address from the laptop while `change` happens to the node that announces it, until that one alone answers for
+    /// it again.
+    async fn while_it_moves<C>(session: &'static Session, change: impl FnOnce(String) -> C) -> Result<Self>
     where
         C: Future<Output = Result<()>>,
     {
-        let before = announced(session).await?;
-        let service = before.service(NAMESPACE, LOAD_BALANCER);
-        let address = service.and_then(|service| service.load_balancer_addresses.iter().find_map(as_v4));
-        let address =
-            address.ok_or_else(|| Error::new(ErrorKind::Environment, "load the load balancer", "no IPv4 address"))?;
-        let nodes = nodes(&before);
-        let addresses = [address].into_iter().chain(nodes.values().filter_map(as_v4)).collect();
-        let watch = WatchArp { addresses, every_ms: ARP_EVERY_MS };
-        let watching = session.agent(LAPTOP)?.watch_arp(watch).await?;
-        let laptop = [LAPTOP.to_owned()];
+        let before = until_announced(session, LOAD_BALANCER).await?;
         let first = announcer(&before).unwrap_or_default();
-        let change = async {
-            let change = change(first.clone());
-            let takers = takers(session, first.clone(), back, (address, &nodes));
-            try_join(takers, change).await.map(|(takers, ())| takers)
-        };
-        let (line, _, takers) = during(session, &laptop, (address, 80).into(), "nginx", change).await?;
-        let answered = Answered::of(&watching.finish().await?, address, &nodes);
-        Ok(Self { line, answered, takers })
+        let watched = Watched::of(&before)?;
+        let watching = watched.watch(session).await?;
+        let laptop = [LAPTOP.to_owned()];
+        let target = (watched.address, 80).into();
+        let (line, _, takers) = during(session, &laptop, target, "nginx", async {
+            let mut takers = vec![(first.clone(), now_us())];
+            let changed = AtomicBool::new(false);
+            let change = async {
+                change(first.clone()).await?;
+                changed.store(true, Ordering::Relaxed);
+                Ok(())
+            };
+            try_join(change, watched.until_back(session, &mut takers, &changed)).await?;
+            Ok(takers)
+        })
+        .await?;
+        Ok(Self { line, answered: watched.answered(&watching.finish().await?), takers })
     }
 
     fn began_us(&self) -> u64 {
         self.takers.first().map_or(0, |(_, at)| *at)
     }
 
-    /// From the change until what was under way at the last move has ended.
-    fn window(&self) -> (u64, u64) {
-        let began = self.began_us();
-        let said = self.takers.last().map_or(began, |(_, at)| *at);
-        let answered = self.answered.moves().last().map_or(began, |(at, _)| *at);
-        (began, said.max(answered) + MOVED_US)
-    }
-
     fn record(&self, name: &str, what: &str) -> Result<()> {
-        let said = self.takers.iter().map(|(node, at)| Mark { at_us: *at, what: format!("announced by {node}") });
         let moves = self.answered.moves();
+        let said = self.takers.iter().map(|(node, at)| Mark { at_us: *at, what: format!("announced by {node}") });
         let answered = moves.iter().map(|(at, node)| Mark { at_us: *at, what: format!("{node} answers by ARP") });
-        let line = Timeline { marks: said.chain(answered).collect(), events: self.line.events.clone() };
+        let mut marks: Vec<Mark> = said.chain(answered).collect();
+        marks.sort_by_key(|mark| mark.at_us);
+        let line = Timeline { marks, events: self.line.events.clone() };
         let record = ChangeRecord::of(name, what, &line, (self.began_us(), &BTreeSet::new()), &[]);
         let arp = Some(ArpRecord::of(&self.answered, self.began_us()));
         Session::current()?.record_change(ChangeRecord { arp, ..record })
     }
 
-    /// Another node took over, and gave the address back; outside of the moves no request failed, and every question was
-    /// answered by exactly one node.
-    fn hold(&self) {
-        let (first, began) = &self.takers[0];
-        assert!(self.takers.len() > 1, "no other node has taken over: {:?}", self.takers);
+    /// One other node took over, and told everybody; then the first one had the address back, which it did not have again
+    /// before `back_us` after the change. Outside of the two moves, every question was answered by exactly one node.
+    ///
+    /// Returns when the second move was over.
+    fn hold(&self, back_us: u64) -> u64 {
+        let began = self.began_us();
+        let first = self.takers[0].0.as_str();
         let moves = self.answered.moves();
-        assert!(moves.len() > 1, "nobody else has answered for the address: {moves:?}");
-        assert_eq!(moves[0].1, first, "who answered before");
-        assert!(moves[1].0 > *began, "somebody else answered before anything had changed");
-        let last = self.takers.last().map(|(node, _)| node.as_str());
-        assert_eq!(moves.last().map(|(_, node)| *node), last, "who answered at last, and who says that it announces");
-        let window = [self.window()];
-        assert_eq!(self.answered.not_by_one_outside(&window), Vec::<&Question>::new());
-        let unexcused: Vec<String> = self.line.failed_outside(&window).iter().map(ToString::to_string).collect();
-        assert!(unexcused.is_empty(), "{unexcused:#?}");
+        let [(_, before), (taken, other), (back, after)] = moves[..] else {
+            panic!("it did not go from {first} to another node and back: {moves:?}");
+        };
+        assert_eq!((before, after), (first, first), "who answered before and after, and who announces it");
+        assert!(taken > began, "somebody else answered before anything had changed");
+        self.told(other, taken);
+        let moving = [(began, taken), (began + back_us, back)];
+        assert_eq!(self.answered.not_by_one_outside(&moving), Vec::<&Question>::new(), "moving in {moving:?}");
+        let last = self.line.events.last().map_or(0, |event| event.start_us);
+        assert!(self.answered.questions.last().is_some_and(|question| question.at_us > last), "asked to the end");
+        back
     }
 
-    /// The node that took the address so manieth told everybody (gratuitous ARP), as it must: who has talked to the node
-    /// before would go on doing so.
-    fn told(&self, number: usize) {
-        let (at, node) = self.answered.moves()[number];
+    /// The node that took the address told everybody (gratuitous ARP), as it must: who has talked to another node before
+    /// would go on doing so.
+    fn told(&self, node: &str, at_us: u64) {
+        let near = |(said, by): &&(u64, String)| by == node && said.abs_diff(at_us) < MOVED_US;
         let gratuitous = &self.answered.gratuitous;
-        let near = |(said, by): &(u64, String)| by == node && said.abs_diff(at) < MOVED_US;
-        assert!(gratuitous.iter().any(near), "{node} answered at {at} and told nobody: {gratuitous:?}");
+        assert!(
+            gratuitous.iter().any(|said| near(&said)),
+            "{node} answered at {at_us} and told nobody: {gratuitous:?}"
+        );
+    }
+
+    /// No request failed outside of these windows.
+    fn none_failed_outside(&self, windows: &[(u64, u64)]) {
+        let unexcused: Vec<String> = self.line.failed_outside(windows).iter().map(ToString::to_string).collect();
+        assert!(unexcused.is_empty(), "{unexcused:#?}");
     }
 }
 
@@ -149,40 +154,98 @@ fn a_killed_speaker_fails_requests_only_while_the_address_moves() -> Result<()> 
         let _alone = ADDRESSES.lock().await;
         let session = Session::current()?;
         let kill = |node: String| async move { kill_speaker(session, &node).await };
-        let moved = Moved::while_it_moves(session, SPEAKER_BACK, kill).await?;
+        let moved = Moved::while_it_moves(session, kill).await?;
         moved.record("speaker", "the announcing speaker is killed")?;
-        moved.hold();
-        (1..moved.answered.moves().len()).for_each(|number| moved.told(number));
+        let back = moved.hold(0);
+        moved.told(&moved.takers[0].0, back);
+        moved.none_failed_outside(&[(moved.began_us(), back + MOVED_US)]);
         Ok(())
     })
 }
 
 /// The node that announces the address is cut off from the network, as a node that stops is for everybody else: another one
 /// takes over. Until the node is back, a pod on it still is an endpoint, and connections that are led to it get no answer. When
-/// it is back, two nodes answer for the address until they have heard of each other.
+/// it is back, two nodes may answer for the address until they have heard of each other; whoever talks to the other one is
+/// served as well, and no request fails any more.
 #[test]
 fn a_node_that_is_cut_off_fails_requests_only_while_it_is() -> Result<()> {
     on_the_sessions_runtime(async {
         let endpoints = ENDPOINTS.lock().await;
         let _alone = ADDRESSES.lock().await;
         let session = Session::current()?;
-        let cut = |node: String| async move {
+        let cut_us = AtomicU64::new(0);
+        let cut = |node: String| async {
             cut_off(session, &node).await?;
-            tokio::time::sleep(Duration::from_secs(CUT_OFF_SECONDS + 1)).await;
-            let way = Way::ClusterIp { service: ServiceRef::new(NAMESPACE, CLUSTER_IP) };
-            session.until_reached(&way.target(session.state())?, AT_MOST).await?;
-            // The address is still on its way back; nothing else is.
+            cut_us.store(now_us(), Ordering::Relaxed);
+            drop(node);
+            tokio::time::sleep(Duration::from_secs(CUT_OFF_SECONDS)).await;
+            until_rules_are_new(session, "cut-off").await?;
+            // The address may still be on its way back; nothing else is.
             drop(endpoints);
             Ok(())
         };
-        let moved = Moved::while_it_moves(session, NODE_BACK, cut).await?;
-        let what = format!("the announcing node is cut off for {CUT_OFF_SECONDS} s");
-        moved.record("node", &what)?;
-        moved.hold();
-        // It gets the address back without a word: as far as it knows, it never lost it.
-        moved.told(1);
+        let moved = Moved::while_it_moves(session, cut).await?;
+        moved.record("node", &format!("the announcing node is cut off for {CUT_OFF_SECONDS} s"))?;
+        let off_us = CUT_OFF_SECONDS * 1_000_000;
+        let back = moved.hold(off_us);
+        let there_us = cut_us.into_inner() + off_us;
+        moved.none_failed_outside(&[(moved.began_us(), there_us + LOST_US), (back, back + MOVED_US)]);
         Ok(())
     })
+}
+
+/// An address, and the nodes' own, by which their hardware addresses are known.
+struct Watched {
+    address: Ipv4Addr,
+    nodes: BTreeMap<String, IpAddr>,
+}
+
+impl Watched {
+    fn of(state: &State) -> Result<Self> {
+        let service = state.service(NAMESPACE, LOAD_BALANCER);
+        let address = service.and_then(|service| service.load_balancer_addresses.iter().find_map(as_v4));
+        let none = || Error::new(ErrorKind::Environment, "load the load balancer", "it has no IPv4 address");
+        Ok(Self { address: address.ok_or_else(none)?, nodes: nodes(state) })
+    }
+
+    async fn watch(&self, session: &Session) -> Result<WatchingArp> {
+        let addresses = [self.address].into_iter().chain(self.nodes.values().filter_map(as_v4)).collect();
+        session.agent(LAPTOP)?.watch_arp(WatchArp { addresses, every_ms: ARP_EVERY_MS }).await
+    }
+
+    fn answered(&self, seen: &SeenArp) -> Answered {
+        Answered::of(seen, self.address, &self.nodes)
+    }
+
+    /// Adds to `takers` who announces it, one after the other, until the change has happened and the first of them alone
+    /// announces it and answers for it again: MetalLB's choice is always the same among the same nodes.
+    async fn until_back(&self, session: &Session, takers: &mut Vec<(String, u64)>, changed: &AtomicBool) -> Result<()> {
+        let first = takers[0].0.clone();
+        let mut looks = tokio::time::interval(LOOK);
+        let deadline = Instant::now() + AT_MOST;
+        loop {
+            looks.tick().await;
+            let now = announcer(&session.snapshot().await?);
+            if let Some(node) = now.filter(|node| takers.last().is_none_or(|(last, _)| last != node)) {
+                takers.push((node, now_us()));
+            }
+            let is_back = changed.load(Ordering::Relaxed)
+                && takers.len() > 1
+                && takers.last().is_some_and(|(last, _)| *last == first);
+            if is_back && self.answered_by(session).await? == [first.clone()].into() {
+                return Ok(());
+            }
+            assert!(Instant::now() < deadline, "the address is not back at {first}: {takers:?}");
+        }
+    }
+
+    /// The nodes that answer for it, asked for a second.
+    async fn answered_by(&self, session: &Session) -> Result<BTreeSet<String>> {
+        let watching = self.watch(session).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let answered = self.answered(&watching.finish().await?);
+        Ok(answered.questions.into_iter().flat_map(|question| question.by).collect())
+    }
 }
 
 fn as_v4(address: &IpAddr) -> Option<Ipv4Addr> {
@@ -198,63 +261,9 @@ fn nodes(state: &State) -> BTreeMap<String, IpAddr> {
     state.nodes.iter().filter_map(|node| Some((node.name.clone(), v4(&node.addresses)?))).collect()
 }
 
-/// Who announces the address, one after the other, for as long as `back` and until only one node answers for it.
-async fn takers(
-    session: &Session,
-    first: String,
-    back: Duration,
-    (address, nodes): (Ipv4Addr, &BTreeMap<String, IpAddr>),
-) -> Result<Vec<(String, u64)>> {
-    let mut takers = vec![(first, now_us())];
-    let mut looks = tokio::time::interval(LOOK);
-    let (until, deadline) = (Instant::now() + back, Instant::now() + back + AT_MOST);
-    loop {
-        looks.tick().await;
-        let now = announcer(&session.snapshot().await?);
-        if let Some(node) = now.filter(|node| takers.last().is_none_or(|(last, _)| last != node)) {
-            takers.push((node, now_us()));
-        }
-        if Instant::now() < until {
-            continue;
-        }
-        let by = answered_by(session, address, nodes).await?;
-        if takers.last().is_some_and(|(node, _)| by == [node.clone()].into()) {
-            return Ok(takers);
-        }
-        assert!(Instant::now() < deadline, "{by:?} answer for {address}, which is announced by {takers:?}");
-    }
-}
-
-/// The nodes that answer for an address, asked for a second.
-async fn answered_by(
-    session: &Session,
-    address: Ipv4Addr,
-    nodes: &BTreeMap<String, IpAddr>,
-) -> Result<BTreeSet<String>> {
-    let addresses = [address].into_iter().chain(nodes.values().filter_map(as_v4)).collect();
-    let watching = session.agent(LAPTOP)?.watch_arp(WatchArp { addresses, every_ms: ARP_EVERY_MS }).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let answered = Answered::of(&watching.finish().await?, address, nodes);
-    Ok(answered.questions.into_iter().flat_map(|question| question.by).collect())
-}
-
 /// The node that announces the load balancer's address, if exactly one does.
 fn announcer(state: &State) -> Option<String> {
     state.service(NAMESPACE, LOAD_BALANCER)?.announced_by.clone()
-}
-
-/// The state, once exactly one node announces the load balancer's address.
-async fn announced(session: &Session) -> Result<State> {
-    let deadline = Instant::now() + AT_MOST;
-    let mut looks = tokio::time::interval(LOOK);
-    loop {
-        looks.tick().await;
-        let state = session.snapshot().await?;
-        if announcer(&state).is_some() {
-            return Ok(state);
-        }
-        assert!(Instant::now() < deadline, "no node, or more than one, announces the load balancer's address");
-    }
 }
 
 async fn kill_speaker(session: &Session, node: &str) -> Result<()> {
@@ -273,10 +282,13 @@ async fn kill_speaker(session: &Session, node: &str) -> Result<()> {
 const CUT_OFF: &str = r#"
 link=$(ip -o -4 address show to "$1" | awk '{ print $2 }')
 test -n "$link"
-[ ! -e "/proc/sys/net/ipv6/conf/$link" ] || echo 1 >"/proc/sys/net/ipv6/conf/$link/keep_addr_on_down"
+keep=/proc/sys/net/ipv6/conf/$link/keep_addr_on_down
+kept=$(cat "$keep" 2>/dev/null || true)
+[ -z "$kept" ] || echo 1 >"$keep"
 back=$(for family in -4 -6; do
   ip $family route show dev "$link" | sed "s/^/ip $family route replace /; s/\$/ dev $link/"
-done)
+done
+[ -z "$kept" ] || echo "echo $kept >$keep")
 setsid sh -c "ip link set $link down; sleep $2; ip link set $link up; $back" </dev/null >/dev/null 2>&1 &
 "#;
 

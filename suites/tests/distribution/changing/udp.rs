@@ -38,13 +38,12 @@ use reachmap::{
 };
 use reachmap_suites::{
     changes::{changed, create, delete, delete_if_there},
-    live::until_live,
+    live::{until_announced, until_live},
     lives::now_us,
     on_the_sessions_runtime,
     prelude::{LAPTOP, TESTPOD, WORKER_1},
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::{ADDRESSES, AT_MOST};
 
@@ -57,9 +56,6 @@ const EVERY_MS: u64 = 20;
 /// kube-proxy deletes what nodes remember right after it has written its rules: so long after the rules are seen to be live,
 /// it has.
 const CLEARED: Duration = Duration::from_millis(500);
-
-/// How often it is looked whether a node announces the address.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// How long each flow is then looked at.
 const STEADY: Duration = Duration::from_secs(2);
@@ -168,15 +164,7 @@ impl Scene {
         if endpoints == 0 {
             return Ok(());
         }
-        let deadline = Instant::now() + AT_MOST;
-        loop {
-            let state = self.session.snapshot().await?;
-            if state.service(NAMESPACE, NAME).is_some_and(|service| service.announced_by.is_some()) {
-                return Ok(());
-            }
-            assert!(Instant::now() < deadline, "no node announces the address of {NAME}");
-            tokio::time::sleep(LOOK).await;
-        }
+        until_announced(self.session, NAME).await.map(drop)
     }
 
     /// Where the Service can be named: its cluster IP, its load balancer's address, and its node port on a worker.
