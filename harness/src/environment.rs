@@ -35,6 +35,7 @@ pub mod engine;
 pub mod gc;
 pub mod images;
 pub mod journal;
+mod left;
 pub mod load_workers;
 mod on_existing;
 mod on_leased;
@@ -339,6 +340,7 @@ async fn put_back_earlier_edits(client: &Client, journal: &Journal, progress: &P
 
 async fn deploy(workloads: &Workloads, progress: &Progress) -> Result<()> {
     let step = progress.step("Deploy the workloads", Some(Duration::from_secs(10)));
+    Box::pin(left::delete_left_by_tests(&workloads.client)).await?;
     workloads.deploy().await?;
     workloads.wait_ready(READY).await?;
     step.done();

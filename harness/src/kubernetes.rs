@@ -18,6 +18,10 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The label with the id of the run that applied an object last.
 pub const RUN_LABEL: &str = "reachmap.dev/run";
 
+/// The label of what a test makes for itself, with the id of its run. The test deletes it; if its run is killed, the next one
+/// does.
+pub const TEST_LABEL: &str = "reachmap.dev/test";
+
 #[cfg(test)]
 pub(crate) mod mock {
     //! A scripted API server: requests are answered in order, and what was asked is kept.

@@ -13,6 +13,8 @@ use reachmap::{
         Api, Resource,
         api::{DeleteParams, PostParams},
     },
+    kubernetes::TEST_LABEL,
+    session::Session,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -41,7 +43,7 @@ where
     back.map(|()| seen)
 }
 
-/// Makes an object of the test's own.
+/// Makes an object of the test's own, labelled as such: if its run is killed, the next one deletes it.
 ///
 /// # Errors
 /// [`ErrorKind::Environment`] if the API server refuses it.
@@ -49,7 +51,9 @@ pub async fn create<K>(api: &Api<K>, object: Value) -> Result<()>
 where
     K: Resource + Clone + Serialize + DeserializeOwned + Debug,
 {
-    let object: K = serde_json::from_value(object).tried(ErrorKind::Internal, || "write an object")?;
+    let mut object: K = serde_json::from_value(object).tried(ErrorKind::Internal, || "write an object")?;
+    let run = Session::current()?.handover().run.clone();
+    object.meta_mut().labels.get_or_insert_default().insert(TEST_LABEL.to_owned(), run);
     let name = object.meta().name.clone().unwrap_or_default();
     let created = api.create(&PostParams::default(), &object).await;
     created.map(drop).tried(ErrorKind::Environment, || format!("make {name}"))

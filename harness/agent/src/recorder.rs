@@ -44,6 +44,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// How many askers that keep their sockets are recorded at once; more wait their turn.
 const AT_ONCE: usize = 16;
 
+/// How long after a lookup's end an answer may still come that it did not wait for.
+const LATE: Duration = Duration::from_secs(1);
+
 /// How long the address may be another's: an agent that is ending still has it.
 const TAKEN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -129,6 +132,8 @@ impl Listening {
         // What it asked last may not have been read yet: it counts, also if nobody waits for the answer.
         udp::drain(&self.datagrams, &self.current);
         drop(open);
+        // A question that was repeated because its answer was slow is another thing than one whose answer was lost.
+        let _ = tokio::time::timeout(LATE, session.until_answered()).await;
         let (questions, unreadable, strays) = session.close();
         Ok(Recorded { questions, unreadable, strays, end: end?, elapsed_us, starved_us })
     }

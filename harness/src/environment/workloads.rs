@@ -50,7 +50,7 @@ macro_rules! manifest {
 /// The tutorial's workloads in one cluster.
 #[derive(Clone)]
 pub struct Workloads {
-    client: Client,
+    pub(super) client: Client,
     images: WorkloadImages,
     run: String,
 }

@@ -5,11 +5,15 @@ use std::{
     mem,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use reachmap_wire::{RecordedQuestion, Transport};
 use rustix::process::Pid;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval},
+};
 
 use crate::{
     dns::message::{Question, Said},
@@ -19,6 +23,9 @@ use crate::{
 
 /// How many questions one recording holds: a resolver that asks more is in a loop.
 const LIMIT: usize = 4096;
+
+/// How often it is looked whether an answer has come.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// One recording under way, or one that is over and that nobody reads any more.
 #[derive(Debug)]
@@ -104,6 +111,14 @@ impl Session {
         let mut log = self.log();
         if !log.is_over {
             log.passing.spawn(passing);
+        }
+    }
+
+    /// Waits until something has come back to every question.
+    pub(super) async fn until_answered(&self) {
+        let mut looks = interval(LOOK);
+        while self.log().questions.iter().any(|question| question.elapsed_us.is_none()) {
+            looks.tick().await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! A DNS server on loopback, by UDP and TCP on one port, that answers what a test says.
 
-use std::{net::Ipv4Addr, net::SocketAddr, sync::Arc};
+use std::{net::Ipv4Addr, net::SocketAddr, sync::Arc, time::Duration};
 
 use hickory_proto::{
     op::{Message, ResponseCode},
@@ -31,21 +31,30 @@ type Answers = dyn Fn(&str, &str) -> Say + Send + Sync;
 
 /// Starts a server; `say` is given the name (absolute) and the type.
 pub(crate) async fn start(say: impl Fn(&str, &str) -> Say + Send + Sync + 'static) -> SocketAddr {
+    start_late(Duration::ZERO, say).await
+}
+
+/// The same; the first datagram is answered only after so long.
+pub(crate) async fn start_late(first: Duration, say: impl Fn(&str, &str) -> Say + Send + Sync + 'static) -> SocketAddr {
     let say: Arc<Answers> = Arc::new(say);
     // The port of the TCP listener may be taken for UDP: take the first that is free for both.
     let (listener, socket) = loop {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
-            break (listener, socket);
+            break (listener, Arc::new(socket));
         }
     };
     let address = listener.local_addr().unwrap();
     let by_udp = Arc::clone(&say);
     tokio::spawn(async move {
-        let mut buffer = [0; 4096];
+        let (mut buffer, mut late) = ([0; 4096], first);
         while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+            let (socket, late) = (Arc::clone(&socket), std::mem::take(&mut late));
             if let Some(answer) = answer(&buffer[..length], &*by_udp, false) {
-                let _ = socket.send_to(&answer, client).await;
+                tokio::spawn(async move {
+                    tokio::time::sleep(late).await;
+                    let _ = socket.send_to(&answer, client).await;
+                });
             }
         }
     });

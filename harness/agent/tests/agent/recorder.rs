@@ -179,6 +179,19 @@ async fn hickory_fails_in_its_own_words_and_is_ended_at_its_time() {
     assert!(recorded.elapsed_us < 2_000_000, "{recorded:#?}");
 }
 
+/// hickory repeats the question after a third of a second, and has its answer then; the other one is still to come.
+#[tokio::test]
+async fn an_answer_that_comes_after_the_lookup_is_written_down() {
+    let vantage = Vantage::new(POD).await;
+    let late = Duration::from_millis(800);
+    let server = dns_server::start_late(late, |_, _| Say::Code(ResponseCode::NXDomain)).await;
+    let recorded = vantage.record(Asker::Hickory { name: "web.".to_owned() }, server, SOON).await.unwrap();
+    assert!(recorded.elapsed_us < 800_000, "{recorded:#?}");
+    let took: Vec<_> = recorded.questions.iter().map(|question| question.elapsed_us).collect();
+    assert!(took.iter().all(Option::is_some), "{recorded:#?}");
+    assert!(took.iter().flatten().any(|took| *took >= 790_000), "{recorded:#?}");
+}
+
 #[tokio::test]
 async fn a_truncated_answer_and_its_repetition_by_tcp_are_two_questions() {
     let vantage = Vantage::new(POD).await;
