@@ -123,7 +123,8 @@ impl Moved {
         let moving = [(began, taken), (began + back_us, back)];
         assert_eq!(self.answered.not_by_one_outside(&moving), Vec::<&Question>::new(), "moving in {moving:?}");
         let last = self.line.events.last().map_or(0, |event| event.start_us);
-        assert!(self.answered.questions.last().is_some_and(|question| question.at_us > last), "asked to the end");
+        let asked = self.answered.questions.last().map_or(0, |question| question.at_us);
+        assert!(asked + MOVED_US > last, "nothing was asked any more after {asked}, and loaded until {last}");
         back
     }
 
