@@ -48,6 +48,9 @@ const ARP_EVERY_MS: u64 = 100;
 /// harness is patient with agents that it does not hear of.
 const CUT_OFF_SECONDS: u64 = 10;
 
+/// Until a change that the cluster says nothing of has had its effect.
+const SETTLED: Duration = Duration::from_secs(10);
+
 /// Until what was under way when the address moved has ended.
 const MOVED_US: u64 = 2_000_000;
 
@@ -174,11 +177,11 @@ fn a_node_that_is_cut_off_fails_requests_only_while_it_is() -> Result<()> {
         let endpoints = ENDPOINTS.lock().await;
         let _alone = ADDRESSES.lock().await;
         let session = Session::current()?;
-        let cut_us = AtomicU64::new(0);
-        let cut = |node: String| async {
+        let cut_at = AtomicU64::new(0);
+        let cut_us = &cut_at;
+        let cut = |node: String| async move {
             cut_off(session, &node).await?;
             cut_us.store(now_us(), Ordering::Relaxed);
-            drop(node);
             tokio::time::sleep(Duration::from_secs(CUT_OFF_SECONDS)).await;
             until_rules_are_new(session, "cut-off").await?;
             // The address may still be on its way back; nothing else is.
@@ -189,7 +192,7 @@ fn a_node_that_is_cut_off_fails_requests_only_while_it_is() -> Result<()> {
         moved.record("node", &format!("the announcing node is cut off for {CUT_OFF_SECONDS} s"))?;
         let off_us = CUT_OFF_SECONDS * 1_000_000;
         let back = moved.hold(off_us);
-        let there_us = cut_us.into_inner() + off_us;
+        let there_us = cut_us.load(Ordering::Relaxed) + off_us;
         moved.none_failed_outside(&[(moved.began_us(), there_us + LOST_US), (back, back + MOVED_US)]);
         Ok(())
     })
@@ -218,12 +221,13 @@ impl Watched {
         Answered::of(seen, self.address, &self.nodes)
     }
 
-    /// Adds to `takers` who announces it, one after the other, until the change has happened and the first of them alone
-    /// announces it and answers for it again: MetalLB's choice is always the same among the same nodes.
+    /// Adds to `takers` who announces it by the cluster's word, one after the other, until the change has happened and the
+    /// first of them alone announces it and answers for it again: MetalLB's choice is always the same among the same nodes.
+    /// The cluster's word may leave out one who had the address for a moment; who answered for it does not.
     async fn until_back(&self, session: &Session, takers: &mut Vec<(String, u64)>, changed: &AtomicBool) -> Result<()> {
         let first = takers[0].0.clone();
         let mut looks = tokio::time::interval(LOOK);
-        let deadline = Instant::now() + AT_MOST;
+        let (settled, deadline) = (Instant::now() + SETTLED, Instant::now() + AT_MOST);
         loop {
             looks.tick().await;
             let now = announcer(&session.snapshot().await?);
@@ -231,7 +235,7 @@ impl Watched {
                 takers.push((node, now_us()));
             }
             let is_back = changed.load(Ordering::Relaxed)
-                && takers.len() > 1
+                && (takers.len() > 1 || Instant::now() > settled)
                 && takers.last().is_some_and(|(last, _)| *last == first);
             if is_back && self.answered_by(session).await? == [first.clone()].into() {
                 return Ok(());
