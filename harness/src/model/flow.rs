@@ -7,8 +7,10 @@
 //! `pkg/proxy/conntrack/cleanup.go`; the rules here are those of v1.37, where each change of endpoints is followed by a
 //! comparison of all UDP entries with the Services that there are (since v1.32). Two gaps of it are on purpose, or follow
 //! from how it looks for entries: a Service that is gone is not compared at all, and the node port of a Service without
-//! endpoints is left out, since it would match any flow to that port number. A Service's end and its endpoints' end come over
-//! two watches, and which one a node hears of first is not known: if it is the endpoints', the flow is cleared after all.
+//! endpoints is left out, since it would match any flow to that port number. A Service and its endpoints come and go over two
+//! watches, and which one a node hears of first is not known. If it is the endpoints' end, the flow is cleared after all. If
+//! it is the endpoints that come, they are compared before the Service is there, and then not any more: it takes another
+//! change of endpoints (`ConntrackCleanupRequired` in its `pkg/proxy/endpointschangetracker.go`) to clear what was left.
 
 use std::collections::BTreeSet;
 
@@ -73,6 +75,26 @@ impl Flow {
             // It stays with an endpoint that still serves.
             (Self::OneOf(now), Some(serving)) if now.is_subset(serving) => self.clone(),
             (_, Some(serving)) => Self::OneOf(serving.clone()),
+        }
+    }
+
+    /// Where a flow that went to `self` while there was no Service goes once there is one again, with the endpoints `serving`.
+    ///
+    /// ```
+    /// use reachmap::model::flow::Flow;
+    /// let (old, new) = (Flow::OneOf(["a".to_owned()].into()), ["b".to_owned()].into());
+    /// // A node that hears of the endpoints before it hears of the Service leaves the entry as it is.
+    /// assert_eq!(old.back(&new), Flow::OneOf(["a".to_owned(), "b".to_owned()].into()));
+    /// // And so it does with the entry of a flow that nobody translated.
+    /// assert_eq!(Flow::Nobody.back(&new), Flow::OneOfOrNobody(["b".to_owned()].into()));
+    /// ```
+    #[must_use]
+    pub fn back(&self, serving: &BTreeSet<String>) -> Self {
+        match self {
+            Self::Nobody => Self::OneOfOrNobody(serving.clone()),
+            Self::OneOf(now) | Self::OneOfOrNobody(now) | Self::AtMostOneOf(now) => {
+                Self::OneOf(now.union(serving).cloned().collect())
+            }
         }
     }
 
@@ -153,6 +175,7 @@ mod tests {
         let (old, new) = (Flow::OneOf(set(&["a"])), set(&["b", "c"]));
         let gone = old.after(Frontend::ClusterIp, None);
         assert_eq!(gone, Flow::OneOfOrNobody(set(&["a"])));
+        assert_eq!(gone.back(&new), Flow::OneOf(set(&["a", "b", "c"])), "or not even then");
         assert_eq!(old.after(Frontend::NodePort, None), old, "a node port is not cleared in either order");
         let unannounced = old.after(Frontend::LoadBalancer, None);
         assert_eq!(unannounced, Flow::AtMostOneOf(set(&["a"])));

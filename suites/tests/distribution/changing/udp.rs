@@ -250,6 +250,7 @@ impl Scene {
         let mut wrong = Vec::new();
         for (name, frontend) in flows {
             let mut flow: Option<Flow> = None;
+            let mut was_gone = false;
             for phase in &self.phases {
                 let went = arrivals.between(name, phase.from_us, phase.to_us);
                 if went.to.is_empty() && went.lost.is_empty() {
@@ -257,7 +258,12 @@ impl Scene {
                     continue;
                 }
                 let serving = phase.serving.as_ref();
-                let goes = flow.map_or_else(|| Flow::new(serving), |flow| flow.after(*frontend, serving));
+                let goes = match (flow, serving) {
+                    (None, serving) => Flow::new(serving),
+                    (Some(flow), Some(serving)) if was_gone => flow.back(serving),
+                    (Some(flow), serving) => flow.after(*frontend, serving),
+                };
+                was_gone = serving.is_none();
                 let seen = went.receivers();
                 println!("{name}, {}: to {:?}, lost {:?}; had to be {goes:?}", phase.what, went.to, went.lost);
                 if !goes.allows(&seen, went.lost.is_empty()) {
