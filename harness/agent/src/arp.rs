@@ -136,7 +136,7 @@ pub(crate) fn watch(by: &Watch, what: &WatchArp, until: Instant, ended: &watch::
         }
         // Nothing within the patience, or a link that is down for a while.
         if let Ok((length, _)) = recv(&by.socket, &mut frame, RecvFlags::empty()) {
-            seen.heard.extend(heard(&frame[..length.min(LENGTH)], by.mark, &what.addresses));
+            seen.heard.extend(heard(&frame[..length], by.mark, &what.addresses));
         }
     }
     seen

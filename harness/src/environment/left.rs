@@ -31,17 +31,16 @@ use crate::{
 /// # Errors
 /// [`ErrorKind::Environment`] if the API server refuses, [`ErrorKind::Deadline`] with what is still there.
 pub(super) async fn delete_left_by_tests(client: &Client) -> Result<()> {
-    for namespace in namespaces() {
+    let of_each = namespaces().into_iter().map(|namespace| async move {
         // What makes others comes first.
-        delete::<Deployment>(client, &namespace).await?;
-        delete::<Service>(client, &namespace).await?;
+        tokio::try_join!(delete::<Deployment>(client, &namespace), delete::<Service>(client, &namespace))?;
         tokio::try_join!(
             delete::<EndpointSlice>(client, &namespace),
             delete::<Pod>(client, &namespace),
             delete::<ConfigMap>(client, &namespace),
-        )?;
-    }
-    Ok(())
+        )
+    });
+    try_join_all(of_each).await.map(drop)
 }
 
 async fn delete<K>(client: &Client, namespace: &str) -> Result<()>

@@ -44,7 +44,8 @@ pub enum Flow {
 pub const KNOWN_SINCE: (u32, u32) = (1, 37);
 
 impl Flow {
-    /// Where a flow that went to `now` goes once the Service has the endpoints `serving`, or is gone (`None`).
+    /// Where a flow that went to `now` goes once the Service, which was there before, has the endpoints `serving`, or is gone
+    /// (`None`). [`Flow::back`] is for one that was gone.
     ///
     /// ```
     /// use reachmap::model::flow::{Flow, Frontend};

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     net::{IpAddr, Ipv4Addr},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -67,10 +67,10 @@ struct Moved {
 
 impl Moved {
     /// Loads the address from the laptop while `change` happens to the node that announces it, until that one alone answers for
-    /// it again.
-    async fn while_it_moves<C>(session: &'static Session, change: impl FnOnce(String) -> C) -> Result<Self>
+    /// it again; returns what the change has to tell, too.
+    async fn while_it_moves<T, C>(session: &'static Session, change: impl FnOnce(String) -> C) -> Result<(Self, T)>
     where
-        C: Future<Output = Result<()>>,
+        C: Future<Output = Result<T>>,
     {
         let before = until_announced(session, LOAD_BALANCER).await?;
         let first = announcer(&before).unwrap_or_default();
@@ -78,19 +78,17 @@ impl Moved {
         let watching = watched.watch(session).await?;
         let laptop = [LAPTOP.to_owned()];
         let target = (watched.address, 80).into();
-        let (line, _, takers) = during(session, &laptop, target, "nginx", async {
-            let mut takers = vec![(first.clone(), now_us())];
-            let changed = AtomicBool::new(false);
+        let (line, _, (told, takers)) = during(session, &laptop, target, "nginx", async {
+            let is_over = AtomicBool::new(false);
             let change = async {
-                change(first.clone()).await?;
-                changed.store(true, Ordering::Relaxed);
-                Ok(())
+                let told = change(first.clone()).await?;
+                is_over.store(true, Ordering::Relaxed);
+                Ok(told)
             };
-            try_join(change, watched.until_back(session, &mut takers, &changed)).await?;
-            Ok(takers)
+            try_join(change, watched.until_back(session, &first, &is_over)).await
         })
         .await?;
-        Ok(Self { line, answered: watched.answered(&watching.finish().await?), takers })
+        Ok((Self { line, answered: watched.answered(&watching.finish().await?), takers }, told))
     }
 
     fn began_us(&self) -> u64 {
@@ -158,7 +156,7 @@ fn a_killed_speaker_fails_requests_only_while_the_address_moves() -> Result<()> 
         let _alone = ADDRESSES.lock().await;
         let session = Session::current()?;
         let kill = |node: String| async move { kill_speaker(session, &node).await };
-        let moved = Moved::while_it_moves(session, kill).await?;
+        let (moved, ()) = Moved::while_it_moves(session, kill).await?;
         moved.record("speaker", "the announcing speaker is killed")?;
         let back = moved.hold(0);
         moved.told(&moved.takers[0].0, back);
@@ -177,22 +175,20 @@ fn a_node_that_is_cut_off_fails_requests_only_while_it_is() -> Result<()> {
         let endpoints = ENDPOINTS.lock().await;
         let _alone = ADDRESSES.lock().await;
         let session = Session::current()?;
-        let cut_at = AtomicU64::new(0);
-        let cut_us = &cut_at;
         let cut = |node: String| async move {
             cut_off(session, &node).await?;
-            cut_us.store(now_us(), Ordering::Relaxed);
+            let cut_us = now_us();
             tokio::time::sleep(Duration::from_secs(CUT_OFF_SECONDS)).await;
             until_rules_are_new(session, "cut-off").await?;
             // The address may still be on its way back; nothing else is.
             drop(endpoints);
-            Ok(())
+            Ok(cut_us)
         };
-        let moved = Moved::while_it_moves(session, cut).await?;
+        let (moved, cut_us) = Moved::while_it_moves(session, cut).await?;
         moved.record("node", &format!("the announcing node is cut off for {CUT_OFF_SECONDS} s"))?;
         let off_us = CUT_OFF_SECONDS * 1_000_000;
         let back = moved.hold(off_us);
-        let there_us = cut_us.load(Ordering::Relaxed) + off_us;
+        let there_us = cut_us + off_us;
         moved.none_failed_outside(&[(moved.began_us(), there_us + LOST_US), (back, back + MOVED_US)]);
         Ok(())
     })
@@ -221,11 +217,11 @@ impl Watched {
         Answered::of(seen, self.address, &self.nodes)
     }
 
-    /// Adds to `takers` who announces it by the cluster's word, one after the other, until the change has happened and the
-    /// first of them alone announces it and answers for it again: MetalLB's choice is always the same among the same nodes.
+    /// Who announces it by the cluster's word, one after the other, until the change is over and the first of them alone
+    /// announces it and answers for it again: MetalLB's choice is always the same among the same nodes.
     /// The cluster's word may leave out one who had the address for a moment; who answered for it does not.
-    async fn until_back(&self, session: &Session, takers: &mut Vec<(String, u64)>, changed: &AtomicBool) -> Result<()> {
-        let first = takers[0].0.clone();
+    async fn until_back(&self, session: &Session, first: &str, is_over: &AtomicBool) -> Result<Vec<(String, u64)>> {
+        let mut takers = vec![(first.to_owned(), now_us())];
         let mut looks = tokio::time::interval(LOOK);
         let (settled, deadline) = (Instant::now() + SETTLED, Instant::now() + AT_MOST);
         loop {
@@ -234,11 +230,11 @@ impl Watched {
             if let Some(node) = now.filter(|node| takers.last().is_none_or(|(last, _)| last != node)) {
                 takers.push((node, now_us()));
             }
-            let is_back = changed.load(Ordering::Relaxed)
+            let is_back = is_over.load(Ordering::Relaxed)
                 && (takers.len() > 1 || Instant::now() > settled)
-                && takers.last().is_some_and(|(last, _)| *last == first);
-            if is_back && self.answered_by(session).await? == [first.clone()].into() {
-                return Ok(());
+                && takers.last().is_some_and(|(last, _)| last == first);
+            if is_back && self.answered_by(session).await? == [first.to_owned()].into() {
+                return Ok(takers);
             }
             assert!(Instant::now() < deadline, "the address is not back at {first}: {takers:?}");
         }
