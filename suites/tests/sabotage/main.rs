@@ -12,7 +12,6 @@ use std::{
 use futures::future::try_join_all;
 use reachmap::{
     Context as _, Error, ErrorKind, Result,
-    command::Output,
     environment::{
         addons::{
             coredns::{self, Way},
@@ -21,17 +20,13 @@ use reachmap::{
         tutorial::{self, Names},
         workloads::NAMESPACE,
     },
-    k8s_openapi::api::{
-        apps::v1::Deployment,
-        core::v1::{Pod, Service},
-    },
+    k8s_openapi::api::{apps::v1::Deployment, core::v1::Service},
     kube::{
         Api,
-        api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+        api::{DeleteParams, Patch, PatchParams, PostParams},
     },
     matrix::Matrix,
     model::{Method, Vantage, VantageKind},
-    probe::exec,
     session::Session,
     state::State,
     verdict::{Judgement, Verdict},
@@ -42,6 +37,8 @@ static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(())
 
 /// A change of the cluster shows in every data plane well within this.
 const CONVERGENCE: Duration = Duration::from_secs(60);
+/// A command on a node ends well within this.
+const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 
 mod load_balancer_ready {
     use super::*;
@@ -331,10 +328,10 @@ async fn skip_service_rules(session: &Session, action: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command on a node, in kube-proxy's pod there, and returns what it prints.
+/// Runs a command on a node, and returns what it prints.
 async fn on_node(session: &Session, id: &str, argv: &[&str]) -> Result<String> {
     let node = &session.state().node_by_id(id)?.name;
-    let output = run_on(session, node, argv).await?;
+    let output = session.run_on_node(node, argv, COMMAND_LIMIT).await?;
     if output.code != Some(0) {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(Error::new(ErrorKind::Environment, format!("run {} on {node}", argv.join(" ")), said));
@@ -348,18 +345,11 @@ async fn forget_attempts(session: &Session) -> Result<()> {
     for node in &session.state().nodes {
         for state in ["SYN_SENT", "SYN_RECV"] {
             // It fails where there is none to forget.
-            run_on(session, &node.name, &["conntrack", "-D", "-p", "tcp", "--state", state]).await?;
+            let argv = ["conntrack", "-D", "-p", "tcp", "--state", state];
+            session.run_on_node(&node.name, &argv, COMMAND_LIMIT).await?;
         }
     }
     Ok(())
-}
-
-async fn run_on(session: &Session, node: &str, argv: &[&str]) -> Result<Output> {
-    let api: Api<Pod> = Api::namespaced(session.client().clone(), "kube-system");
-    let list = ListParams::default().labels("k8s-app=kube-proxy").fields(&format!("spec.nodeName={node}"));
-    let pods = api.list(&list).await.tried(ErrorKind::Environment, || "find kube-proxy")?;
-    let pod = pods.items.first().and_then(|pod| pod.metadata.name.clone()).unwrap_or_default();
-    exec::output(session.client(), "kube-system", &pod, None, argv, b"", Duration::from_secs(10)).await
 }
 
 /// The matrix has what the predicates above speak of.
