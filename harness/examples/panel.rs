@@ -50,8 +50,9 @@ async fn main() -> Result<()> {
         Ok::<_, Error>((binary, Lookups::find_or_build(&home, &progress)?))
     })?;
     println!(
-        "the agent has {} bytes, musl's lookup {}, Go's {}",
+        "the agent has {} bytes, glibc's lookup {}, musl's {}, Go's {}",
         binary.bytes().len(),
+        lookups.glibc.bytes().len(),
         lookups.musl.bytes().len(),
         lookups.go.bytes().len()
     );

@@ -48,6 +48,7 @@ mod configuration;
 mod resolver;
 
 pub use configuration::PanelConfiguration;
+use resolver::Programs;
 pub use resolver::missing;
 
 const MANIFEST: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/manifests/panel.yaml"));
@@ -134,12 +135,14 @@ impl PanelPods {
                 let (client, pod) = (self.client.clone(), pod.clone());
                 async move { file.put_in_pod(&client, NAMESPACE, &pod, CONTAINER).await }
             };
-            let (musl, go, agent) = tokio::try_join!(
+            let (glibc, musl, go, agent) = tokio::try_join!(
+                put(&lookups.glibc),
                 put(&lookups.musl),
                 put(&lookups.go),
                 Agent::in_pod(&self.client, NAMESPACE, &pod, CONTAINER, binary),
             )?;
-            let seat = Seat { agent, musl, go, turn: Mutex::new(()), patient: Semaphore::new(PATIENT) };
+            let programs = Programs { glibc, musl, go };
+            let seat = Seat { agent, programs, turn: Mutex::new(()), patient: Semaphore::new(PATIENT) };
             Ok::<_, Error>((configuration.id.clone(), seat))
         });
         let seats = try_join_all(seats).await?.into_iter().collect();
@@ -193,9 +196,7 @@ pub struct Panel {
 #[derive(Debug)]
 struct Seat {
     agent: Agent,
-    /// Where the programs are in the pod.
-    musl: String,
-    go: String,
+    programs: Programs,
     /// Lookups in one pod are made one after the other.
     turn: Mutex<()>,
     /// But for musl's, beside them: after SERVFAIL it waits for its timeout, five seconds, and does nothing.
@@ -240,7 +241,7 @@ impl Panel {
         name: &str,
     ) -> Result<Recorded> {
         let seat = self.seat(configuration)?;
-        let asker = resolver::asker(resolver, name, &seat.musl, &seat.go);
+        let asker = seat.programs.asker(resolver, name);
         let timeout_ms = millis(limit);
         // Here and not at the agent, whose answer has a time limit.
         let keeps_socket = resolver::keeps_socket(resolver);

@@ -35,8 +35,9 @@ impl Environment {
         }
         let step = progress.step("Deploy the panel of resolvers", Some(Duration::from_secs(5)));
         PanelPods::beside_testpod(self.client.clone(), self.run.clone()).await?.deploy(READY).await?;
-        let [musl, go] = [&programs.musl, &programs.go].map(|program| program.path().to_owned());
-        self.so_far.lookups = Some(LookupPrograms { musl, go });
+        let [glibc, musl, go] =
+            [&programs.glibc, &programs.musl, &programs.go].map(|program| program.path().to_owned());
+        self.so_far.lookups = Some(LookupPrograms { glibc, musl, go });
         step.done();
         Ok(())
     }

@@ -53,7 +53,9 @@ pub struct Handover {
 /// Where the programs are that look names up, one for each resolver that an image may lack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookupPrograms {
-    /// The one with musl's resolver.
+    /// The one with glibc's resolver.
+    pub glibc: PathBuf,
+    /// The one with musl's.
     pub musl: PathBuf,
     /// The one with Go's.
     pub go: PathBuf,

@@ -29,7 +29,7 @@ pub use observation::{
 pub use recording::{Asker, End, Recorded, RecordedQuestion, Recording, Transport};
 
 /// The version of this protocol; harness and agent must agree on it.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// An agent that has heard nothing for this many seconds ends: its harness is gone.
 pub const IDLE_LIMIT_SECONDS: u64 = 30;

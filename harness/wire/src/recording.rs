@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{QuestionKind, Record};
+use crate::{DnsFailure, QuestionKind, Record};
 
 /// One lookup to make behind the agent's recorder.
 ///
@@ -80,6 +80,9 @@ pub struct RecordedQuestion {
     pub truncated: bool,
     /// The answer section, in order.
     pub answers: Vec<Record>,
+    /// Whether the authority section had the SOA record of a zone, as a negative answer's should (RFC 2308 section 3).
+    #[serde(default)]
+    pub soa: bool,
     /// From the question to its first answer, in microseconds; absent without one.
     pub elapsed_us: Option<u64>,
 }
@@ -111,8 +114,13 @@ pub enum End {
     },
     /// The built-in resolver found addresses, in its order.
     Addresses(Vec<std::net::IpAddr>),
-    /// The built-in resolver failed, in its own words.
-    Failed(String),
+    /// The built-in resolver failed.
+    Failed {
+        /// How, as far as it tells its caller.
+        failure: DnsFailure,
+        /// Its own words.
+        text: String,
+    },
     /// It was ended because its time was up.
     TimedOut,
     /// The program is not there, or what loads it is not (`execve(2)`, ENOENT).

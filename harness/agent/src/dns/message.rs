@@ -125,6 +125,8 @@ pub(crate) struct Said {
     pub(crate) truncated: bool,
     /// The answer section.
     pub(crate) records: Vec<Record>,
+    /// The authority section has an SOA record.
+    pub(crate) soa: bool,
 }
 
 impl Said {
@@ -136,6 +138,7 @@ impl Said {
             rcode: rcode(message.metadata.response_code),
             truncated: message.metadata.truncation,
             records: message.answers.iter().map(record).collect(),
+            soa: message.authorities.iter().any(|record| record.record_type() == RecordType::SOA),
         })
     }
 }

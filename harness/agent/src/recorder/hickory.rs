@@ -10,10 +10,11 @@ use std::fmt::Display;
 use hickory_resolver::{
     Resolver,
     config::ResolverConfig,
-    net::{NetError, runtime::TokioRuntimeProvider},
+    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+    proto::op::ResponseCode,
     system_conf::parse_resolv_conf,
 };
-use reachmap_wire::End;
+use reachmap_wire::{DnsFailure, End};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -41,7 +42,7 @@ async fn lookup(name: &str, deadline: Instant) -> Result<End, String> {
     let resolver = resolver().map_err(|error| format!("hickory cannot be configured: {error}"))?;
     Ok(match timeout_at(deadline, resolver.lookup_ip(name)).await {
         Ok(Ok(found)) => End::Addresses(found.iter().collect()),
-        Ok(Err(error)) => End::Failed(error.to_string()),
+        Ok(Err(error)) => End::Failed { failure: failure(&error), text: error.to_string() },
         Err(_late) => End::TimedOut,
     })
 }
@@ -57,6 +58,19 @@ fn resolver() -> Result<Resolver<TokioRuntimeProvider>, NetError> {
     let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
     *builder.options_mut() = options;
     builder.build()
+}
+
+/// The class of an error, by what a program can tell it by.
+fn failure(error: &NetError) -> DnsFailure {
+    match error {
+        error if error.is_nx_domain() => DnsFailure::NxDomain,
+        error if error.is_no_records_found() => DnsFailure::NoData,
+        NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => DnsFailure::ServFail,
+        NetError::Dns(DnsError::ResponseCode(_)) => DnsFailure::Refused,
+        NetError::Timeout => DnsFailure::Timeout,
+        NetError::Io(_) | NetError::NoConnections => DnsFailure::NoServer,
+        _ => DnsFailure::Malformed,
+    }
 }
 
 fn cannot(error: impl Display) -> String {

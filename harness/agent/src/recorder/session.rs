@@ -80,6 +80,7 @@ impl Session {
                     rcode: None,
                     truncated: false,
                     answers: Vec::new(),
+                    soa: false,
                     elapsed_us: None,
                 });
                 Some((Index(log.questions.len() - 1), id))
@@ -100,8 +101,9 @@ impl Session {
             && question.elapsed_us.is_none()
         {
             question.elapsed_us = Some(now_us.saturating_sub(question.at_us));
-            if let Some(Said { rcode, truncated, records, .. }) = said {
-                (question.rcode, question.truncated, question.answers) = (Some(rcode), truncated, records);
+            if let Some(Said { rcode, truncated, records, soa, .. }) = said {
+                (question.rcode, question.truncated) = (Some(rcode), truncated);
+                (question.answers, question.soa) = (records, soa);
             }
         }
     }

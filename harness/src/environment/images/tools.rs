@@ -10,8 +10,10 @@ use crate::{Context as _, Error, ErrorKind, Result, command::Command, home::Home
 
 /// Programs, each with the Debian package that brings it.
 pub(crate) const PROGRAMS: [(&str, &str); 6] =
-    [("mmdebstrap", "mmdebstrap"), ("cc", "gcc"), MUSL, ("unshare", "util-linux"), ("tar", "tar"), ("ip", "iproute2")];
+    [("mmdebstrap", "mmdebstrap"), CC, MUSL, ("unshare", "util-linux"), ("tar", "tar"), ("ip", "iproute2")];
 
+/// The host's own C compiler.
+pub(super) const CC: (&str, &str) = ("cc", "gcc");
 /// The compiler of programs whose C library is musl.
 pub(super) const MUSL: (&str, &str) = ("musl-gcc", "musl-tools");
 

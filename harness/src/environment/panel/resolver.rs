@@ -1,4 +1,4 @@
-//! How each resolver is asked in a pod of the panel: in a program that people use it by.
+//! How each resolver is asked in a pod of the panel: in the program that people type, or in one that calls the library.
 
 use crate::{
     model::dns::Resolver,
@@ -8,10 +8,9 @@ use crate::{
 /// The program of the image that a resolver needs; the others are brought along.
 const fn of_the_image(resolver: Resolver) -> Option<&'static str> {
     match resolver {
-        Resolver::Glibc => Some("getent"),
         Resolver::Nslookup => Some("nslookup"),
         Resolver::Dig { .. } => Some("dig"),
-        Resolver::Musl | Resolver::Go | Resolver::Hickory => None,
+        Resolver::Glibc | Resolver::Musl | Resolver::Go | Resolver::Hickory => None,
     }
 }
 
@@ -21,17 +20,27 @@ pub(super) const fn keeps_socket(resolver: Resolver) -> bool {
     matches!(resolver, Resolver::Musl)
 }
 
-/// How `resolver` is asked for `name`, where the programs that were brought along are `musl` and `go`.
-pub(super) fn asker(resolver: Resolver, name: &str, musl: &str, go: &str) -> Asker {
-    let program = |words: &[&str]| Asker::Program { argv: words.iter().copied().map(str::to_owned).collect() };
-    match resolver {
-        Resolver::Glibc => program(&["getent", "ahosts", name]),
-        Resolver::Musl => program(&[musl, name]),
-        Resolver::Go => program(&[go, name]),
-        Resolver::Hickory => Asker::Hickory { name: name.to_owned() },
-        Resolver::Nslookup => program(&["nslookup", name]),
-        Resolver::Dig { search: false } => program(&["dig", name]),
-        Resolver::Dig { search: true } => program(&["dig", "+search", name]),
+/// Where the programs that were brought along are in a pod.
+#[derive(Debug)]
+pub(super) struct Programs {
+    pub(super) glibc: String,
+    pub(super) musl: String,
+    pub(super) go: String,
+}
+
+impl Programs {
+    /// How `resolver` is asked for `name`.
+    pub(super) fn asker(&self, resolver: Resolver, name: &str) -> Asker {
+        let program = |words: &[&str]| Asker::Program { argv: words.iter().copied().map(str::to_owned).collect() };
+        match resolver {
+            Resolver::Glibc => program(&[&self.glibc, name]),
+            Resolver::Musl => program(&[&self.musl, name]),
+            Resolver::Go => program(&[&self.go, name]),
+            Resolver::Hickory => Asker::Hickory { name: name.to_owned() },
+            Resolver::Nslookup => program(&["nslookup", name]),
+            Resolver::Dig { search: false } => program(&["dig", name]),
+            Resolver::Dig { search: true } => program(&["dig", "+search", name]),
+        }
     }
 }
 

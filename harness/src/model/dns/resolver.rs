@@ -7,6 +7,7 @@
 mod amplification;
 mod bind;
 mod compare;
+mod ended;
 mod glibc;
 mod go;
 mod hickory;
@@ -135,8 +136,8 @@ impl Families {
         }
     }
 
-    /// What the panel's program for `resolver` asks for on a host with these addresses: `getent` for the families that the
-    /// host has, all others, which give no flags, for both.
+    /// What the panel's program for `resolver` asks for on a host with these addresses: glibc's, which gives the flag of
+    /// `getent ahosts`, for the families that the host has, all others, which give no flags, for both.
     pub fn asked_by(resolver: Resolver, addresses: &[IpAddr]) -> Self {
         if resolver == Resolver::Glibc { Self::of(addresses) } else { Self::BOTH }
     }

@@ -54,6 +54,7 @@ fn timeline() -> Timeline {
         rcode: rcode.map(str::to_owned),
         truncated: false,
         answers: answers.into_iter().map(|data| Record { name: name.to_owned(), ttl: 30, data }).collect(),
+        soa: false,
         elapsed_us: rcode.map(|_| 900),
     };
     Timeline {

@@ -3,12 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::IpAddr,
 };
 
-use reachmap_wire::{End, QuestionKind, Recorded, RecordedQuestion, Transport};
+use reachmap_wire::{QuestionKind, Recorded, RecordedQuestion, Transport};
 
-use super::{Order, Prediction, Query, Resolver, Round};
+use super::{Order, Prediction, Query, Round, ended};
 
 /// Where prediction and recording part, with both sequences.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +76,7 @@ pub fn compare(prediction: &Prediction, recorded: &Recorded) -> Result<(), Misma
         compare_questions(prediction, without_retransmissions(questions, true)).map_err(|_second| first)
     });
     let seen = judged?;
-    end(prediction, &recorded.end).map_err(|what| mismatch(prediction, &seen, what))
+    ended::judge(prediction, &recorded.end).map_err(|what| mismatch(prediction, &seen, what))
 }
 
 fn mismatch(prediction: &Prediction, seen: &[Asked], what: String) -> Mismatch {
@@ -194,41 +193,4 @@ fn take_shared(round: &Round, recorded: &[Asked]) -> Option<usize> {
     let certain = round.queries.iter().filter(|query| query.is_certain).count();
     let seen: BTreeSet<&Asked> = recorded.iter().take(taken).collect();
     (taken >= certain && seen.len() == wanted.len()).then_some(taken)
-}
-
-/// What the program saw, as far as its end tells.
-fn end(prediction: &Prediction, end: &End) -> Result<(), String> {
-    let seen = &prediction.seen;
-    let addresses: BTreeSet<IpAddr> = seen.addresses.iter().copied().collect();
-    match end {
-        End::Exited { code, stdout, stderr } => {
-            let expected = match seen.exit {
-                Some(expected) => *code == Some(expected),
-                None => (*code == Some(0)) == seen.failure.is_none(),
-            };
-            if !expected {
-                return Err(format!("it saw {seen} by the prediction, and ended with {code:?}: {stdout}{stderr}"));
-            }
-            let words: BTreeSet<IpAddr> = stdout
-                .lines()
-                // nslookup first says which server it asks.
-                .filter(|line| !line.starts_with("Server:") && !line.starts_with(";;") && !line.contains('#'))
-                .flat_map(str::split_whitespace)
-                .filter_map(|word| word.parse().ok())
-                .collect();
-            if words != addresses {
-                return Err(format!("it saw {seen} by the prediction, and printed: {stdout}{stderr}"));
-            }
-            match (&seen.line, prediction.resolver) {
-                // `getent` says nothing, and libraries leave the words to their program.
-                (Some(line), Resolver::Nslookup | Resolver::Dig { .. }) if !stdout.contains(line.as_str()) => {
-                    Err(format!("`{line}` was predicted, and it printed: {stdout}{stderr}"))
-                }
-                _ => Ok(()),
-            }
-        }
-        End::Addresses(found) if found.iter().copied().collect::<BTreeSet<_>>() == addresses => Ok(()),
-        End::Failed(_) if seen.failure.is_some() => Ok(()),
-        other => Err(format!("it saw {seen} by the prediction, and ended with {other:?}")),
-    }
 }

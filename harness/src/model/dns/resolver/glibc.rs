@@ -62,7 +62,7 @@ pub(super) fn lookup(name: &str, conf: &ResolvConf, kinds: &[QuestionKind], wire
                 // An alias alone is an answer, and ends the walk.
                 failed(if kinds.len() == 1 { Failure::NoData } else { Failure::NotFound })
             } else {
-                Seen::found(addresses).exit(0)
+                Seen::found(addresses)
             }
         }
         // The caller is not told that a server would not answer: to it, there is no such name.
@@ -85,8 +85,7 @@ fn failed(failure: Failure) -> Seen {
         Failure::TryAgain | Failure::Timeout => "Temporary failure in name resolution",
         Failure::ServerFailure => "Non-recoverable failure in name resolution",
     };
-    // `getent` exits with 2 for each of them.
-    Seen::failed(failure, text).exit(2)
+    Seen::failed(failure, text)
 }
 
 impl Lookup<'_, '_, '_> {

@@ -9,7 +9,7 @@ pub struct Seen {
     pub addresses: Vec<IpAddr>,
     /// Why there is none, or, for `nslookup`, why there are not more.
     pub failure: Option<Failure>,
-    /// The exit code of a tool: `getent ahosts`, `nslookup`, `dig`.
+    /// The exit code of a tool: `nslookup`, `dig`.
     pub exit: Option<i32>,
     /// A line, or its telling part, that the tool prints; for a library, the text of its error.
     pub line: Option<String>,
