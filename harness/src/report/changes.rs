@@ -183,14 +183,19 @@ pub(super) fn markdown(run: &Run, level: usize) -> Option<String> {
 /// The changes as a terminal shows them: a line each.
 pub(super) fn terminal(run: &Run) -> Option<String> {
     let one = |change: &ChangeRecord| {
+        let settled = match change.settled_us.len() {
+            0 => String::new(),
+            _ => format!(
+                " The new state served everywhere after {} (p50) and {} (p99).",
+                change.settled(50),
+                change.settled(99)
+            ),
+        };
         format!(
-            "  {}: {}. Failed: {}. The new state served everywhere after {} (p50) and {} (p99). New connections to pods that were \
-             ending: {}.{}",
+            "  {}: {}. Failed: {}.{settled} New connections to pods that were ending: {}.{}",
             words::visible(&change.place()),
             words::visible(&change.what),
             change.failed(),
-            change.settled(50),
-            change.settled(99),
             change.late(),
             change.arp.as_ref().map(|arp| format!(" {arp}")).unwrap_or_default(),
         )

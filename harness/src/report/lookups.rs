@@ -33,7 +33,8 @@ pub struct LookupGroup {
     /// so long that the resolver's timers may have run out.
     #[serde(default)]
     pub repeated: usize,
-    /// How often each outcome was seen by the program: `found`, `not-found`, `no-data`, `try-again` and so on.
+    /// How often each outcome was predicted, and seen as far as the program's caller can tell it from others: `found`, `not-found`,
+    /// `no-data`, `try-again` and so on.
     pub outcomes: BTreeMap<String, usize>,
     /// Those that did not go as predicted, each with both sequences.
     pub mismatches: Vec<Mismatch>,

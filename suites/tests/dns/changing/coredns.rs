@@ -1,6 +1,7 @@
 //! CoreDNS itself: rolled out, one of its replicas killed, and given Corefiles that it cannot run.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -18,8 +19,10 @@ use reachmap::{
         api::{DeleteParams, ListParams},
     },
     kubernetes::{conditions, wait::Seen},
+    load::timeline::{Event, Timeline},
+    report::ChangeRecord,
     session::Session,
-    wire::{DnsFailure, Lookup, Resolve},
+    wire::{DnsFailure, FailureClass, Lookup},
 };
 use reachmap_suites::lives::{Lives, now_us};
 
@@ -37,6 +40,15 @@ const NAME: &str = "nginx-clusterip-service.service-type-test.svc.cluster.local.
 
 /// The replicas of before serve on for five seconds (`lameduck`) and then end: those seconds count.
 const AT_LEAST: Duration = Duration::from_secs(12);
+
+/// Where the lookups come from.
+const VANTAGE: &str = "testpod";
+
+/// At most one lookup of so many may fail.
+const MANY: usize = 50;
+
+/// The longest time without an answer, in microseconds: a question that nobody answers is asked again after five seconds.
+const SILENCE_US: u64 = 6_000_000;
 
 const AT_MOST: Duration = Duration::from_secs(120);
 
@@ -72,7 +84,8 @@ async fn a_rollout_of_coredns_fails_a_lookup_at_most_where_a_replica_ends() -> R
         .filter_map(|life| Some((life.ending? + LAMEDUCK_US, life.gone.unwrap_or(u64::MAX / 2))))
         .collect();
     assert!(ends.len() >= 2, "both replicas of before must have ended: {lives:?}");
-    fails_only_around("rollout of CoreDNS", &lookups, &ends, &lives);
+    record("coredns-restarted", "rolling restart of CoreDNS, names looked up from a pod", &lookups)?;
+    fails_only_around(&lookups, &ends, &lives);
     Ok(())
 }
 
@@ -97,20 +110,31 @@ async fn a_dead_replica_of_coredns_fails_a_lookup_at_most_where_it_ends() -> Res
     .await?;
     let gone = lives.of_each.get(&victim).and_then(|life| life.gone);
     let gone = gone.unwrap_or_else(|| panic!("{victim} must have gone: {lives:?}"));
-    fails_only_around("dead replica of CoreDNS", &lookups, &[(gone, gone + HEARD_US)], &lives);
+    record("coredns-killed", "a replica of CoreDNS killed, names looked up from a pod", &lookups)?;
+    fails_only_around(&lookups, &[(gone, gone + HEARD_US)], &lives);
     Ok(())
 }
 
-/// A lookup failed at most because nobody answered it, and only where a replica ended.
-fn fails_only_around(what: &str, lookups: &Lookups, ends: &[(u64, u64)], lives: &Lives) {
-    println!("{what}: {} lookups, {} of them failed where a replica ended", lookups.count, lookups.failed.len());
-    let excused = |(at, seen): &&(u64, Resolve)| {
-        let silent = [Some(DnsFailure::NoServer), Some(DnsFailure::Timeout)].contains(&seen.failure);
-        silent && ends.iter().any(|(from, to)| (from - SLACK_US..=to + SLACK_US).contains(at))
+/// The lookups are in the report beside the loads while things change: how many there were, and how many failed.
+fn record(name: &str, what: &str, lookups: &Timeline) -> Result<()> {
+    Session::current()?.record_change(ChangeRecord::of(name, what, lookups, (0, &BTreeSet::new()), &[]))
+}
+
+/// A lookup failed at most because nobody answered it, and only where a replica ended; even there, most were answered.
+fn fails_only_around(lookups: &Timeline, ends: &[(u64, u64)], lives: &Lives) {
+    let excused = |lookup: &&Event| {
+        let silent = matches!(lookup.outcome, Err(FailureClass::Refused | FailureClass::Timeout));
+        silent && ends.iter().any(|(from, to)| (from - SLACK_US..=to + SLACK_US).contains(&lookup.start_us))
     };
-    let unexcused: Vec<_> = lookups.failed.iter().filter(|failed| !excused(failed)).collect();
-    let (count, failed) = (lookups.count, unexcused.len());
-    assert!(unexcused.is_empty(), "{failed} of {count} lookups failed: {unexcused:#?}\n{lives:#?}");
+    let (count, failed) = (lookups.events.len(), lookups.failed().count());
+    let unexcused: Vec<_> = lookups.failed().filter(|lookup| !excused(lookup)).collect();
+    assert!(
+        unexcused.is_empty(),
+        "{failed} of {count} lookups failed, and these at no end: {unexcused:#?}\n{lives:#?}"
+    );
+    assert!(failed * MANY <= count, "{failed} of {count} lookups failed: more than one of {MANY}\n{lives:#?}");
+    let silence = lookups.longest_silence(VANTAGE);
+    assert!(silence <= SILENCE_US, "no lookup was answered for {silence} µs\n{lives:#?}");
 }
 
 /// Waits until the Deployment has all of its replicas, each of its last template.
@@ -128,39 +152,44 @@ async fn until_whole(api: &Api<Deployment>) -> Result<()> {
     }
 }
 
-/// Lookups one after the other, and those that failed, each with when it began, in microseconds since 1970.
-struct Lookups {
-    count: u32,
-    failed: Vec<(u64, Resolve)>,
-}
-
 /// Looks a name up in the test pod, again and again, until `change` is over; the replicas are watched meanwhile.
-async fn lookups_during(session: &Session, change: impl Future<Output = Result<()>>) -> Result<(Lookups, Lives)> {
+async fn lookups_during(session: &Session, change: impl Future<Output = Result<()>>) -> Result<(Timeline, Lives)> {
     let over = AtomicBool::new(false);
     let pods: Api<Pod> = Api::namespaced(session.client().clone(), "kube-system");
     let mut lives = Lives::begin(pods, REPLICAS).await?;
     let lookups = async {
-        let mut lookups = Lookups { count: 0, failed: Vec::new() };
+        let mut events = Vec::new();
         while !over.load(Ordering::Relaxed) {
             let lookup = Lookup { name: NAME.to_owned(), server: None };
-            let began = now_us();
-            let seen = session.agent("testpod")?.resolve(lookup).await?;
-            lookups.count += 1;
-            if seen.failure.is_some() {
-                lookups.failed.push((began, seen));
-            }
+            let start_us = now_us();
+            let seen = session.agent(VANTAGE)?.resolve(lookup).await?;
+            // Which replica answered is not said.
+            let outcome = seen.failure.map_or_else(|| Ok("CoreDNS".to_owned()), |failure| Err(class(failure)));
+            let (vantage, id) = (VANTAGE.to_owned(), events.len().to_string());
+            events.push(Event { vantage, id, start_us, end_us: now_us(), outcome });
         }
-        Ok::<_, Error>(lookups)
+        Ok::<_, Error>(events)
     };
     let change = async {
         let changed = change.await;
         over.store(true, Ordering::Relaxed);
         changed
     };
-    let (lookups, (), ()) = futures::future::try_join3(lookups, change, lives.watch(&over)).await?;
+    let (events, (), ()) = futures::future::try_join3(lookups, change, lives.watch(&over)).await?;
     // Far fewer than there ever are: it only says that they went on all the time.
-    assert!(lookups.count > 100, "only {} lookups during the change", lookups.count);
-    Ok((lookups, lives))
+    assert!(events.len() > 100, "only {} lookups during the change", events.len());
+    Ok((Timeline { events, marks: lives.marks() }, lives))
+}
+
+/// The class of failure of a request that corresponds to a lookup's.
+const fn class(failure: DnsFailure) -> FailureClass {
+    match failure {
+        DnsFailure::Timeout => FailureClass::Timeout,
+        // An ICMP message said that nobody listens there.
+        DnsFailure::NoServer => FailureClass::Refused,
+        DnsFailure::Malformed => FailureClass::Malformed,
+        DnsFailure::NxDomain | DnsFailure::NoData | DnsFailure::ServFail | DnsFailure::Refused => FailureClass::Other,
+    }
 }
 
 async fn live_corefile(session: &Session) -> Result<String> {

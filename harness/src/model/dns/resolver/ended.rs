@@ -18,7 +18,11 @@ pub(super) fn judge(prediction: &Prediction, end: &End) -> Result<(), String> {
         End::Exited { code, stdout, stderr } => {
             let ended = match resolver {
                 Resolver::Nslookup | Resolver::Dig { .. } => *code == seen.exit && says(seen, stdout),
-                library => told(*library, *code, stderr) == Some(expected(*library, seen)),
+                library => match (*code, expected(*library, seen)) {
+                    (Some(0), class) => class.is_none(),
+                    (Some(code), Some(class)) => failure(*library, code, stderr) == Some(class),
+                    _ => false,
+                },
             };
             ended && printed(stdout) == addresses
         }
@@ -54,23 +58,33 @@ fn expected(resolver: Resolver, seen: &Seen) -> Option<Failure> {
     })
 }
 
-/// How the panel's program for a library ended: `Some(None)` if it found addresses, `None` if in no way that it has.
-fn told(library: Resolver, code: Option<i32>, stderr: &str) -> Option<Option<Failure>> {
+/// How the panel's program for a library says that the lookup failed, with an exit code other than 0.
+fn failure(library: Resolver, code: i32, stderr: &str) -> Option<Failure> {
+    match (library, code) {
+        (Resolver::Glibc | Resolver::Musl, code) => by_exit_code(code),
+        (Resolver::Go, 1) => Some(by_flags(stderr)),
+        _ => None,
+    }
+}
+
+/// The exit codes of `fixtures/panel/lookup.c`.
+const fn by_exit_code(code: i32) -> Option<Failure> {
+    match code {
+        2 => Some(Failure::NotFound),
+        3 => Some(Failure::NoData),
+        4 => Some(Failure::TryAgain),
+        5 => Some(Failure::ServerFailure),
+        _ => None,
+    }
+}
+
+/// The flags that `fixtures/go/lookup/main.go` writes.
+fn by_flags(stderr: &str) -> Failure {
     let has = |flag: &str| stderr.contains(&format!("{flag}=true"));
-    let failure = match (library, code?) {
-        (_, 0) => return Some(None),
-        (Resolver::Glibc | Resolver::Musl, 2) => Failure::NotFound,
-        (Resolver::Glibc | Resolver::Musl, 3) => Failure::NoData,
-        (Resolver::Glibc | Resolver::Musl, 4) => Failure::TryAgain,
-        (Resolver::Glibc | Resolver::Musl, 5) => Failure::ServerFailure,
-        (Resolver::Go, 1) if has("IsNotFound") => Failure::NotFound,
-        // A timeout is temporary, too.
-        (Resolver::Go, 1) if has("IsTimeout") => Failure::Timeout,
-        (Resolver::Go, 1) if has("IsTemporary") => Failure::TryAgain,
-        (Resolver::Go, 1) => Failure::ServerFailure,
-        _ => return None,
-    };
-    Some(Some(failure))
+    // A timeout is temporary, too.
+    let classes =
+        [("IsNotFound", Failure::NotFound), ("IsTimeout", Failure::Timeout), ("IsTemporary", Failure::TryAgain)];
+    classes.into_iter().find(|(flag, _)| has(flag)).map_or(Failure::ServerFailure, |(_, class)| class)
 }
 
 fn of_hickory(failure: DnsFailure) -> Failure {
