@@ -40,12 +40,14 @@ pub mod interrupt;
 pub mod load;
 mod look;
 pub mod lookups;
+mod node;
 pub mod run;
 pub mod selection;
 pub mod suite;
 pub(crate) mod workplace;
 
 use handover::Handover;
+pub use node::NodeChange;
 
 /// A running environment, as a test sees it: vantages to stand at, and the state that decides what must happen.
 pub struct Session {
