@@ -82,8 +82,9 @@ async fn third(session: &'static Session) -> Result<Rule> {
     Rule::find(session, WORKER_1, ("KUBE-SVC-", CLUSTER_IP), |rule| rule.contains("--probability 0.3333")).await
 }
 
-/// Without masquerade, what a pod on another node answers goes past the node that translated, and nobody knows it. A pod on
-/// that node answers, and has seen the client's own address instead of the node's.
+/// The node that translates leaves the client's own address in. A pod on it answers all the same, and has seen that address. What goes
+/// to other nodes is masqueraded by Flannel's rules, too; where the network plugin has none, what those pods answer goes past
+/// the node that translated, and nobody knows it.
 #[tokio::test]
 async fn a_masquerade_that_is_dropped_is_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
