@@ -40,12 +40,14 @@ pub mod interrupt;
 pub mod load;
 mod look;
 pub mod lookups;
+mod node;
 pub mod run;
 pub mod selection;
 pub mod suite;
 pub(crate) mod workplace;
 
 use handover::Handover;
+pub use node::NodeChange;
 
 /// A running environment, as a test sees it: vantages to stand at, and the state that decides what must happen.
 pub struct Session {
@@ -228,12 +230,34 @@ impl Session {
         Ok(verdict)
     }
 
-    /// Puts a verdict into the run's report: one for each vantage and method of a stage, the last one if there are more.
+    /// Puts a verdict into the run's report: one for each vantage and method of a suite's stage, the last one if there are more.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] if it cannot be written down.
     pub fn record(&self, verdict: &Verdict) -> Result<()> {
-        self.write(&format!("verdicts/{}/{}.{}", verdict.stage, verdict.vantage, verdict.method), verdict)
+        let Verdict { suite, stage, vantage, method, .. } = verdict;
+        self.write(&format!("verdicts/{stage}/{suite}.{vantage}.{method}"), verdict)
+    }
+
+    /// Says in the run's report that what a test is about cannot be had here, and why: it never counts as passed. The cell is the
+    /// one that the test would have looked at.
+    ///
+    /// ```no_run
+    /// use reachmap::{session::Session, state::ProxyMode};
+    /// # fn test() -> reachmap::Result<()> {
+    /// let session = Session::current()?;
+    /// if session.state().proxy_mode != ProxyMode::Iptables {
+    ///     return session.not_supported("worker-1", "clusterip-address", "kube-proxy has no iptables rules here");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if there is no such method, [`ErrorKind::Storage`] if it cannot be written down.
+    pub fn not_supported(&self, vantage: &str, method: &str, reason: impl Into<String>) -> Result<()> {
+        let place = (self.handover.suite.as_str(), self.handover.stage.as_str());
+        self.record(&run::not_supported(place, vantage, method, reason.into())?)
     }
 
     /// Probes one cell and judges it against what `state` says must happen, without recording the verdict.

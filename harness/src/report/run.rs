@@ -10,7 +10,7 @@ use super::{
     beside::Beside,
     changes::ChangeRecord,
     grid,
-    loads::LoadRecord,
+    loads::{LoadOutcome, LoadRecord},
     lookups::{CorefileEdit, LookupGroup},
 };
 use crate::{
@@ -246,10 +246,11 @@ impl Run {
     }
 
     /// The exit code: that of the failure if there was one, 1 if a cell or a test is not as expected,
-    /// 3 if a cell could not be probed or if there are cells and none of them was judged, else 0.
+    /// 3 if a cell could not be probed or if there are cells and neither one of them nor a load was judged, else 0.
     pub fn exit_code(&self) -> u8 {
         let counts = Counts::of(&self.verdicts);
-        let judged = counts.as_expected + counts.not_as_expected;
+        let loads = self.loads.iter().filter(|load| !matches!(load.outcome, LoadOutcome::NotJudged { .. })).count();
+        let judged = counts.as_expected + counts.not_as_expected + loads;
         match &self.failure {
             Some(failure) => failure.exit_code,
             None if counts.not_as_expected > 0 || !self.failed_tests.is_empty() => 1,

@@ -282,6 +282,18 @@ fn a_test_whose_load_is_not_as_expected_is_shown_once_as_that_load() {
 }
 
 #[test]
+fn a_run_that_has_judged_loads_alone_has_judged_something() {
+    let mut run = sample::run();
+    run.verdicts.retain(|verdict| matches!(verdict.outcome, Judgement::NotSupported { .. }));
+    run.failed_tests.clear();
+    run.lookups.clear();
+    run.loads = vec![sample::loads::as_expected()];
+    assert_eq!((run.verdicts.is_empty(), run.exit_code()), (false, 0));
+    run.loads.clear();
+    assert_eq!(run.exit_code(), 3);
+}
+
+#[test]
 fn every_report_shows_the_loads_and_what_is_wrong_with_one() {
     let run = sample::run();
     for text in [render(&run, Look::PLAIN), markdown(&run), github::summary(&run), html(&run), junit(&run)] {

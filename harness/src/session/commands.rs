@@ -36,13 +36,18 @@ impl Session {
     /// [`ErrorKind::Usage`] if the nodes are no containers beside the laptop, as in a cluster that we did not make; else as
     /// [`Session::run_at`].
     pub async fn run_on_node(&self, node: &str, argv: &[&str], limit: Duration) -> Result<Output> {
+        self.run(self.node_place(node)?, node, argv, limit).await
+    }
+
+    /// The container that a node is.
+    pub(super) fn node_place(&self, node: &str) -> Result<Place> {
         let engine = self.handover.vantages.iter().find_map(|site| match &site.start {
             Start::Container { engine, .. } => Some(engine.clone()),
             _ => None,
         });
         let no_engine = || Error::new(ErrorKind::Usage, format!("run on {node}"), "it is no container of ours");
         let engine = engine.ok_or_else(no_engine)?;
-        self.run(Place::in_container(node, move |command| command.after(&engine)), node, argv, limit).await
+        Ok(Place::in_container(node, move |command| command.after(&engine)))
     }
 
     async fn run(&self, place: Place, at: &str, argv: &[&str], limit: Duration) -> Result<Output> {

@@ -226,7 +226,12 @@ impl Way<'_> {
                 for (vantage, method, reason) in chosen.unsupported {
                     match suite.about {
                         About::Lookups => course.record.lookups.push(no_lookups(stage, vantage, method, reason)),
-                        _ => course.record.verdicts.push(not_supported(&suite.name, stage, vantage, &method, reason)?),
+                        _ => course.record.verdicts.push(not_supported(
+                            (&suite.name, stage.id()),
+                            &vantage,
+                            &method,
+                            reason,
+                        )?),
                     }
                 }
                 if chosen.tests.is_empty() {
@@ -305,7 +310,13 @@ async fn compile(suites: &[&Suite], home: &Home, run: &RunDirectory, progress: &
     .await
 }
 
-fn not_supported(suite: &str, stage: Stage, vantage: String, method: &str, reason: String) -> Result<Verdict> {
+/// The verdict on a cell of a suite's stage that cannot be had here.
+pub(super) fn not_supported(
+    (suite, stage): (&str, &str),
+    vantage: &str,
+    method: &str,
+    reason: String,
+) -> Result<Verdict> {
     let kind = if vantage == "laptop" {
         VantageKind::Laptop
     } else {
@@ -313,8 +324,8 @@ fn not_supported(suite: &str, stage: Stage, vantage: String, method: &str, reaso
     };
     Ok(Verdict {
         suite: suite.to_owned(),
-        stage: stage.id().to_owned(),
-        vantage: Vantage { id: vantage, kind },
+        stage: stage.to_owned(),
+        vantage: Vantage { id: vantage.to_owned(), kind },
         method: Method::find(method, MOST_WORKERS)?,
         expectation: None,
         observation: None,

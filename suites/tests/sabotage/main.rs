@@ -32,13 +32,15 @@ use reachmap::{
     verdict::{Judgement, Verdict},
     wire::Step,
 };
+use reachmap_suites::changes::changed;
+
+use self::node::{NodeFault, forget_attempts, no_iptables};
 
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A change of the cluster shows in every data plane well within this.
 const CONVERGENCE: Duration = Duration::from_secs(60);
-/// A command on a node ends well within this.
-const COMMAND_LIMIT: Duration = Duration::from_secs(10);
+mod node;
 
 mod load_balancer_ready {
     use super::*;
@@ -111,9 +113,13 @@ mod load_balancer_ready {
     #[tokio::test]
     async fn a_node_without_service_rules_breaks_what_it_translates() -> Result<()> {
         let session = Session::current()?;
+        if let Some(reason) = no_iptables(session) {
+            return session.not_supported("worker-1", "clusterip-address", reason);
+        }
+        let fault = NodeFault::without_service_rules(session, "worker-1")?;
         sabotage(
-            || skip_service_rules(session, "-I"),
-            || skip_service_rules(session, "-D"),
+            || fault.make(),
+            || fault.undo(),
             |state, cell| {
                 let worker = state.node_by_id("worker-1").ok()?.name.clone();
                 let here = cell.node.as_ref() == Some(&worker);
@@ -189,13 +195,11 @@ where
     assert_eq!(red(session, &before).await?, BTreeMap::new(), "before the fault");
     let wanted = expected(session, &before, &breaks)?;
     assert!(!wanted.is_empty(), "the fault must break something");
-    let broken = match inject().await {
-        Ok(()) => until(|| red(session, &before), &wanted).await,
-        Err(error) => Err(error),
+    let mended = || async {
+        mend().await?;
+        forget_attempts(session).await
     };
-    mend().await?;
-    forget_attempts(session).await?;
-    let broken = broken?;
+    let broken = changed(inject, || until(|| red(session, &before), &wanted), mended).await?;
     let after = until_mended(session).await?;
     assert_eq!(broken, wanted, "cells red under the fault (left) and those that it breaks (right)");
     assert_eq!(after, BTreeMap::new(), "after the fault");
@@ -314,42 +318,6 @@ async fn edit_corefile(session: &Session, workload: Option<&str>, names: Names) 
     )
     .await
     .map(drop)
-}
-
-/// Makes worker-1's kernel pass by kube-proxy's rules (`-I`), or not any more (`-D`).
-///
-/// The rules themselves would be written again at kube-proxy's next sync, at a moment of its choosing.
-async fn skip_service_rules(session: &Session, action: &str) -> Result<()> {
-    for chain in ["PREROUTING", "OUTPUT"] {
-        let comment = ["-m", "comment", "--comment", "reachmap sabotage"];
-        let argv = [&["iptables", "-w", "-t", "nat", action, chain][..], &comment, &["-j", "ACCEPT"]].concat();
-        on_node(session, "worker-1", &argv).await?;
-    }
-    Ok(())
-}
-
-/// Runs a command on a node, and returns what it prints.
-async fn on_node(session: &Session, id: &str, argv: &[&str]) -> Result<String> {
-    let node = &session.state().node_by_id(id)?.name;
-    let output = session.run_on_node(node, argv, COMMAND_LIMIT).await?;
-    if output.code != Some(0) {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(Error::new(ErrorKind::Environment, format!("run {} on {node}", argv.join(" ")), said));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Makes every node forget the TCP connections that were begun under a fault and never established. Whoever uses the same
-/// source port again within two minutes would meet them, and be translated as they were.
-async fn forget_attempts(session: &Session) -> Result<()> {
-    for node in &session.state().nodes {
-        for state in ["SYN_SENT", "SYN_RECV"] {
-            // It fails where there is none to forget.
-            let argv = ["conntrack", "-D", "-p", "tcp", "--state", state];
-            session.run_on_node(&node.name, &argv, COMMAND_LIMIT).await?;
-        }
-    }
-    Ok(())
 }
 
 /// The matrix has what the predicates above speak of.

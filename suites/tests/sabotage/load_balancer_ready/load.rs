@@ -1,14 +1,12 @@
-//! Faults that no single request shows, or only by chance: each is found by a load, and named.
-
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+//! Faults that no single request shows, or only by chance: each is found by one load, and named.
+//!
+//! Each test looks three times: before the fault, once it is live, and once it is mended. What tells when that is are facts of
+//! the cluster, never the look itself; and all looks of the suite share one alpha.
 
 use reachmap::{
     Context as _, Error, ErrorKind, Result,
     command::Command,
-    environment::workloads::{CLUSTER_IP, LOAD_BALANCER, NAMESPACE, NODE_PORT},
+    environment::workloads::{CLUSTER_IP, NAMESPACE, NODE_PORT},
     k8s_openapi::api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Pod, Service},
@@ -18,199 +16,103 @@ use reachmap::{
         api::{Patch, PatchParams},
     },
     kubernetes::{conditions, wait},
-    load::{
-        generator::Plan as LoadPlan,
-        statistics::{Law, Plan},
-        summary::AsHey,
-    },
     session::{Session, handover::Start},
-    state::ProxyMode,
-    wire::Extent,
 };
-use reachmap_suites::changes::{changed, create, delete};
+use reachmap_suites::{
+    changes::{create, delete_if_there},
+    live::{until_live, until_rules_are_new},
+    prelude::{LAPTOP, WORKER_1},
+};
 use serde_json::{Value, json};
 
-use super::super::{CONVERGENCE, ONE_AT_A_TIME, forget_attempts, on_node, until};
+use self::scene::{AT_ONCE, Announced, Scene, has_too_many};
+use super::super::{
+    CONVERGENCE, ONE_AT_A_TIME,
+    node::{NodeFault, Rule, no_iptables, no_node},
+};
 
-const WORKER_1: &str = "worker-1";
+mod scene;
 
-/// What a load from `vantage` by `method` finds, held against the law that was derived before the fault: nothing, if all is
-/// in order.
-async fn findings(session: &Session, vantage: &str, method: &str, law: &Law) -> Result<Vec<String>> {
-    let statistics = Plan { tests: law.tests(), ..Plan::default() };
-    let connections = statistics.connections(law)?;
-    let extent = Extent::Requests(connections);
-    let plan = LoadPlan {
-        extent,
-        // Many at once: under some faults each waits for its timeout.
-        connections: 200,
-        keep_alive: false,
-        connect_timeout: Duration::from_secs(4),
-        timeout: Duration::from_secs(6),
-        ..LoadPlan::default()
-    };
-    let id = format!("sabotage-{}", another());
-    let ends = match session.load(vantage, method, &plan, &id).await {
-        Ok(ends) => ends,
-        // A pod whose log never shows the last request: it is named.
-        Err(error) if error.kind() == ErrorKind::Deadline => return Ok(vec![error.to_string()]),
-        Err(error) => return Err(error),
-    };
-    let mut found: Vec<String> = ends.not_allowed.keys().cloned().collect();
-    if !ends.results.errors().is_empty() {
-        found.push(format!("failed: {:?}\n{}", ends.results.errors(), AsHey(&ends.results)));
-    }
-    if !ends.conservation.is_exact() {
-        found.push(ends.conservation.to_string());
-    }
-    // Connections that failed are no sample of anything.
-    if ends.results.errors().is_empty() {
-        let judgements = statistics.judge(&format!("{vantage}/{method}"), law, &ends.sample())?;
-        found.extend(judgements.iter().filter(|judgement| !judgement.is_consistent()).map(ToString::to_string));
-    }
-    Ok(found)
-}
-
-/// A number that no other load of this process has.
-fn another() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    COUNT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Nothing is found; then something is broken, and what is found names it; then it is mended, and nothing is found.
-async fn sabotage<I, M>(
-    (vantage, method): (&str, &str),
-    inject: impl FnOnce() -> I,
-    mend: impl FnOnce() -> M,
-    names_it: impl Fn(&[String]) -> bool,
-) -> Result<()>
-where
-    I: Future<Output = Result<()>>,
-    M: Future<Output = Result<()>>,
-{
-    let session = Session::current()?;
-    let (_, law) = session.balance(vantage, method)?;
-    let look = || findings(session, vantage, method, &law);
-    let none = Vec::<String>::new();
-    forget_attempts(session).await?;
-    assert_eq!(look().await?, none, "before the fault");
-    let mut last = Vec::new();
-    let seen = || async {
-        let started = Instant::now();
-        while !names_it(&last) && started.elapsed() < CONVERGENCE {
-            last = look().await?;
-        }
-        Ok(last)
-    };
-    let found = changed(inject, seen, mend).await?;
-    assert!(names_it(&found), "the fault is not named: {found:#?}");
-    forget_attempts(session).await?;
-    assert_eq!(until(look, &none).await?, none, "after the fault");
-    Ok(())
-}
-
-/// A rule of kube-proxy's on worker-1, and its place in its chain.
-struct Rule {
-    chain: String,
-    number: usize,
-    /// Its specification, as `iptables -S` prints it.
-    spec: Vec<String>,
-}
-
-impl Rule {
-    /// The first rule of the Service's own chain, or of that for traffic from outside, for which `is_it` holds.
-    async fn find(session: &Session, prefix: &str, service: &str, is_it: impl Fn(&str) -> bool) -> Result<Self> {
-        let mode = session.state().proxy_mode;
-        assert_eq!(mode, ProxyMode::Iptables, "this fault is made in kube-proxy's iptables rules");
-        let said = on_node(session, WORKER_1, &["iptables", "-w", "-t", "nat", "-S"]).await?;
-        let comment = format!("{NAMESPACE}/{service}");
-        let of_service = |line: &&str| line.starts_with(&format!("-A {prefix}")) && line.contains(&comment);
-        let missing = || Error::new(ErrorKind::Environment, format!("find a rule of {service}"), "there is none");
-        let chain = said.lines().find(of_service).and_then(|line| line.split(' ').nth(1)).ok_or_else(missing)?;
-        let in_chain = said.lines().filter(|line| line.starts_with(&format!("-A {chain} ")));
-        let (index, line) = in_chain.enumerate().find(|(_, line)| is_it(line)).ok_or_else(missing)?;
-        Ok(Self { chain: chain.to_owned(), number: index + 1, spec: words(line).split_off(2) })
-    }
-
-    async fn change(&self, session: &Session, action: &str, spec: &[String]) -> Result<()> {
-        let number = self.number.to_string();
-        let mut argv = vec!["iptables", "-w", "-t", "nat", action, &self.chain, &number];
-        argv.extend(spec.iter().map(String::as_str));
-        on_node(session, WORKER_1, &argv).await.map(drop)
-    }
-
-    async fn replace(&self, session: &Session, spec: &[String]) -> Result<()> {
-        self.change(session, "-R", spec).await
-    }
-
-    async fn delete(&self, session: &Session) -> Result<()> {
-        self.change(session, "-D", &[]).await
-    }
-
-    async fn put_back(&self, session: &Session) -> Result<()> {
-        self.change(session, "-I", &self.spec).await
-    }
-}
-
-/// The words of a line, in which a word with blanks is quoted.
-fn words(line: &str) -> Vec<String> {
-    let quoted = line.split('"').enumerate();
-    quoted
-        .flat_map(|(index, part)| match index % 2 {
-            0 => part.split_whitespace().map(ToOwned::to_owned).collect(),
-            _ => vec![part.to_owned()],
-        })
-        .collect()
-}
+/// How many endpoints the tutorial's Services have.
+const ENDPOINTS: usize = 3;
 
 /// A pod that should get a third of one node's connections gets ten points more.
 #[tokio::test]
 async fn probabilities_that_are_ten_points_off_on_one_node_are_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
-    let rule = Rule::find(session, "KUBE-SVC-", CLUSTER_IP, |line| line.contains("--probability 0.333")).await?;
-    let skewed: Vec<String> = rule
-        .spec
-        .iter()
-        .map(|word| if word.starts_with("0.333") { "0.43333".to_owned() } else { word.clone() })
-        .collect();
-    sabotage(
-        (WORKER_1, "clusterip-address"),
-        || rule.replace(session, &skewed),
-        || rule.replace(session, &rule.spec),
-        |found| found.iter().any(|finding| finding.contains("shares")),
-    )
-    .await
+    if let Some(reason) = no_iptables(session) {
+        return session.not_supported(WORKER_1, "clusterip-address", reason);
+    }
+    let rule = third(session).await?;
+    let fault = rule.replaced("--probability 0.3333", "--probability 0.4333")?;
+    let scene = Scene::of("skewed", WORKER_1, "clusterip-address").await?;
+    let pod = rule.pod(&scene.state)?;
+    scene
+        .sabotage(
+            || fault.make(),
+            || fault.undo(),
+            |found| found.has_shares(|of, all| has_too_many(of, all) == (of.endpoint == pod) && of.connections > 0),
+        )
+        .await
 }
 
 #[tokio::test]
 async fn an_endpoint_that_one_node_does_not_know_is_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
-    let rule = Rule::find(session, "KUBE-SVC-", CLUSTER_IP, |line| line.contains("--probability 0.333")).await?;
-    sabotage(
-        (WORKER_1, "clusterip-address"),
-        || rule.delete(session),
-        || rule.put_back(session),
-        |found| found.iter().any(|finding| finding.contains("shares")),
-    )
-    .await
+    if let Some(reason) = no_iptables(session) {
+        return session.not_supported(WORKER_1, "clusterip-address", reason);
+    }
+    let rule = third(session).await?;
+    let fault = rule.deleted()?;
+    let scene = Scene::of("unknown-endpoint", WORKER_1, "clusterip-address").await?;
+    let pod = rule.pod(&scene.state)?;
+    scene
+        .sabotage(
+            || fault.make(),
+            || fault.undo(),
+            |found| found.has_shares(|of, _| (of.connections == 0) == (of.endpoint == pod)),
+        )
+        .await
 }
 
-/// Without masquerade, what a pod on another node answers goes past the node that translated, and nobody knows it.
+/// The rule of worker-1 by which the first of three endpoints gets a third of the connections to the cluster IP.
+async fn third(session: &'static Session) -> Result<Rule> {
+    Rule::find(session, WORKER_1, ("KUBE-SVC-", CLUSTER_IP), |rule| rule.contains("--probability 0.3333")).await
+}
+
+/// The node that translates leaves the client's own address in. A pod on it answers all the same, and has seen that address. What goes
+/// to other nodes is masqueraded by Flannel's rules, too; where the network plugin has none, what those pods answer goes past
+/// the node that translated, and nobody knows it.
 #[tokio::test]
 async fn a_masquerade_that_is_dropped_is_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
-    let rule = Rule::find(session, "KUBE-EXT-", NODE_PORT, |line| line.contains("KUBE-MARK-MASQ")).await?;
-    sabotage(
-        ("laptop", "nodeport-worker-1"),
-        || rule.delete(session),
-        || rule.put_back(session),
-        |found| found.iter().any(|finding| finding.contains("and may see")),
-    )
-    .await
+    if let Some(reason) = no_iptables(session) {
+        return session.not_supported(LAPTOP, "nodeport-worker-1", reason);
+    }
+    let is_mark = |rule: &str| rule.contains("KUBE-MARK-MASQ");
+    let fault = Rule::find(session, WORKER_1, ("KUBE-EXT-", NODE_PORT), is_mark).await?.deleted()?;
+    let scene = Scene::of("unmasked", LAPTOP, "nodeport-worker-1").await?;
+    let names = unmasked(&scene)?;
+    scene.sabotage(|| fault.make(), || fault.undo(), |found| names.iter().all(|name| found.says(name))).await
+}
+
+/// What is said of each pod on worker-1 that sees the laptop's own address, and had to see another one.
+fn unmasked(scene: &Scene) -> Result<Vec<String>> {
+    let laptop = scene.state.places.get(LAPTOP).and_then(|place| place.addresses.iter().find(|own| own.is_ipv4()));
+    let missing = |what: &str| Error::new(ErrorKind::Environment, "say what a masquerade hides", format!("no {what}"));
+    let laptop = laptop.ok_or_else(|| missing("address of the laptop is known"))?;
+    let node = &scene.state.node_by_id(WORKER_1)?.name;
+    let here = scene.balance.answering.iter().filter(|one| one.node.as_ref() == Some(node));
+    let names: Vec<String> = here
+        .filter_map(|one| {
+            let due: Vec<String> = one.seen.addresses()?.iter().map(ToString::to_string).collect();
+            Some(format!("{} saw {laptop}, and may see {}", one.pod, due.join(", ")))
+        })
+        .collect();
+    if names.is_empty() { Err(missing("pod is on worker-1")) } else { Ok(names) }
 }
 
 /// One more pod of the Service, which answers and writes nothing down.
@@ -218,15 +120,12 @@ async fn a_masquerade_that_is_dropped_is_found() -> Result<()> {
 async fn a_pod_that_does_not_log_is_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
-    sabotage(
-        (WORKER_1, "clusterip-address"),
-        || add_quiet(session),
-        || remove_quiet(session),
-        |found| found.iter().any(|finding| finding.contains("the log of quiet")),
-    )
-    .await
+    let scene = Scene::of("quiet", WORKER_1, "clusterip-address").await?;
+    scene.sabotage(|| add_quiet(session), || remove_quiet(session), |found| found.says("the log of quiet")).await
 }
 
+/// One pod has all of the connections but some of those that were begun at the same moment as the first one: kube-proxy's rules look
+/// whether the client is known and then write it down (`-m recent --rcheck`, `--set`), so that each of these may choose.
 #[tokio::test]
 async fn affinity_that_was_left_on_is_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
@@ -235,56 +134,63 @@ async fn affinity_that_was_left_on_is_found() -> Result<()> {
         let api: Api<Service> = Api::namespaced(session.client().clone(), NAMESPACE);
         let patch = Patch::Merge(json!({ "spec": { "sessionAffinity": kind } }));
         let patched = api.patch(CLUSTER_IP, &PatchParams::default(), &patch).await;
-        patched.map(drop).tried(ErrorKind::Environment, || format!("set the affinity of {CLUSTER_IP}"))
+        patched.map(drop).tried(ErrorKind::Environment, || format!("set the affinity of {CLUSTER_IP}"))?;
+        until_rules_are_new(session, "affinity").await
     };
-    sabotage(
-        (WORKER_1, "clusterip-address"),
-        || affinity("ClientIP"),
-        || affinity("None"),
-        |found| found.iter().any(|finding| finding.contains("shares")),
-    )
-    .await
+    let scene = Scene::of("affinity", WORKER_1, "clusterip-address").await?;
+    scene
+        .sabotage(
+            || affinity("ClientIP"),
+            || affinity("None"),
+            |found| {
+                found.has_shares(|of, all| of.connections < AT_ONCE.into() || of.connections + u64::from(AT_ONCE) > all)
+            },
+        )
+        .await
 }
 
-/// A second node has the load balancer's address, and is quicker to say so.
+/// A second node has the load balancer's address, and is quicker to say so. Both are named.
 #[tokio::test]
 async fn an_address_that_two_nodes_announce_is_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
-    let state = session.snapshot().await?;
-    let service = state.service(NAMESPACE, LOAD_BALANCER);
-    let address = service.and_then(|service| service.load_balancer_addresses.first()).map(ToString::to_string);
-    let address = address.ok_or_else(|| Error::new(ErrorKind::Environment, "announce the address", "there is none"))?;
-    let announcer = service.and_then(|service| service.announced_by.clone());
-    let other = ["worker-1", "worker-2"]
-        .into_iter()
-        .find(|id| state.node_by_id(id).is_ok_and(|node| Some(&node.name) != announcer.as_ref()));
-    let (other, network) = (other.unwrap_or(WORKER_1), format!("{address}/32"));
-    let announce = |action: &'static str| {
-        let (network, address) = (network.clone(), address.clone());
-        async move {
-            on_node(session, other, &["ip", "address", action, &network, "dev", "eth0"]).await?;
-            // The laptop asks again who has the address.
-            on_laptop(session, &["ip", "neighbour", "flush", "to", &address]).await
-        }
-    };
-    sabotage(
-        ("laptop", "loadbalancer-address"),
-        || announce("add"),
-        || announce("delete"),
-        |found| found.iter().any(|finding| finding.contains("and may see")),
-    )
-    .await
+    if let Some(reason) = no_node(session) {
+        return session.not_supported(LAPTOP, "loadbalancer-address", reason);
+    }
+    let scene = Scene::of("announced-twice", LAPTOP, "loadbalancer-address").await?;
+    let Announced { address, by } = Announced::of(&scene.state)?;
+    let others = ["worker-1", "worker-2"].into_iter().map(|id| Ok((id, scene.state.node_by_id(id)?.name.clone())));
+    let others: Vec<(&str, String)> = others.collect::<Result<_>>()?;
+    let (id, other) = others.into_iter().find(|(_, name)| *name != by).unwrap_or((WORKER_1, String::new()));
+    let address = address.to_string();
+    let fault = NodeFault::with_address(session, id, &address)?;
+    let forget = || forget_neighbour(session, &address);
+    let mut both = [by, other];
+    both.sort_unstable();
+    scene
+        .sabotage(
+            || async {
+                fault.make().await?;
+                forget().await
+            },
+            || async {
+                fault.undo().await?;
+                forget().await
+            },
+            |found| found.says(&format!("were answered by {}", both.join(" and "))),
+        )
+        .await
 }
 
-/// Runs a command on the laptop, as somebody who may change its network.
-async fn on_laptop(session: &Session, argv: &[&str]) -> Result<()> {
-    let laptop = session.handover().site("laptop").map(|site| &site.start);
+/// Makes the laptop's kernel ask again who has the address.
+async fn forget_neighbour(session: &Session, address: &str) -> Result<()> {
+    let laptop = session.handover().site(LAPTOP).map(|site| &site.start);
     let Some(Start::Container { engine, container }) = laptop else {
-        return Err(Error::new(ErrorKind::Usage, "run a command on the laptop", "there is none"));
+        return Err(Error::new(ErrorKind::Usage, "change the laptop's neighbours", "there is no laptop"));
     };
-    let command = Command::new("docker").args(["exec", "--privileged", container]).args(argv.iter().copied());
-    command.after(engine).run_async().await.map(drop)
+    // As somebody who may change its network.
+    let command = Command::new("docker").args(["exec", "--privileged", container]);
+    command.args(["ip", "neighbour", "flush", "to", address]).after(engine).run_async().await.map(drop)
 }
 
 async fn add_quiet(session: &Session) -> Result<()> {
@@ -304,13 +210,15 @@ async fn add_quiet(session: &Session) -> Result<()> {
     spec["volumes"][0]["configMap"]["name"] = json!("quiet");
     let pods: Api<Pod> = Api::namespaced(client(), NAMESPACE);
     create(&pods, json!({ "metadata": { "name": "quiet", "labels": { "app": "nginx" } }, "spec": spec })).await?;
-    wait::until(pods, "quiet", "see the quiet pod run", CONVERGENCE, conditions::pod_ready).await
+    wait::until(pods, "quiet", "see the quiet pod run", CONVERGENCE, conditions::pod_ready).await?;
+    until_live(session, CLUSTER_IP, ENDPOINTS + 1).await
 }
 
 async fn remove_quiet(session: &Session) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(session.client().clone(), NAMESPACE);
     let maps: Api<ConfigMap> = Api::namespaced(session.client().clone(), NAMESPACE);
-    delete(&pods, "quiet").await?;
-    delete(&maps, "quiet").await?;
-    wait::until(pods, "quiet", "see the quiet pod go", CONVERGENCE, conditions::is_gone).await
+    delete_if_there(&pods, "quiet").await?;
+    delete_if_there(&maps, "quiet").await?;
+    wait::until(pods, "quiet", "see the quiet pod go", CONVERGENCE, conditions::is_gone).await?;
+    until_live(session, CLUSTER_IP, ENDPOINTS).await
 }
