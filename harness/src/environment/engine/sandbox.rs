@@ -49,6 +49,16 @@ impl Sandbox {
         init.is_alive().then(|| Self { home: home.clone(), init })
     }
 
+    /// Whether the artifact at `path` has the root file system that the engine runs on. Its mounts are its own: from here,
+    /// nothing shows that somebody is using it.
+    pub(crate) fn stands_on(&self, path: &Path) -> bool {
+        match fs::read_to_string(self.home.engine().join("root")) {
+            Ok(root) => Path::new(&root).starts_with(path),
+            // An engine that was started before this was written down.
+            Err(_) => path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("engine-root-")),
+        }
+    }
+
     /// The engine of `home`, started if it does not run.
     ///
     /// # Errors
@@ -69,6 +79,7 @@ impl Sandbox {
         let limits = Limits::of_this_machine();
         // Until the engine itself shares them, which is before it answers.
         let _share = limits.raise()?;
+        write_atomically(&state.join("root"), root.as_os_str().as_encoded_bytes())?;
         write_atomically(&state.join("boot"), boot_id().as_bytes())?;
         let script = state.join("start.sh");
         write_atomically(&script, START.as_bytes())?;
@@ -237,7 +248,7 @@ impl Sandbox {
         let state = home.engine();
         remove_cgroups(&Self::control_group(home));
         Limits::of_this_machine().restore_if_last()?;
-        for name in ["init", "boot"] {
+        for name in ["init", "boot", "root"] {
             match fs::remove_file(state.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::from_source(
@@ -276,4 +287,32 @@ fn log_end(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This test's own process, as if it were an engine that was started on `root`.
+    fn running(home: &Home, root: Option<&Path>) -> Sandbox {
+        let state = home.engine();
+        let this = ProcessId::of(std::process::id()).unwrap();
+        write_atomically(&state.join("boot"), boot_id().as_bytes()).unwrap();
+        write_atomically(&state.join("init"), format!("{} {}\n", this.pid, this.start).as_bytes()).unwrap();
+        if let Some(root) = root {
+            write_atomically(&state.join("root"), root.as_os_str().as_encoded_bytes()).unwrap();
+        }
+        Sandbox::running(home).unwrap()
+    }
+
+    #[test]
+    fn an_engine_stands_on_the_root_that_it_was_started_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let [old, new] = ["engine-root-old", "engine-root-new"].map(|name| home.artifacts().join(name));
+        let unknown = running(&home, None);
+        assert!(unknown.stands_on(&old) && unknown.stands_on(&new) && !unknown.stands_on(&home.artifacts().join("go")));
+        let sandbox = running(&home, Some(&old.join("root")));
+        assert!(sandbox.stands_on(&old) && !sandbox.stands_on(&new));
+    }
 }
