@@ -41,6 +41,7 @@ const SUITE_DEADLINE: Duration = Duration::from_secs(600);
 /// changed is put back, and what it made is removed unless it is to be kept.
 pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     let suites = suite::choose(all, &arguments.suite)?;
+    suite::check(&suites, &arguments.environment)?;
     let only = arguments.only.as_deref().map(Filter::parse).transpose()?;
     let all = chosen_cells(&suites, arguments.environment.workers, only.as_ref())?;
     let cells = cells_of_shard(&all, &suites, only.as_ref(), arguments.course.shard)?;
