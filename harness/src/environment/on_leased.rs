@@ -87,6 +87,7 @@ impl Environment {
             journal,
             sites,
             agents: Vec::new(),
+            cache_dir: options.cache_dir.clone(),
             pool: Some(cluster.record.pool.to_string()),
             workers: options.workers,
             unsupported: missing_workers(options.workers),
