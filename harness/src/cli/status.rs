@@ -24,6 +24,8 @@ struct Status {
     private_engine: bool,
     clusters: Vec<Cluster>,
     existing_clusters: Vec<Existing>,
+    /// The records that cannot be read, and why.
+    unreadable: Vec<String>,
 }
 
 /// A cluster that we made.
@@ -68,6 +70,7 @@ pub(super) async fn status(arguments: &ShownArguments) -> Result<u8> {
         private_engine: Sandbox::running(&home).is_some(),
         clusters,
         existing_clusters: gc::existing_clusters(&home)?.into_iter().map(Existing::of).collect(),
+        unreadable: gc::unreadable(&home)?,
     };
     arguments.output.print(&status, || status.to_string())?;
     Ok(0)
@@ -99,7 +102,7 @@ impl Cluster {
             name: record.name.clone(),
             state: status.line(),
             in_use: status.held,
-            kept: record.kept,
+            kept: record.is_kept(),
             age_seconds: status.age_seconds,
             edits_to_put_back: status.journaled,
             kubernetes: config.kubernetes.clone(),
@@ -142,6 +145,9 @@ impl fmt::Display for Status {
             let kept = if *kept { ", kept" } else { "" };
             let runs = runs.join(", ");
             write!(f, "\nexisting cluster {context} of {}{kept}: used by {runs}", kubeconfig.display())?;
+        }
+        for line in &self.unreadable {
+            write!(f, "\nunreadable       {line}")?;
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::{
     cli::E2eArguments,
     environment::{
         self, Environment,
+        gc::Collected,
         images::{hey, lookups::Lookups},
     },
     filter::Filter,
@@ -68,9 +69,10 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     // Whatever happened, and whatever the body still held: what is recorded and nobody keeps goes.
     let released = environment::release(&home, false, &progress).await;
 
-    for line in released.iter().flatten() {
+    for line in released.iter().flat_map(Collected::lines) {
         progress.line(line);
     }
+    let released = released.and_then(|collected| collected.of_run(&home, &run.id));
     let (record, ledger) = course.finish(&progress, ended.as_ref().err().or_else(|| released.as_ref().err()))?;
     let paths = report::write(&record, &run.path)?;
     let bundle = collector.keep(&record, &run.path, &progress);

@@ -16,13 +16,15 @@ use crate::{
     Context as _, Error, ErrorKind, Result,
     command::{self, Command},
     environment::images::packages,
-    home::{Home, write_atomically},
+    home::{Home, discard, hidden, remove_tree, write_atomically},
     process::{ProcessId, boot_id},
     progress::Progress,
 };
 
 /// The lock that the engine itself holds, from its first instruction until nothing of it lives.
 const LIFE: &str = "engine-life";
+/// The directory of its containers, volumes, networks and images, beside its record.
+const DATA: &str = "docker";
 /// Where the home is seen inside the engine.
 const INSIDE: &str = "/reachmap";
 /// Where Debian has its programs.
@@ -140,6 +142,23 @@ impl Sandbox {
         Ok(running.is_some())
     }
 
+    /// Removes the data of the engine of `home` if it has ended without being asked to, by a kill or a power cut: nobody
+    /// can use its containers any more, and only an engine could list them. Its images go as well; they are made anew of
+    /// what is cached. Returns whether it was dead: one that lives is left alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if something cannot be removed.
+    pub(crate) fn clear_if_dead(home: &Home, progress: &Progress) -> Result<bool> {
+        let _lock = home.lock("engine", progress)?;
+        if Self::settled(home)?.is_some() {
+            return Ok(false);
+        }
+        // One whose starter was killed begins to live with this lock, or not at all.
+        let Some(_life) = home.try_lock(LIFE)? else { return Ok(false) };
+        discard(&home.engine().join(DATA))?;
+        Ok(true)
+    }
+
     /// The engine of `home`, if it runs, or is about to because its starter was killed right after it started it.
     fn settled(home: &Home) -> Result<Option<Self>> {
         command::poll("see whether a private engine lives", Duration::from_secs(10), || {
@@ -248,6 +267,8 @@ impl Sandbox {
         let state = home.engine();
         remove_cgroups(&Self::control_group(home));
         Limits::of_this_machine().restore_if_last()?;
+        // What a kill has left of the data of one that was dead.
+        remove_tree(&hidden(&state.join(DATA)))?;
         for name in ["init", "boot", "root"] {
             match fs::remove_file(state.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -292,6 +313,7 @@ fn log_end(log: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Show;
 
     /// This test's own process, as if it were an engine that was started on `root`.
     fn running(home: &Home, root: Option<&Path>) -> Sandbox {
@@ -314,5 +336,19 @@ mod tests {
         assert!(unknown.stands_on(&old) && unknown.stands_on(&new) && !unknown.stands_on(&home.artifacts().join("go")));
         let sandbox = running(&home, Some(&old.join("root")));
         assert!(sandbox.stands_on(&old) && !sandbox.stands_on(&new));
+    }
+
+    #[test]
+    fn only_the_data_of_a_dead_engine_is_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let progress = Progress::new(Show::Nothing, dir.path());
+        let container = home.engine().join("docker/containers/0123");
+        fs::create_dir_all(&container).unwrap();
+        drop(running(&home, None));
+        assert!(!Sandbox::clear_if_dead(&home, &progress).unwrap() && container.exists());
+        write_atomically(&home.engine().join("boot"), b"an earlier one").unwrap();
+        assert!(Sandbox::clear_if_dead(&home, &progress).unwrap());
+        assert!(!home.engine().join("docker").exists());
     }
 }
