@@ -291,6 +291,15 @@ impl Environment {
         &self.kubeconfig
     }
 
+    /// Keeps the logs of the nodes of a cluster that we made and may be about to delete, and says where in the error for
+    /// which that is done.
+    pub(crate) async fn keep_logs(&self, error: Error) -> Error {
+        match &self.held {
+            Held::Leased { cluster, .. } => cluster.keep_logs(error).await,
+            Held::Existing { .. } => error,
+        }
+    }
+
     /// Where what the cluster says is collected for a bundle.
     pub(crate) fn ground(&self) -> Ground<'_> {
         let nodes = match &self.held {

@@ -157,11 +157,13 @@ impl Way<'_> {
         let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
         let (compiled, mut environment) = futures::future::try_join(compiled, up).await?;
         describe(&mut course.record.environment, environment.description());
-        let gone = self.repeat(home, &compiled, &mut environment, course, collector).await;
-        if gone.is_err() {
-            collector.collect(&environment, "run", "end", progress).await;
+        match self.repeat(home, &compiled, &mut environment, course, collector).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                collector.collect(&environment, "run", "end", progress).await;
+                Err(environment.keep_logs(error).await)
+            }
         }
-        gone
     }
 
     /// Passes through all stages, as often as the run is to.

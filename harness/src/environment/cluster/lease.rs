@@ -275,6 +275,15 @@ impl LeasedCluster {
         logs::export(&self.access, &self.record.name, directory).await
     }
 
+    /// Keeps the logs of its nodes, since they are not to be had any more once it is deleted, and says where in the error for
+    /// which that is done.
+    pub(crate) async fn keep_logs(&self, error: Error) -> Error {
+        let step = self.progress.step("Keep the logs of the nodes", Some(Duration::from_secs(15)));
+        let error = logs::keep(&self.access, &self.record.name, step.log(), error).await;
+        step.done();
+        error
+    }
+
     /// Keeps the cluster when it is given up.
     ///
     /// # Errors
