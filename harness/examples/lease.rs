@@ -59,7 +59,7 @@ async fn main() -> Result<()> {
         }
         "gc" => {
             let engine = |kind| std::future::ready(Ok((kind == EngineKind::Sandbox).then(|| access.clone())));
-            for line in gc::collect(&home, engine, true).await? {
+            for line in gc::collect(&home, engine, true, &progress).await?.lines() {
                 println!("{line}");
             }
         }

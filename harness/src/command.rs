@@ -214,7 +214,11 @@ impl Command {
     /// As [`Command::output`], and [`ErrorKind::Environment`] with the end of its
     /// standard error if it exits with anything else.
     pub fn run(&self) -> Result<Output> {
-        let output = self.output()?;
+        self.succeeded(self.output()?)
+    }
+
+    /// What it left, if it exited with 0.
+    pub(crate) fn succeeded(&self, output: Output) -> Result<Output> {
         if output.code == Some(0) {
             return Ok(output);
         }

@@ -22,7 +22,7 @@ use crate::{
     report::{CorefileEdit, Retry},
     session::{
         directory::RunDirectory,
-        handover::{Handover, LookupPrograms, Site},
+        handover::{self, Handover, LookupPrograms, Site},
         suite::Suite,
     },
 };
@@ -84,6 +84,7 @@ pub struct Environment {
     journal: Journal,
     sites: Vec<Site>,
     agents: Vec<(String, Agent)>,
+    cache_dir: Option<PathBuf>,
     pool: Option<String>,
     workers: u8,
     unsupported: BTreeMap<String, String>,
@@ -200,10 +201,12 @@ impl Environment {
 
     /// What a test process needs to stand at this environment's vantages.
     pub fn handover(&self, directory: &RunDirectory, suite: &str, stage: Stage, agent: &AgentBinary) -> Handover {
-        let (network_namespace, journal, kubectl) = match &self.held {
-            Held::Leased { cluster, engine, .. } => (engine.network_namespace(), cluster.journal_note(), None),
-            Held::Existing { cluster, journal_note, .. } => (None, journal_note.clone(), Some(cluster.kubectl())),
+        let (network_namespace, journal) = match &self.held {
+            Held::Leased { cluster, engine, .. } => (engine.network_namespace(), cluster.journal_note()),
+            Held::Existing { journal_note, .. } => (None, journal_note.clone()),
         };
+        let handle = self.handle();
+        let here = handle.as_ref().ok().map(|name| handover::here(name, self.cache_dir.as_deref()));
         Handover {
             run: self.run.clone(),
             dir: directory.path.clone(),
@@ -216,7 +219,8 @@ impl Environment {
             namespaces: namespaces(),
             planned_pool: self.pool.clone(),
             journal: Some(journal),
-            kubectl,
+            kubectl: handle.err(),
+            here,
             lookups: self.so_far.lookups.clone(),
             hey: None,
         }
@@ -285,6 +289,15 @@ impl Environment {
     /// The text of the kubeconfig: it holds credentials.
     pub(crate) fn kubeconfig(&self) -> &str {
         &self.kubeconfig
+    }
+
+    /// Keeps the logs of the nodes of a cluster that we made and may be about to delete, and says where in the error for
+    /// which that is done.
+    pub(crate) async fn keep_logs(&self, error: Error) -> Error {
+        match &self.held {
+            Held::Leased { cluster, .. } => cluster.keep_logs(error).await,
+            Held::Existing { .. } => error,
+        }
     }
 
     /// Where what the cluster says is collected for a bundle.

@@ -100,6 +100,13 @@ impl Error {
         self
     }
 
+    /// Adds to what the user can do, or has to know.
+    pub(crate) fn also(mut self, more: impl AsRef<str>) -> Self {
+        self.0.hint =
+            Some(self.0.hint.map_or_else(|| more.as_ref().to_owned(), |hint| format!("{hint} {}", more.as_ref())));
+        self
+    }
+
     /// What kind of error this is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -7,6 +7,10 @@ use std::{
 
 use crate::{Context as _, Error, ErrorKind, Result, progress::Progress};
 
+mod remove;
+
+pub(crate) use remove::{discard, hidden, remove_tree};
+
 /// The directory of everything that outlives a run: built artifacts, the private engine, cluster records, locks.
 ///
 /// ```

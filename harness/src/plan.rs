@@ -31,7 +31,7 @@ pub enum ImagesChoice {
     /// Packages for the sandbox, the registry for Docker.
     #[default]
     Auto,
-    /// Pulled by the engine, at pinned digests.
+    /// Pulled by the engine: the node image at a pinned digest, the others by their tags.
     Registry,
     /// Built from Debian packages and Go modules, once, and cached.
     Packages,

@@ -13,6 +13,6 @@ fn main() -> ExitCode {
         .suite(Suite::new("policies", "reachmap-suites").about(About::Policies))
         .suite(Suite::new("dns", "reachmap-suites").about(About::Lookups))
         .suite(Suite::new("distribution", "reachmap-suites").about(About::Load))
-        .suite(Suite::new("sabotage", "reachmap-suites").about(About::Stages).on_demand())
+        .suite(Suite::new("sabotage", "reachmap-suites").about(About::Stages).on_demand().breaks_nodes())
         .main()
 }

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Context as _, ErrorKind, Result, command,
+    environment::cluster::logs::NODES,
     home::write_atomically,
     report::{self, Run},
     state::State,
@@ -34,6 +35,7 @@ pub fn of_run(run: &Run, directory: &Path) -> Contents {
         add_state(&mut contents, run, directory, &suite, &stage);
     }
     add_logs(&mut contents, &directory.join("logs"));
+    add_node_logs(&mut contents, &directory.join("logs"));
     contents
 }
 
@@ -76,6 +78,40 @@ fn add_logs(contents: &mut Contents, logs: &Path) {
             Err(error) => contents.miss(path, error.to_string()),
         }
     }
+}
+
+/// The end of each log of the nodes that the run kept because something failed before a suite could.
+fn add_node_logs(contents: &mut Contents, logs: &Path) {
+    let mut paths = Vec::new();
+    for directory in entries(logs).filter(|path| path.extension().is_some_and(|extension| extension == NODES)) {
+        add_files_below(&directory, &mut paths);
+    }
+    paths.sort();
+    for file in paths.iter().filter(|file| file.extension().is_some_and(|extension| extension == "log")) {
+        let path = format!("logs/{}", file.strip_prefix(logs).unwrap_or(file).display());
+        match fs::read(file) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                contents.files.push(File::limited(path, "a log of a node".to_owned(), text, Side::Tail, LOG));
+            }
+            Err(error) => contents.miss(path, error.to_string()),
+        }
+    }
+}
+
+/// The files in a directory and in those below it, but for links, which lead out of it.
+fn add_files_below(directory: &Path, paths: &mut Vec<PathBuf>) {
+    for path in entries(directory).filter(|path| !path.is_symlink()) {
+        if path.is_dir() {
+            add_files_below(&path, paths);
+        } else {
+            paths.push(path);
+        }
+    }
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 /// Writes the bundle of the run called `run` into its directory, and returns its path.
@@ -152,5 +188,25 @@ fn scrub(file: &File, scrubber: &Scrubber) -> (String, usize) {
         // As it was, with its fields in their order.
         0 => (file.text.clone(), 0),
         taken => (serde_json::to_string_pretty(&value).unwrap_or_default(), taken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logs_of_the_nodes_that_a_run_kept_are_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("logs");
+        let nodes = logs.join("keep-the-logs-of-the-nodes.nodes");
+        for (path, text) in [("t-worker/kubelet.log", "not pulled\n"), ("t-worker/inspect.json", "{}")] {
+            write_atomically(&nodes.join(path), text.as_bytes()).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc/hostname", nodes.join("t-worker/link.log")).unwrap();
+        let contents = of_run(&Run::started("r1", &[]), dir.path());
+        let files: Vec<(&str, &str)> =
+            contents.files.iter().skip(1).map(|file| (file.path.as_str(), file.text.as_str())).collect();
+        assert_eq!(files, [("logs/keep-the-logs-of-the-nodes.nodes/t-worker/kubelet.log", "not pulled\n")]);
     }
 }

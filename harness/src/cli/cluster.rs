@@ -8,7 +8,11 @@ use crate::{
     command::Command,
     environment::{
         self, Environment,
-        cluster::{EngineAccess, connect, lease, logs, record::Record},
+        cluster::{
+            EngineAccess, connect, lease, logs,
+            record::{Record, Records},
+        },
+        gc::Collected,
         images, release, running,
     },
     home::Home,
@@ -120,12 +124,9 @@ pub(super) fn logs(arguments: &LogsArguments) -> Result<u8> {
 pub(super) async fn down(arguments: &ChosenCluster) -> Result<u8> {
     let (home, record) = chosen(arguments)?;
     let progress = Progress::new(show(), default_reports().join("logs"));
-    lease::remove(&home, &access(&home, &record)?, &record.name).await?;
-    let mut done = vec![format!("removed the cluster {}", record.name)];
-    done.extend(release(&home, false, &progress).await?);
-    for line in done {
-        say(line);
-    }
+    say(lease::remove(&home, running(&home, record.config.engine)?.as_ref(), &record.name, &progress).await?);
+    // The others' trouble is told, and is not this command's.
+    told(&release(&home, false, &progress).await?);
     Ok(0)
 }
 
@@ -136,21 +137,29 @@ pub(super) async fn gc(arguments: &GcArguments) -> Result<u8> {
     for command in crate::process::end_orphans(&home)? {
         say(format!("ended what a killed run left running: {command}"));
     }
-    let done = release(&home, arguments.all, &progress).await?;
-    if done.is_empty() {
+    let collected = release(&home, arguments.all, &progress).await?;
+    if collected.lines().next().is_none() {
         say("nothing to remove");
     }
-    for line in done {
+    told(&collected);
+    Ok(if collected.failed.is_empty() { 0 } else { ErrorKind::Environment.exit_code() })
+}
+
+fn told(collected: &Collected) {
+    for line in collected.lines() {
         say(line);
     }
-    Ok(0)
 }
 
 /// The cluster that was named, else the only one.
 pub(super) fn chosen(arguments: &ChosenCluster) -> Result<(Home, Record)> {
     let home = Home::chosen(arguments.home.cache_dir.as_deref())?;
-    let mut all = Record::all(&home)?;
+    let Records { readable: mut all, unreadable } = Record::all(&home)?;
     let names: Vec<String> = all.iter().map(|record| record.name.clone()).collect();
+    let is_meant = |name: &str| arguments.name.as_deref().map_or(all.is_empty(), |chosen| chosen == name);
+    if let Some((_, error)) = unreadable.into_iter().find(|(name, _)| is_meant(name)) {
+        return Err(error);
+    }
     let refused = |cause: &str, hint: String| Error::new(ErrorKind::Usage, "choose a cluster", cause).hint(hint);
     if let Some(name) = &arguments.name {
         return match all.into_iter().find(|record| record.name == *name) {
@@ -171,8 +180,9 @@ fn list(names: &[String]) -> String {
 
 pub(super) fn access(home: &Home, record: &Record) -> Result<EngineAccess> {
     running(home, record.config.engine)?.ok_or_else(|| {
-        Error::new(ErrorKind::Environment, format!("reach the cluster {}", record.name), "its engine does not run")
-            .hint("`cargo xtask up` starts it again, and makes the cluster anew.")
+        Error::new(ErrorKind::Environment, format!("reach the cluster {}", record.name), "its engine does not run").hint(
+            "`cargo xtask up` starts it again, and makes the cluster anew; `cargo xtask down` removes what is left of it.",
+        )
     })
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn bench_corefile(arguments: CorefileArguments) -> Result<u8> {
         Ok(changes)
     };
     let measured = guarded(body).await;
-    release(&home, false, &progress).await?;
+    release(&home, false, &progress).await?.of_run(&home, &run.id)?;
     say(table(&measured?, arguments.way));
     Ok(0)
 }

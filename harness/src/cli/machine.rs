@@ -6,9 +6,10 @@ use serde::Serialize;
 use super::{CacheCommand, EnvironmentArguments, ProbesArguments, ShownArguments, say};
 use crate::{
     Error, ErrorKind, Result, doctor,
-    environment::{self, Environment, images, release, workloads::NAMESPACE},
+    environment::{self, Environment, cluster::record::Record, images, release, workloads::NAMESPACE},
     home::Home,
     model::Target,
+    plan::EnvironmentOptions,
     probe::{
         AgentBinary,
         bench::{self, BenchResult},
@@ -19,6 +20,9 @@ use crate::{
 
 /// How many exec'd curls are timed, one after the other: enough for a mean.
 const CURLS: usize = 20;
+
+/// The cluster whose boot is measured.
+const BOOTED: &str = "reachmap-bench-boot";
 
 pub(super) fn doctor(arguments: &ShownArguments) -> Result<u8> {
     let home = Home::chosen(arguments.home.cache_dir.as_deref())?;
@@ -105,7 +109,7 @@ pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
         Ok((probes, curl))
     };
     let measured = guarded(body).await;
-    release(&home, false, &progress).await?;
+    release(&home, false, &progress).await?.of_run(&home, &run.id)?;
     let (probes, curl) = measured?;
     for (what, BenchResult { count, seconds, per_second, p50_us, p99_us, .. }) in
         [("through one agent", &probes), ("one exec'd curl each", &curl)]
@@ -125,13 +129,55 @@ pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
 }
 
 pub(super) async fn bench_boot(arguments: EnvironmentArguments) -> Result<u8> {
-    let Workplace { home, run, progress } = Workplace::open(&arguments.environment, None).await?;
-    let up = guarded(Environment::up(&arguments.environment, true, false, &home, &run.id, &progress)).await;
+    let options = in_a_cluster_of_its_own(arguments.environment);
+    let Workplace { home, run, progress } = Workplace::open(&options, None).await?;
+    refuse_kept(&home, &options)?;
+    let up = guarded(Environment::up(&options, true, false, &home, &run.id, &progress)).await;
     let timeline = progress.timeline();
-    drop(up?);
-    release(&home, false, &progress).await?;
+    // What was measured is done with; what went wrong is told once it is cleaned up.
+    let up = up.map(drop);
+    release(&home, false, &progress).await?.of_run(&home, &run.id)?;
+    up?;
     for StepTime { title, start_seconds, seconds, .. } in timeline {
         say(format!("{start_seconds:7.1}s  +{seconds:6.1}s  {title}"));
     }
     Ok(0)
+}
+
+/// The options with a name that no kept cluster has which they describe: it is made anew, and deleted.
+fn in_a_cluster_of_its_own(options: EnvironmentOptions) -> EnvironmentOptions {
+    let name = options.name.unwrap_or_else(|| BOOTED.to_owned());
+    EnvironmentOptions { name: Some(name), ..options }
+}
+
+/// One that the user has named, and keeps, is not deleted to be measured.
+fn refuse_kept(home: &Home, options: &EnvironmentOptions) -> Result<()> {
+    let name = options.name.as_deref().unwrap_or(BOOTED);
+    if !Record::read(home, name)?.is_some_and(|record| record.is_kept()) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Usage, format!("boot a cluster called {name}"), "one of that name is kept")
+        .hint(format!("Choose another name with --name, or delete it with `cargo xtask down --name {name}`.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::cluster::{lease, record::tests::record};
+
+    #[test]
+    fn what_is_booted_to_be_measured_is_no_cluster_that_is_kept() {
+        let name = |options| in_a_cluster_of_its_own(options).name.unwrap();
+        assert_eq!(name(EnvironmentOptions::default()), BOOTED);
+        lease::check_name(BOOTED).unwrap();
+        let named = EnvironmentOptions { name: Some("mine".to_owned()), ..EnvironmentOptions::default() };
+        assert_eq!(name(named.clone()), "mine");
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        refuse_kept(&home, &named).unwrap();
+        record("mine").write(&home).unwrap();
+        refuse_kept(&home, &named).unwrap();
+        Record { kept: true, ..record("mine") }.write(&home).unwrap();
+        assert_eq!(refuse_kept(&home, &named).unwrap_err().kind(), ErrorKind::Usage);
+    }
 }

@@ -2,12 +2,15 @@
 
 use std::{fmt, path::PathBuf};
 
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use serde::Serialize;
 
 use super::{ShownArguments, cluster::client};
 use crate::{
-    Result,
+    Context as _, ErrorKind, Result,
     environment::{
+        addons::metallb,
         cluster::{existing, record::Record},
         engine::Sandbox,
         gc::{self, ClusterStatus},
@@ -15,6 +18,8 @@ use crate::{
         workloads,
     },
     home::Home,
+    kubernetes::conditions::is_node_ready,
+    model::{Vantage, VantageKind},
 };
 
 /// Everything of ours that is there.
@@ -24,6 +29,8 @@ struct Status {
     private_engine: bool,
     clusters: Vec<Cluster>,
     existing_clusters: Vec<Existing>,
+    /// The records that cannot be read, and why.
+    unreadable: Vec<String>,
 }
 
 /// A cluster that we made.
@@ -68,6 +75,7 @@ pub(super) async fn status(arguments: &ShownArguments) -> Result<u8> {
         private_engine: Sandbox::running(&home).is_some(),
         clusters,
         existing_clusters: gc::existing_clusters(&home)?.into_iter().map(Existing::of).collect(),
+        unreadable: gc::unreadable(&home)?,
     };
     arguments.output.print(&status, || status.to_string())?;
     Ok(0)
@@ -76,19 +84,42 @@ pub(super) async fn status(arguments: &ShownArguments) -> Result<u8> {
 /// What the cluster itself says: nodes, pods of add-ons, what is journaled.
 async fn live_status(home: &Home, record: &Record) -> Result<Vec<String>> {
     let client = client(home, record).await?;
-    let mut says = Vec::new();
-    for (vantage, pod) in workloads::node_places(&client).await? {
-        says.push(format!("{vantage}: agent's pod {pod}"));
-    }
-    for add_on in ["kube-flannel", "metallb-system", workloads::NAMESPACE] {
-        let unready = workloads::unready_pods(&client, &[add_on]).await;
-        let state = if unready.is_empty() { "every pod ready".to_owned() } else { unready.join(", ") };
-        says.push(format!("{add_on}: {state}"));
+    let mut says = nodes(&client).await?;
+    for add_on in ["kube-flannel", metallb::NAMESPACE, workloads::NAMESPACE] {
+        says.push(format!("{add_on}: {}", pods(&client, add_on).await?));
     }
     for entry in Journal::new(client, "status", None).read().await? {
         says.push(format!("edited by the run {}: {}", entry.run, entry.target));
     }
     Ok(says)
+}
+
+/// Each node, whether it is Ready, and the pod on it that asks for it.
+async fn nodes(client: &Client) -> Result<Vec<String>> {
+    let places = workloads::node_places(client).await?;
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
+    let nodes = nodes.tried(ErrorKind::Environment, || "list the nodes")?;
+    let line = |node: &Node| {
+        let name = node.name_any();
+        let state = if is_node_ready(node) { "Ready" } else { "not Ready" };
+        let here = |vantage: &Vantage| matches!(&vantage.kind, VantageKind::Node { node, .. } if *node == name);
+        match places.iter().find(|(vantage, _)| here(vantage)) {
+            Some((vantage, pod)) => format!("node {name}: {state}, the vantage {vantage}, agent's pod {pod}"),
+            None => format!("node {name}: {state}"),
+        }
+    };
+    Ok(nodes.iter().map(line).collect())
+}
+
+/// How the pods in an add-on's namespace are.
+async fn pods(client: &Client, namespace: &str) -> Result<String> {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace).list(&ListParams::default().limit(1)).await;
+    let pods = pods.tried(ErrorKind::Environment, || format!("list the pods in {namespace}"))?;
+    if pods.items.is_empty() {
+        return Ok("not installed".to_owned());
+    }
+    let unready = workloads::unready_pods(client, &[namespace]).await;
+    Ok(if unready.is_empty() { "every pod ready".to_owned() } else { unready.join(", ") })
 }
 
 impl Cluster {
@@ -99,7 +130,7 @@ impl Cluster {
             name: record.name.clone(),
             state: status.line(),
             in_use: status.held,
-            kept: record.kept,
+            kept: record.is_kept(),
             age_seconds: status.age_seconds,
             edits_to_put_back: status.journaled,
             kubernetes: config.kubernetes.clone(),
@@ -143,6 +174,47 @@ impl fmt::Display for Status {
             let runs = runs.join(", ");
             write!(f, "\nexisting cluster {context} of {}{kept}: used by {runs}", kubeconfig.display())?;
         }
+        for line in &self.unreadable {
+            write!(f, "\nunreadable       {line}")?;
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::kubernetes::mock;
+
+    fn node(name: &str, ready: &str) -> Value {
+        json!({
+            "metadata": { "name": name },
+            "status": { "conditions": [{ "type": "Ready", "status": ready }] },
+        })
+    }
+
+    fn list(kind: &str, items: &[Value]) -> (u16, String) {
+        (200, json!({ "kind": kind, "apiVersion": "v1", "metadata": {}, "items": items }).to_string())
+    }
+
+    #[tokio::test]
+    async fn nodes_that_are_not_ready_and_add_ons_that_are_not_there_are_told() {
+        let (client, _served) = mock::server(|asked| match asked.path.as_str() {
+            "/api/v1/nodes" => list("NodeList", &[node("t-worker", "True"), node("t-worker2", "Unknown")]),
+            "/api/v1/namespaces/reachmap-nodes/pods" => list(
+                "PodList",
+                &[
+                    json!({ "metadata": { "name": "node-1", "namespace": "reachmap-nodes" }, "spec": { "nodeName": "t-worker", "containers": [] } }),
+                ],
+            ),
+            _ => list("PodList", &[]),
+        });
+        insta::assert_snapshot!(nodes(&client).await.unwrap().join("\n"), @r"
+        node t-worker: Ready, the vantage worker-1, agent's pod node-1
+        node t-worker2: not Ready
+        ");
+        assert_eq!(pods(&client, "metallb-system").await.unwrap(), "not installed");
     }
 }

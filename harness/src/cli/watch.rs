@@ -27,7 +27,7 @@ use crate::{
     session::{
         Session,
         directory::RunDirectory,
-        handover::Handover,
+        handover::{self, Handover},
         run::{blocking, show},
     },
     watch::{Cells, Changes, Turn},
@@ -168,6 +168,8 @@ async fn open(home: &Home, record: &Record, run: &RunDirectory) -> Result<Standi
     let kubeconfig = read_text(&Record::kubeconfig(home, &record.name))?;
     let vantages = environment::sites_through(&client(home, record).await?, record, &access).await?;
     let progress = Progress::new(show(), run.path.join("logs"));
+    let cache_dir = (Home::chosen(None).ok().as_ref() != Some(home)).then(|| home.root());
+    let here = handover::here(&record.name, cache_dir);
     let (home, network_namespace) = (home.clone(), access.network_namespace.clone());
     let handover = Handover {
         run: run.id.clone(),
@@ -184,6 +186,7 @@ async fn open(home: &Home, record: &Record, run: &RunDirectory) -> Result<Standi
         planned_pool: Some(record.pool.to_string()),
         journal: None,
         kubectl: None,
+        here: Some(here),
     };
     blocking(move || {
         let agent = AgentBinary::find_or_build(&home, &progress)?.path().to_owned();

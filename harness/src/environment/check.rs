@@ -6,7 +6,7 @@ use super::{
         existing::{self, Allowed},
         lease,
         network::{self, Pool},
-        record::Record,
+        record::{Record, refuse_shared},
     },
     engine,
     images::{self, origin::Origins},
@@ -51,10 +51,15 @@ fn check_own(options: &EnvironmentOptions, pool: Option<Pool>, home: &Home) -> R
     let sandbox = engine::Facts::learn().decide(options.engine)?.0 == EngineChoice::Sandbox;
     if let Some(pool) = pool {
         let kind = if sandbox { EngineKind::Sandbox } else { EngineKind::Docker };
-        let all = Record::all(home)?;
+        let all = Record::all(home)?.readable;
         // Clusters on one engine stand on one network.
         let beside = |record: &&Record| record.config.engine == kind && record.config.ip_family == options.ip_family;
-        all.iter().find(beside).map_or(Ok(()), |record| record.network.check(pool))?;
+        if let Some(record) = all.iter().find(beside) {
+            record.network.check(pool)?;
+            if let Some(name) = &options.name {
+                refuse_shared(pool, name, &record.network, kind, &all)?;
+            }
+        }
     }
     let source = images::source_for(options.images, sandbox);
     check_cni(options.cni, source == ImagesChoice::Packages)?;

@@ -8,6 +8,7 @@ mod laptop;
 pub mod lease;
 pub(crate) mod logs;
 pub mod network;
+pub(crate) mod networks;
 pub mod record;
 pub mod registry;
 
@@ -28,6 +29,16 @@ pub enum EngineKind {
     Docker,
     /// The private engine.
     Sandbox,
+}
+
+impl EngineKind {
+    /// Its name in reports and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Sandbox => "sandbox",
+        }
+    }
 }
 
 /// How the cluster's part of the environment reaches the engine: nothing else of it matters here.

@@ -156,8 +156,8 @@ impl Engine {
     /// Its name in reports and records.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Docker => "docker",
-            Self::Sandbox(_) => "sandbox",
+            Self::Docker => EngineKind::Docker.as_str(),
+            Self::Sandbox(_) => EngineKind::Sandbox.as_str(),
         }
     }
 }

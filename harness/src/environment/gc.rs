@@ -1,272 +1,158 @@
-//! Removes what no live run owns, by what was recorded; and tells what there is.
+//! Removes what no live run owns, by what was recorded.
 
-use std::{future::Future, time::Duration};
-
-use jiff::Timestamp;
-use kube::Client;
+use std::future::Future;
 
 use super::{
     cluster::{
-        EngineAccess, EngineKind, connect, existing,
+        EngineAccess, EngineKind,
         lease::{destroy, lock_name},
-        network::{self, Network},
-        record::{Phase, Record, directories},
+        networks,
+        record::{Record, directories},
     },
+    engine::Sandbox,
     images::preparation,
-    journal::{Journal, Restored},
 };
-use crate::{Result, command::read_text, home::Home};
+use crate::{Error, ErrorKind, Result, home::Home, progress::Progress, session::run::blocking};
 
-/// How long a namespace may take to go, with its pods and all that is in it.
-const GONE: Duration = Duration::from_secs(180);
+mod edits;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use edits::clean;
+pub use status::{ClusterStatus, existing_clusters, status, unreadable};
+
+/// What a collection came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Collected {
+    /// What was done, and what was left because a run holds it: a line each.
+    pub done: Vec<String>,
+    /// What could not be done.
+    pub failed: Vec<Failure>,
+}
+
+/// Something that could not be removed or put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The cluster that it is about, by the name of its record; none if it is about an engine.
+    pub cluster: Option<String>,
+    /// A line for a person: what, and why.
+    pub line: String,
+}
+
+impl Collected {
+    /// All of it, a line each.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.done.iter().map(String::as_str).chain(self.failed.iter().map(|failure| failure.line.as_str()))
+    }
+
+    /// Whether all is well on the clusters that the run called `run` has used.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] with what could not be removed or put back there.
+    pub fn of_run(&self, home: &Home, run: &str) -> Result<()> {
+        let is_its =
+            |failure: &&Failure| failure.cluster.as_ref().is_some_and(|name| status::was_used(home, name, run));
+        let lines: Vec<&str> = self.failed.iter().filter(is_its).map(|failure| failure.line.as_str()).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Environment, "clean up after the run", lines.join("; "))
+            .hint("`cargo xtask gc` tries again."))
+    }
+
+    fn fail(&mut self, cluster: Option<&str>, what: &str, error: &Error) {
+        let hint = error.hint_text().map_or_else(String::new, |hint| format!(" {hint}"));
+        let line = format!("could not {what}: {error}.{hint}");
+        self.failed.push(Failure { cluster: cluster.map(str::to_owned), line });
+    }
+}
 
 /// Removes every recorded cluster whose lock is free, unless it is kept (or even then, if `all`), puts back edits
-/// on existing clusters, and removes our networks that nobody stands on. Returns what it did, one line each.
+/// on existing clusters, and removes our networks that nobody stands on.
 ///
-/// `engine` gives access to an engine, or `None` if that engine does not run; what is recorded for it stays then.
-/// One cluster that cannot be removed does not keep the others from being removed.
+/// `engine` gives access to an engine, or `None` if that engine does not run. A cluster whose private engine has ended goes,
+/// kept or not: nobody can use it any more. Whatever cannot be removed does not keep the rest from being removed.
 ///
 /// # Errors
-/// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the records cannot be read.
-pub async fn collect<F>(home: &Home, engine: impl Fn(EngineKind) -> F, all: bool) -> Result<Vec<String>>
+/// [`ErrorKind::Storage`] if the directory of the records cannot be listed.
+pub async fn collect<F>(
+    home: &Home,
+    engine: impl Fn(EngineKind) -> F,
+    all: bool,
+    progress: &Progress,
+) -> Result<Collected>
 where
     F: Future<Output = Result<Option<EngineAccess>>>,
 {
-    let mut done = Vec::new();
-    for name in directories(home)? {
-        let Some(_lock) = home.try_lock(&lock_name(&name))? else {
-            done.push(format!("left the cluster {name}: a run holds it"));
-            continue;
-        };
-        let line = match Record::read(home, &name)? {
-            Some(record) if record.kept && !all => put_back(home, engine(record.config.engine).await?, &record)
-                .await
-                .unwrap_or_else(|error| Some(format!("could not put back edits on the kept cluster {name}: {error}"))),
-            Some(record) => Some(remove(home, engine(record.config.engine).await?, record).await),
-            None => clean_existing(home, &name, all)
-                .await
-                .unwrap_or_else(|error| Some(format!("could not clean up the existing cluster {name}: {error}"))),
-        };
-        done.extend(line);
-    }
+    let mut collected = Collected::default();
+    let mut engines = Vec::new();
+    // Before anything goes: that something is recorded may be all that leads to an engine.
     for kind in [EngineKind::Docker, EngineKind::Sandbox] {
-        if let Some(access) = engine(kind).await? {
-            done.extend(preparation::remove_left(home, &access).await?);
-            done.extend(remove_networks(&access).await?);
+        match engine(kind).await {
+            Ok(access) => engines.extend(access),
+            Err(error) => collected.fail(None, &format!("reach the engine {}", kind.as_str()), &error),
         }
     }
-    Ok(done)
+    for name in directories(home)? {
+        match one(home, &engines, &name, all, progress).await {
+            Ok(line) => collected.done.extend(line),
+            Err(error) => collected.fail(Some(&name), &format!("clean up the cluster {name}"), &error),
+        }
+    }
+    for access in &engines {
+        match preparation::remove_left(home, access).await {
+            Ok(lines) => collected.done.extend(lines),
+            Err(error) => collected.fail(None, "remove what a killed build left", &error),
+        }
+        match networks::remove_unused(home, access, progress).await {
+            Ok(lines) => collected.done.extend(lines),
+            Err(error) => collected.fail(None, "remove networks", &error),
+        }
+    }
+    Ok(collected)
 }
 
-async fn remove(home: &Home, access: Option<EngineAccess>, record: Record) -> String {
-    let name = record.name.clone();
-    let Some(access) = access else {
-        return format!("left the cluster {name}: its engine does not run");
+/// Sees to one recorded cluster, and says what was done.
+async fn one(
+    home: &Home,
+    engines: &[EngineAccess],
+    name: &str,
+    all: bool,
+    progress: &Progress,
+) -> Result<Option<String>> {
+    let Some(_lock) = home.try_lock(&lock_name(name))? else {
+        return Ok(Some(format!("left the cluster {name}: a run holds it")));
     };
-    match destroy(home, &access, record).await {
-        Ok(()) => format!("removed the cluster {name}"),
-        Err(error) => format!("could not remove the cluster {name}: {error}"),
-    }
-}
-
-/// Puts back what a run that was killed left edited on a cluster that stays.
-async fn put_back(home: &Home, access: Option<EngineAccess>, record: &Record) -> Result<Option<String>> {
-    let note = Record::journal_note(home, &record.name);
-    let Some(access) = access.filter(|_| note.exists()) else {
-        return Ok(None);
+    let Some(record) = Record::read(home, name)? else {
+        return edits::clean_existing(home, name, all).await;
     };
-    let text = read_text(&Record::kubeconfig(home, &record.name))?;
-    let client = connect::client(&text, access.network_namespace.as_deref()).await?;
-    let restored = Journal::new(client, "gc", Some(note)).restore().await?;
-    Ok(Some(format!("{} on the kept cluster {}", describe(&restored), record.name)))
-}
-
-/// A directory without a lease: an existing cluster that a run was on, or nothing of a cluster at all.
-async fn clean_existing(home: &Home, id: &str, all: bool) -> Result<Option<String>> {
-    let Some(record) = existing::Record::read(home, id)? else {
-        Record::remove(home, id)?;
-        return Ok(Some(format!("removed the empty record {id}")));
-    };
-    if record.kept && !all && !record.journal_note(home).exists() {
-        return Ok(None);
-    }
-    let cluster = existing::connect(&record.kubeconfig, Some(&record.context), existing::Allowed::default()).await?;
-    let cleaned = clean(home, &cluster.client, record, all).await?;
-    Ok(Some(format!("{cleaned} on the cluster of the context `{}`", cluster.context)))
-}
-
-/// Puts back what was edited on an existing cluster and, unless it is kept, removes what was made there.
-pub(crate) async fn clean(home: &Home, client: &Client, record: existing::Record, all: bool) -> Result<String> {
-    let note = record.journal_note(home);
-    let restored =
-        if note.exists() { Journal::new(client.clone(), "gc", Some(note)).restore().await? } else { Vec::new() };
-    if record.kept && !all {
-        return Ok(describe(&restored));
-    }
-    let removed = record.remove_objects(client, GONE).await?;
-    Record::remove(home, &record.id)?;
-    let removed = if removed.is_empty() {
-        "found nothing to remove".to_owned()
-    } else {
-        format!("removed {}", counted(&removed))
-    };
-    Ok(if restored.is_empty() { removed } else { format!("{} and {removed}", describe(&restored)) })
-}
-
-/// The namespaces by name, and how many others.
-fn counted(removed: &[String]) -> String {
-    let (namespaces, others): (Vec<&String>, Vec<&String>) =
-        removed.iter().partition(|name| name.starts_with("Namespace "));
-    let mut parts: Vec<String> = namespaces.into_iter().cloned().collect();
-    if !others.is_empty() {
-        parts.push(format!("{} objects of MetalLB", others.len()));
-    }
-    parts.join(", ")
-}
-
-fn describe(restored: &[Restored]) -> String {
-    if restored.is_empty() {
-        return "found nothing to put back".to_owned();
-    }
-    let each = restored.iter().map(|restored| match restored {
-        Restored::PutBack(entry) => format!("put back {}, edited by the run {}", entry.target, entry.run),
-        Restored::WasThere(entry) => format!("found {} put back already", entry.target),
-        Restored::ChangedByOthers(entry) => format!(
-            "left {} as it is: somebody changed it after the run {} did; the original is in the journal",
-            entry.target, entry.run
-        ),
-    });
-    each.collect::<Vec<_>>().join(", ")
-}
-
-/// Removes networks that carry our label and that no container stands on.
-async fn remove_networks(access: &EngineAccess) -> Result<Vec<String>> {
-    let mut done = Vec::new();
-    for found in network::list(access).await?.into_iter().filter(|network| network.ours && network.members == 0) {
-        let network = Network { name: found.name.clone(), ..Network::on(ipnet::Ipv4Net::default(), false) };
-        access.command(network.remove()).run_async().await?;
-        done.push(format!("removed the network {}", found.name));
-    }
-    Ok(done)
-}
-
-/// What `status` shows of one cluster without asking it anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClusterStatus {
-    /// What is recorded of it.
-    pub record: Record,
-    /// Whether a live run holds it.
-    pub held: bool,
-    /// How old it is, in seconds.
-    pub age_seconds: i64,
-    /// Whether cluster-wide edits may have to be put back.
-    pub journaled: bool,
-}
-
-impl ClusterStatus {
-    /// One line for a person.
-    pub fn line(&self) -> String {
-        let state = match (self.record.phase, self.held) {
-            (Phase::Ready, true) => "in use",
-            (Phase::Ready, false) => "free",
-            (_, true) => "being made or deleted",
-            (_, false) => "half made: the next run makes it anew",
-        };
-        let kept = if self.record.kept { ", kept" } else { "" };
-        let journaled = if self.journaled { ", edits to put back" } else { "" };
-        let minutes = self.age_seconds / 60;
-        format!("{}: {state}{kept}, {minutes} min old{journaled}", self.record.name)
+    let access = engines.iter().find(|access| access.kind == record.config.engine);
+    match access {
+        None => forget(home, &record, progress).await.map(Some),
+        Some(access) if record.is_kept() && !all => edits::put_back(home, access, &record).await,
+        Some(access) => {
+            destroy(home, access, record, progress).await?;
+            Ok(Some(format!("removed the cluster {name}")))
+        }
     }
 }
 
-/// Every recorded cluster.
+/// Removes a cluster whose engine has ended, and with it what was in it. The caller holds the cluster's lock.
 ///
 /// # Errors
-/// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the records cannot be read.
-pub fn status(home: &Home) -> Result<Vec<ClusterStatus>> {
-    let mut all = Vec::new();
-    for record in Record::all(home)? {
-        let held = home.try_lock(&lock_name(&record.name))?.is_none();
-        let age_seconds = Timestamp::now().as_second() - record.created_at.as_second();
-        let journaled = Record::journal_note(home, &record.name).exists();
-        all.push(ClusterStatus { record, held, age_seconds, journaled });
+/// [`ErrorKind::Environment`] if the engine is the user's, or lives after all; [`ErrorKind::Storage`] if something cannot be
+/// removed.
+pub(crate) async fn forget(home: &Home, record: &Record, progress: &Progress) -> Result<String> {
+    let name = &record.name;
+    let stays = |why: &str| Err(Error::new(ErrorKind::Environment, format!("remove the cluster {name}"), why));
+    if record.config.engine == EngineKind::Docker {
+        return stays("its engine does not run");
     }
-    Ok(all)
-}
-
-/// Every existing cluster on which there is something of ours.
-///
-/// # Errors
-/// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the records cannot be read.
-pub fn existing_clusters(home: &Home) -> Result<Vec<existing::Record>> {
-    let all = directories(home)?;
-    all.iter().filter_map(|id| existing::Record::read(home, id).transpose()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{command::Command, environment::cluster::record::tests::record};
-
-    /// An engine whose commands do nothing but note what they were.
-    fn noting(log: &std::path::Path) -> EngineAccess {
-        let log = log.to_owned();
-        EngineAccess::new(EngineKind::Sandbox, "kind", move |command: Command| {
-            let script = r#"echo "$1" >>"$0"; case "$1" in *"network inspect"*) echo '[]';; esac"#;
-            Command::new("sh").args(["-c", script, &log.display().to_string(), &command.display()])
-        })
+    let (cleared_home, progress) = (home.clone(), progress.clone());
+    if !blocking(move || Sandbox::clear_if_dead(&cleared_home, &progress)).await? {
+        return stays("its engine has just been started");
     }
-
-    #[tokio::test]
-    async fn what_no_run_holds_and_nobody_keeps_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::at(dir.path());
-        let log = dir.path().join("log");
-        let mut gone = record("gone");
-        gone.laptop = Some("gone-laptop".to_owned());
-        gone.write(&home).unwrap();
-        Record { kept: true, ..record("kept") }.write(&home).unwrap();
-        record("held").write(&home).unwrap();
-        let _held = home.try_lock(&lock_name("held")).unwrap().unwrap();
-        let access = noting(&log);
-        let engine = |kind| {
-            let access = (kind == EngineKind::Sandbox).then(|| access.clone());
-            std::future::ready(Ok(access))
-        };
-        let done = collect(&home, engine, false).await.unwrap();
-        assert_eq!(done, ["removed the cluster gone", "left the cluster held: a run holds it"]);
-        let run = std::fs::read_to_string(&log).unwrap();
-        let mut commands = run.lines();
-        assert_eq!(commands.next(), Some("docker rm --force --volumes gone-laptop"));
-        // Its name is free again when a container can be made with it.
-        assert!(commands.next().unwrap().starts_with("docker create --pull never --name gone-laptop "), "{run}");
-        assert_eq!(commands.next(), Some("docker rm --force --volumes gone-laptop"));
-        assert!(commands.next().unwrap().starts_with("kind delete cluster --name gone --kubeconfig "), "{run}");
-        let left: Vec<String> = status(&home).unwrap().iter().map(|status| status.record.name.clone()).collect();
-        assert_eq!(left, ["held", "kept"]);
-
-        let done = collect(&home, engine, true).await.unwrap();
-        assert_eq!(done, ["left the cluster held: a run holds it", "removed the cluster kept"]);
-    }
-
-    #[tokio::test]
-    async fn a_cluster_whose_engine_does_not_run_stays_recorded() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::at(dir.path());
-        record("a").write(&home).unwrap();
-        let done = collect(&home, |_| std::future::ready(Ok(None)), true).await.unwrap();
-        assert_eq!(done, ["left the cluster a: its engine does not run"]);
-        assert_eq!(Record::all(&home).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn status_tells_what_is_half_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::at(dir.path());
-        Record { phase: Phase::Creating, ..record("a") }.write(&home).unwrap();
-        std::fs::write(Record::journal_note(&home, "a"), "r1").unwrap();
-        let line = status(&home).unwrap()[0].line();
-        assert!(line.starts_with("a: half made: the next run makes it anew, "), "{line}");
-        assert!(line.ends_with(", edits to put back"), "{line}");
-    }
+    Record::remove(home, name)?;
+    Ok(format!("removed the cluster {name}, which had ended with its engine"))
 }

@@ -82,6 +82,7 @@ impl Environment {
             journal,
             sites,
             agents: Vec::new(),
+            cache_dir: options.cache_dir.clone(),
             pool: options.pool.clone(),
             workers,
             unsupported: unsupported(options, workers),

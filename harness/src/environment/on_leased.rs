@@ -23,10 +23,18 @@ use super::{
 };
 use crate::{
     Error, Result,
-    home::Home,
+    home::{Home, Lock},
     plan::{CniChoice, EnvironmentOptions},
     progress::Progress,
 };
+
+/// What a cluster of ours is made with.
+struct Ground {
+    engine: Engine,
+    images: Images,
+    access: EngineAccess,
+    engine_use: Lock,
+}
 
 impl Environment {
     /// Makes the environment on a cluster of ours: one that is kept and as `options` describe it, or a new one.
@@ -52,7 +60,25 @@ impl Environment {
             pull_policy: images.pull_policy.to_owned(),
             run: run.to_owned(),
         };
-        let mut cluster = lease::acquire(home, &access, request, progress).await?;
+        let cluster = lease::acquire(home, &access, request, progress).await?;
+        let held = cluster.clone();
+        let ground = Ground { engine, images, access, engine_use };
+        match Box::pin(Self::on_ground(options, ground, cluster, run, progress)).await {
+            // Whoever gives the cluster up deletes its nodes, and their logs.
+            Err(error) => Err(held.keep_logs(error).await),
+            made => made,
+        }
+    }
+
+    /// Makes the environment on a cluster that is held.
+    async fn on_ground(
+        options: &EnvironmentOptions,
+        ground: Ground,
+        mut cluster: LeasedCluster,
+        run: &str,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let Ground { engine, images, access, engine_use } = ground;
         if let Some(mirror) = images.mirror.as_ref().filter(|mirror| mirror.is_plain) {
             registry::allow_plain(&access, &cluster.record, &mirror.host).await?;
         }
@@ -87,6 +113,7 @@ impl Environment {
             journal,
             sites,
             agents: Vec::new(),
+            cache_dir: options.cache_dir.clone(),
             pool: Some(cluster.record.pool.to_string()),
             workers: options.workers,
             unsupported: missing_workers(options.workers),

@@ -48,6 +48,19 @@ pub struct Handover {
     pub journal: Option<PathBuf>,
     /// The words with which a person starts kubectl, on a cluster that `cargo xtask shell` does not know.
     pub kubectl: Option<Vec<String>>,
+    /// The options by which `cargo xtask shell` and the like find the cluster; absent on one that they do not know.
+    #[serde(default)]
+    pub here: Option<String>,
+}
+
+/// The options by which commands find the cluster called `name`, whatever other clusters there are.
+pub(crate) fn here(name: &str, cache_dir: Option<&Path>) -> String {
+    format!("--name {name}{}", in_cache(cache_dir))
+}
+
+/// The option that names the cache directory, with a space before it, if it is not the usual one.
+pub(super) fn in_cache(cache_dir: Option<&Path>) -> String {
+    cache_dir.map_or_else(String::new, |dir| format!(" --cache-dir '{}'", dir.display()))
 }
 
 /// Where the programs are that look names up, one for each resolver that an image may lack.
@@ -175,7 +188,54 @@ impl Handover {
                 format!("{kubectl} -n {namespace} exec {pod} -c {container} -- {curl}")
             }
             (Some(Start::Here) | None, _) => curl,
-            (Some(_), _) => format!("cargo xtask shell {} -- {curl}", vantage.id),
+            (Some(_), _) => {
+                let here = self.here.as_ref().map_or_else(String::new, |here| format!(" {here}"));
+                format!("cargo xtask shell {}{here} -- {curl}", vantage.id)
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::VantageKind;
+
+    fn handover(start: Start, here: Option<String>, kubectl: Option<Vec<String>>) -> (Handover, Vantage) {
+        let vantage = Vantage { id: "laptop".to_owned(), kind: VantageKind::Laptop };
+        let handover = Handover {
+            run: "r1".to_owned(),
+            dir: PathBuf::new(),
+            suite: "access".to_owned(),
+            stage: "load-balancer-ready".to_owned(),
+            kubeconfig: String::new(),
+            network_namespace: None,
+            agent: PathBuf::new(),
+            lookups: None,
+            hey: None,
+            vantages: vec![Site { vantage: vantage.clone(), start }],
+            namespaces: Vec::new(),
+            planned_pool: None,
+            journal: None,
+            kubectl,
+            here,
+        };
+        (handover, vantage)
+    }
+
+    #[test]
+    fn a_request_is_repeated_on_the_cluster_that_it_was_sent_on() {
+        let target = Target { host: "172.18.255.200".to_owned(), port: 80 };
+        let curl = "curl -sS -i -m 5 http://172.18.255.200:80/";
+        let container = Start::Container { engine: Vec::new(), container: "mine-laptop".to_owned() };
+        let (ours, laptop) = handover(container, Some(here("mine", Some(Path::new("/a cache")))), None);
+        assert_eq!(
+            ours.by_hand(&laptop, &target),
+            format!("cargo xtask shell laptop --name mine --cache-dir '/a cache' -- {curl}")
+        );
+        let [namespace, pod, container] = ["n", "p", "c"].map(str::to_owned);
+        let kubectl = ["kubectl", "--context", "theirs"].map(str::to_owned).to_vec();
+        let (theirs, laptop) = handover(Start::Pod { namespace, pod, container }, None, Some(kubectl));
+        assert_eq!(theirs.by_hand(&laptop, &target), format!("kubectl --context theirs -n n exec p -c c -- {curl}"));
     }
 }

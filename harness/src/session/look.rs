@@ -2,7 +2,11 @@
 
 use std::{io::IsTerminal as _, path::Path};
 
-use super::{run::blocking, suite::cell_of};
+use super::{
+    handover::{here, in_cache},
+    run::blocking,
+    suite::cell_of,
+};
 use crate::{Context as _, ErrorKind, Result, matrix::Stage, model::Method, plan::MOST_WORKERS, progress::Progress};
 
 /// How many of the cells are named in a command that watches them.
@@ -32,10 +36,9 @@ impl Failed<'_> {
         let vantage = cells.first().map_or("testpod", |(vantage, _)| vantage);
         let only: Vec<String> =
             cells.iter().take(CELLS).map(|(vantage, method)| format!("{vantage}/{method}")).collect();
-        let cache = self.cache_dir.map_or_else(String::new, |dir| format!(" --cache-dir '{}'", dir.display()));
         let commands = match self.cluster {
             Ok(name) => {
-                let here = format!("--name {name}{cache}");
+                let here = here(name, self.cache_dir);
                 let watch = format!("cargo xtask watch {here} --only '{}'", only.join(","));
                 [
                     Some((format!("cargo xtask shell {vantage} {here}"), "a shell where the request starts")),
@@ -50,7 +53,7 @@ impl Failed<'_> {
             }
             Err(kubectl) => vec![
                 (format!("{} get pods -A -o wide", kubectl.join(" ")), "kubectl"),
-                (format!("cargo xtask gc --all{cache}"), "when you are done"),
+                (format!("cargo xtask gc --all{}", in_cache(self.cache_dir)), "when you are done"),
             ],
         };
         let width = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or_default();

@@ -17,6 +17,7 @@ use crate::{
     cli::E2eArguments,
     environment::{
         self, Environment,
+        gc::Collected,
         images::{hey, lookups::Lookups},
     },
     filter::Filter,
@@ -41,6 +42,7 @@ const SUITE_DEADLINE: Duration = Duration::from_secs(600);
 /// changed is put back, and what it made is removed unless it is to be kept.
 pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     let suites = suite::choose(all, &arguments.suite)?;
+    suite::check(&suites, &arguments.environment)?;
     let only = arguments.only.as_deref().map(Filter::parse).transpose()?;
     let all = chosen_cells(&suites, arguments.environment.workers, only.as_ref())?;
     let cells = cells_of_shard(&all, &suites, only.as_ref(), arguments.course.shard)?;
@@ -67,9 +69,10 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     // Whatever happened, and whatever the body still held: what is recorded and nobody keeps goes.
     let released = environment::release(&home, false, &progress).await;
 
-    for line in released.iter().flatten() {
+    for line in released.iter().flat_map(Collected::lines) {
         progress.line(line);
     }
+    let released = released.and_then(|collected| collected.of_run(&home, &run.id));
     let (record, ledger) = course.finish(&progress, ended.as_ref().err().or_else(|| released.as_ref().err()))?;
     let paths = report::write(&record, &run.path)?;
     let bundle = collector.keep(&record, &run.path, &progress);
@@ -154,11 +157,13 @@ impl Way<'_> {
         let up = Environment::up(&arguments.environment, arguments.fresh, arguments.keep, home, &run.id, progress);
         let (compiled, mut environment) = futures::future::try_join(compiled, up).await?;
         describe(&mut course.record.environment, environment.description());
-        let gone = self.repeat(home, &compiled, &mut environment, course, collector).await;
-        if gone.is_err() {
-            collector.collect(&environment, "run", "end", progress).await;
+        match self.repeat(home, &compiled, &mut environment, course, collector).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                collector.collect(&environment, "run", "end", progress).await;
+                Err(environment.keep_logs(error).await)
+            }
         }
-        gone
     }
 
     /// Passes through all stages, as often as the run is to.

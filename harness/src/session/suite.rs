@@ -11,6 +11,7 @@ use crate::{
     Context as _, Error, ErrorKind, Result,
     command::{Command, Output},
     matrix::{Cell, Matrix, Stage},
+    plan::EnvironmentOptions,
     session::handover::SESSION_VARIABLE,
 };
 
@@ -31,6 +32,8 @@ pub struct Suite {
     pub default: bool,
     /// What its tests are about.
     pub about: About,
+    /// Whether it breaks nodes, or what runs for the whole cluster, on purpose.
+    pub breaks_nodes: bool,
 }
 
 /// What a suite's tests are about.
@@ -88,13 +91,32 @@ impl Suite {
     /// The suite in `package`'s test target called `name`.
     pub fn new(name: impl Into<String>, package: impl Into<String>) -> Self {
         let name = name.into();
-        Self { target: name.clone(), name, package: package.into(), default: true, about: About::Access }
+        Self {
+            target: name.clone(),
+            name,
+            package: package.into(),
+            default: true,
+            about: About::Access,
+            breaks_nodes: false,
+        }
     }
 
     /// Runs only when it is named.
     #[must_use]
     pub fn on_demand(mut self) -> Self {
         self.default = false;
+        self
+    }
+
+    /// Says that it breaks nodes, or what runs for the whole cluster, on purpose: it runs on clusters that we made alone.
+    ///
+    /// ```
+    /// use reachmap::session::suite::Suite;
+    /// assert!(Suite::new("sabotage", "my-suites").breaks_nodes().breaks_nodes);
+    /// ```
+    #[must_use]
+    pub fn breaks_nodes(mut self) -> Self {
+        self.breaks_nodes = true;
         self
     }
 
@@ -271,6 +293,21 @@ pub fn choose<'a>(all: &'a [Suite], names: &[String]) -> Result<Vec<&'a Suite>> 
         .collect()
 }
 
+/// Refuses suites that break nodes on a cluster that we did not make: nothing of that is the run's own.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] with the first such suite.
+pub fn check(suites: &[&Suite], options: &EnvironmentOptions) -> Result<()> {
+    let breaking = suites.iter().find(|suite| suite.breaks_nodes);
+    let (Some(suite), Some(kubeconfig)) = (breaking, &options.kubeconfig) else {
+        return Ok(());
+    };
+    let tried = format!("run the suite {} on the cluster of {}", suite.name, kubeconfig.display());
+    let cause = "it breaks nodes on purpose, and is not supported on a cluster that Reachmap did not make";
+    Err(Error::new(ErrorKind::Usage, tried, cause)
+        .hint("Leave out --kubeconfig: it runs on a cluster of its own, which may break."))
+}
+
 /// Reads every JSON file in `dir`, in the order of their names; an absent directory has none.
 ///
 /// # Errors
@@ -309,6 +346,19 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Usage);
         assert_eq!(error.hint_text(), Some("The suites are: access, sabotage."));
         assert_eq!(choose(&all, &[]).unwrap(), [&all[0]]);
+    }
+
+    #[test]
+    fn what_breaks_nodes_runs_on_no_cluster_of_the_user_s() {
+        let all =
+            [Suite::new("access", "suites"), Suite::new("sabotage", "suites").about(About::Stages).breaks_nodes()];
+        let both: Vec<&Suite> = all.iter().collect();
+        let theirs = EnvironmentOptions { kubeconfig: Some("config".into()), ..EnvironmentOptions::default() };
+        let error = check(&both, &theirs).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains("the suite sabotage on the cluster of config: it breaks nodes"), "{error}");
+        check(&both[..1], &theirs).unwrap();
+        check(&both, &EnvironmentOptions::default()).unwrap();
     }
 
     #[test]

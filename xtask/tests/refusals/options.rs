@@ -21,6 +21,15 @@ fn an_unknown_suite() {
 }
 
 #[test]
+fn a_suite_that_breaks_nodes_on_a_cluster_of_the_user_s() {
+    insta::assert_snapshot!(refused(&["e2e", "--suite", "access,sabotage", "--kubeconfig", "config"]), @"
+    exit 2
+    error: failed to run the suite sabotage on the cluster of config: it breaks nodes on purpose, and is not supported on a cluster that Reachmap did not make
+    Leave out --kubeconfig: it runs on a cluster of its own, which may break.
+    ");
+}
+
+#[test]
 fn a_filter_that_matches_nothing() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "labtop/clusterip-fdqn"]), @"
     exit 2

@@ -212,11 +212,17 @@ pub fn cgroup_version() -> Command {
     Command::new("docker").args(["info", "--format", "{{.CgroupVersion}}"])
 }
 
-/// Makes `command` hold the file lock at `lock` as long as it or a child of it runs, even if we are gone by then.
+/// The exit code of a command that did not get the lock that it was to hold: none of kind's.
+pub(super) const CONFLICT: i32 = 75;
+
+/// Makes `command` hold the file lock at `lock` as long as it or a child of it runs, even if we are gone by then. If somebody
+/// else holds it, it ends with [`CONFLICT`] and does nothing.
 ///
 /// A lock of ours would end with us: after `kill -9` the next run would delete a cluster that kind is still making.
 pub fn holding(lock: &Path, mut command: Command) -> Command {
-    let mut args = vec!["--exclusive".to_owned(), lock.display().to_string(), command.program];
+    let conflict = CONFLICT.to_string();
+    let mut args = ["--exclusive", "--nonblock", "--conflict-exit-code", &conflict].map(str::to_owned).to_vec();
+    args.extend([lock.display().to_string(), command.program]);
     args.append(&mut command.args);
     Command { program: "flock".to_owned(), args, ..command }
 }
@@ -348,7 +354,7 @@ pub(crate) mod tests {
         /opt/kind get clusters
         /opt/kind export logs --name reachmap-0123abcd /tmp/logs
         /opt/kind delete cluster --name reachmap-0123abcd --kubeconfig /home/kubeconfig
-        flock --exclusive /home/locks/kind.lock /opt/kind delete cluster --name reachmap-0123abcd --kubeconfig /home/kubeconfig
+        flock --exclusive --nonblock --conflict-exit-code 75 /home/locks/kind.lock /opt/kind delete cluster --name reachmap-0123abcd --kubeconfig /home/kubeconfig
         ");
     }
 

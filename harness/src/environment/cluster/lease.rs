@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,15 +12,14 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, api::ListParams};
 
 use super::{
-    EngineAccess, connect, containers,
-    kind::{ClusterConfig, Kind, holding},
+    EngineAccess, connect,
+    kind::{ClusterConfig, Kind},
     laptop, logs,
     network::{self, Pool},
-    record::{Phase, Record, free_pool},
+    record::{Phase, Record, free_pool, refuse_shared},
 };
 use crate::{
-    Context as _, Error, ErrorKind, Result,
-    command::Command,
+    Error, ErrorKind, Result,
     environment::addons::cni,
     home::{Home, Lock, write_atomically},
     kubernetes::conditions,
@@ -27,9 +27,15 @@ use crate::{
     progress::Progress,
 };
 
-/// The lock under which networks and pools are chosen, and the one that kind itself holds while it works.
-const CHOICE: &str = "clusters";
-const KIND: &str = "kind";
+mod delete;
+mod locks;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use delete::destroy;
+pub use delete::remove;
+use locks::run_kind;
+pub(crate) use locks::{CHOICE, lock_name, wait_for_lock};
 
 /// How long an API server that is well may take to say so.
 const HEALTH: Duration = Duration::from_secs(10);
@@ -66,7 +72,8 @@ pub struct LeasedCluster {
     pub reused: bool,
     access: EngineAccess,
     home: Home,
-    _lock: std::sync::Arc<Lock>,
+    progress: Progress,
+    _lock: Arc<Lock>,
 }
 
 impl std::fmt::Debug for LeasedCluster {
@@ -79,15 +86,16 @@ impl std::fmt::Debug for LeasedCluster {
 }
 
 /// Takes a cluster with the requested configuration: a healthy one that is recorded, else a new one.
-/// Waits, and says so, while another run holds it.
+/// Waits, and says so, while another run holds it. One that was kept and is not well is made anew, and kept again.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if a cluster of that name exists that is not in our records, or the pool cannot work;
+/// [`ErrorKind::Usage`] if a cluster of that name exists that is not in our records, or the pool cannot work, or another
+/// cluster has addresses of it;
 /// [`ErrorKind::Environment`] if it cannot be made, with the directory of its logs.
 pub async fn acquire(
     home: &Home,
     access: &EngineAccess,
-    request: Request,
+    mut request: Request,
     progress: &Progress,
 ) -> Result<LeasedCluster> {
     let fingerprint = request.config.fingerprint()?;
@@ -95,7 +103,7 @@ pub async fn acquire(
     check_name(&name)?;
     let lock = wait_for_lock(home, &lock_name(&name), progress).await?;
     let recorded = Record::read(home, &name)?;
-    if let Some(mut record) = recorded {
+    if let Some(record) = recorded {
         let why = if request.fresh {
             "a new one was asked for".to_owned()
         } else if record.fingerprint != fingerprint {
@@ -105,27 +113,52 @@ pub async fn acquire(
         } else {
             match healthy(home, access, &record).await {
                 Ok((client, kubeconfig)) => {
-                    if let Some(pool) = request.pool {
-                        record.network.check(pool)?;
-                        record.pool = pool;
-                    }
-                    record.kept |= request.keep;
-                    record.add_run(&request.run);
-                    record.write(home)?;
+                    let record = take_again(home, record, &request, progress).await?;
                     progress.step(format!("cluster {name}"), None).cached();
-                    let (home, access) = (home.clone(), access.clone());
-                    let lock = std::sync::Arc::new(lock);
-                    return Ok(LeasedCluster { client, kubeconfig, record, reused: true, access, home, _lock: lock });
+                    let (access, home, progress) = (access.clone(), home.clone(), progress.clone());
+                    let lock = Arc::new(lock);
+                    return Ok(LeasedCluster {
+                        client,
+                        kubeconfig,
+                        record,
+                        reused: true,
+                        access,
+                        home,
+                        progress,
+                        _lock: lock,
+                    });
                 }
-                Err(why) => why,
+                Err(why) => {
+                    request.keep |= record.is_kept();
+                    why
+                }
             }
         };
         progress.line(&format!("the cluster {name} is made anew: {why}"));
-        destroy(home, access, record).await?;
+        destroy(home, access, record, progress).await?;
     } else {
         refuse_stranger(home, access, &name).await?;
     }
     create(home, access, request, name, fingerprint, lock, progress).await
+}
+
+/// Records that a run takes a cluster that is there.
+async fn take_again(home: &Home, mut record: Record, request: &Request, progress: &Progress) -> Result<Record> {
+    let _choice = match request.pool {
+        Some(pool) => {
+            let choice = wait_for_lock(home, CHOICE, progress).await?;
+            record.network.check(pool)?;
+            let all = Record::all(home)?.readable;
+            refuse_shared(pool, &record.name, &record.network, record.config.engine, &all)?;
+            record.pool = pool;
+            Some(choice)
+        }
+        None => None,
+    };
+    record.kept |= request.keep;
+    record.add_run(&request.run);
+    record.write(home)?;
+    Ok(record)
 }
 
 async fn create(
@@ -142,12 +175,17 @@ async fn create(
     let yaml = config.kind_yaml()?;
     let mut record = {
         let _choice = wait_for_lock(home, CHOICE, progress).await?;
-        let network = network::ensure(access, config.ip_family == IpFamilyChoice::Dual).await?;
+        let network = network::ensure(home, access, config.ip_family == IpFamilyChoice::Dual).await?;
+        let all = Record::all(home)?.readable;
         let pool = match request.pool {
-            Some(pool) => network.check(pool).map(|()| pool)?,
-            None => free_pool(&network, access.kind, &Record::all(home)?)?,
+            Some(pool) => {
+                network.check(pool)?;
+                refuse_shared(pool, &name, &network, access.kind, &all)?;
+                pool
+            }
+            None => free_pool(&network, access.kind, &all)?,
         };
-        let record = Record {
+        let mut record = Record {
             name: name.clone(),
             fingerprint,
             config,
@@ -159,14 +197,14 @@ async fn create(
             kept: request.keep,
             runs: Vec::new(),
         };
+        record.add_run(&request.run);
         record.write(home)?;
         record
     };
-    record.add_run(&request.run);
     let kind = Kind { program: &access.kind_program, name: &name };
     let create = kind.create(&yaml, &record.config.node_image, &record.network, &scratch(home, access, &name));
     let made = async {
-        run_kind(home, access, create, Some(step.log())).await?;
+        run_kind(home, access, create, Some(step.log()), progress).await?;
         let kubeconfig = access.command(kind.kubeconfig()).run_async().await?.text();
         write_atomically(&Record::kubeconfig(home, &name), kubeconfig.as_bytes())?;
         let client = connect::client(&kubeconfig, access.network_namespace.as_deref()).await?;
@@ -175,13 +213,17 @@ async fn create(
     };
     let (client, kubeconfig) = match made.await {
         Ok(made) => made,
-        Err(error) => return Err(after_failure(home, access, record, step.log(), error).await),
+        Err(error) => {
+            let error = logs::keep(access, &name, step.log(), error).await;
+            return Err(after_failure(home, access, record, error, progress).await);
+        }
     };
     record.phase = Phase::Ready;
     record.write(home)?;
     step.done();
-    let (home, access) = (home.clone(), access.clone());
-    Ok(LeasedCluster { client, kubeconfig, record, reused: false, access, home, _lock: std::sync::Arc::new(lock) })
+    let (access, home, progress) = (access.clone(), home.clone(), progress.clone());
+    let lock = Arc::new(lock);
+    Ok(LeasedCluster { client, kubeconfig, record, reused: false, access, home, progress, _lock: lock })
 }
 
 /// Installs the network plugin that kind left out, and waits for the nodes.
@@ -196,20 +238,12 @@ async fn until_ready(client: &Client, config: &ClusterConfig, pull_policy: &str,
     }
 }
 
-/// Keeps the logs of a cluster that could not be made, and deletes it.
-async fn after_failure(home: &Home, access: &EngineAccess, record: Record, log: &Path, error: Error) -> Error {
-    let logs = log.with_extension("nodes");
-    let mut hint = match logs::export(access, &record.name, &logs).await {
-        Ok(()) => format!("The logs of its nodes are in {}.", logs.display()),
-        Err(failed) => format!("The logs of its nodes could not be kept: {failed}."),
-    };
-    if let Err(failed) = destroy(home, access, record).await {
-        hint = format!("{hint} It could not be deleted either ({failed}); `cargo xtask gc` tries again.");
+/// Deletes a cluster that could not be made.
+async fn after_failure(home: &Home, access: &EngineAccess, record: Record, error: Error, progress: &Progress) -> Error {
+    match destroy(home, access, record, progress).await {
+        Ok(()) => error,
+        Err(failed) => error.also(format!("It could not be deleted either ({failed}); `cargo xtask gc` tries again.")),
     }
-    if let Some(earlier) = error.hint_text() {
-        hint = format!("{earlier} {hint}");
-    }
-    error.hint(hint)
 }
 
 impl LeasedCluster {
@@ -241,6 +275,15 @@ impl LeasedCluster {
         logs::export(&self.access, &self.record.name, directory).await
     }
 
+    /// Keeps the logs of its nodes, since they are not to be had any more once it is deleted, and says where in the error for
+    /// which that is done.
+    pub(crate) async fn keep_logs(&self, error: Error) -> Error {
+        let step = self.progress.step("Keep the logs of the nodes", Some(Duration::from_secs(15)));
+        let error = logs::keep(&self.access, &self.record.name, step.log(), error).await;
+        step.done();
+        error
+    }
+
     /// Keeps the cluster when it is given up.
     ///
     /// # Errors
@@ -255,7 +298,7 @@ impl LeasedCluster {
     /// # Errors
     /// [`ErrorKind::Environment`] with what could not be deleted; it stays recorded, and `gc` tries again.
     pub async fn release(self) -> Result<bool> {
-        if self.record.kept {
+        if self.record.is_kept() {
             return Ok(false);
         }
         self.delete().await.map(|()| true)
@@ -266,48 +309,8 @@ impl LeasedCluster {
     /// # Errors
     /// As [`LeasedCluster::release`].
     pub async fn delete(self) -> Result<()> {
-        destroy(&self.home, &self.access, self.record.clone()).await
+        destroy(&self.home, &self.access, self.record.clone(), &self.progress).await
     }
-}
-
-/// Deletes the recorded cluster of that name, kept or not; returns whether there was one. For `down`.
-///
-/// # Errors
-/// [`ErrorKind::Busy`] if a run holds it.
-pub async fn remove(home: &Home, access: &EngineAccess, name: &str) -> Result<bool> {
-    let lock = home.try_lock(&lock_name(name))?;
-    let Some(_lock) = lock else {
-        return Err(Error::new(ErrorKind::Busy, format!("delete the cluster {name}"), "a run holds it")
-            .hint("Wait until that run has ended, or end it."));
-    };
-    match Record::read(home, name)? {
-        Some(record) => destroy(home, access, record).await.map(|()| true),
-        None => Ok(false),
-    }
-}
-
-/// Deletes all that is recorded of a cluster; the record goes last.
-pub(crate) async fn destroy(home: &Home, access: &EngineAccess, mut record: Record) -> Result<()> {
-    let was_made = record.phase == Phase::Ready;
-    record.phase = Phase::Deleting;
-    record.write(home)?;
-    if let Some(laptop) = &record.laptop {
-        containers::remove(access, laptop, &record.config.node_image).await?;
-    }
-    let kind = Kind { program: &access.kind_program, name: &record.name };
-    let kubeconfig = scratch(home, access, &record.name);
-    run_kind(home, access, kind.delete(&kubeconfig), None).await?;
-    if !was_made {
-        // kind deletes the nodes that it sees; those that are still being made, it does not.
-        for node in kind.node_names(record.config.workers) {
-            containers::remove(access, &node, &record.config.node_image).await?;
-        }
-    }
-    if let Some(root) = &access.root {
-        // kind takes its cluster out of the file and leaves the file; where it is gone already, all is well.
-        let _ = std::fs::remove_file(root.join(kubeconfig.strip_prefix("/").unwrap_or(&kubeconfig)));
-    }
-    Record::remove(home, &record.name)
 }
 
 /// A client for the recorded cluster if it is well, else what is wrong with it.
@@ -347,41 +350,12 @@ async fn refuse_stranger(home: &Home, access: &EngineAccess, name: &str) -> Resu
         .hint(format!("Choose another name with --name, or delete it with `kind delete cluster --name {name}`.")))
 }
 
-/// Runs kind with its own hold on the lock that serialises all that makes and deletes clusters.
-async fn run_kind(home: &Home, access: &EngineAccess, command: Command, log: Option<&Path>) -> Result<()> {
-    let mut command = access.command(command);
-    // The lock file is made here; without the program `flock` the lock is ours alone.
-    let lock = home.lock_path(KIND)?;
-    let _ours = if which::which("flock").is_ok() {
-        command = holding(&lock, command);
-        None
-    } else {
-        Some(wait_for_lock(home, KIND, &Progress::new(crate::progress::Show::Nothing, home.root())).await?)
-    };
-    if let Some(log) = log {
-        command = command.log(log);
-    }
-    command.run_async().await.map(drop)
-}
-
 /// The kubeconfig file that kind writes, as the engine's commands see it: ours is made from what kind prints.
 fn scratch(home: &Home, access: &EngineAccess, name: &str) -> PathBuf {
     match access.root {
         Some(_) => PathBuf::from(format!("/tmp/reachmap-{name}.kubeconfig")),
         None => Record::directory(home, name).join("kind.kubeconfig"),
     }
-}
-
-pub(crate) fn lock_name(cluster: &str) -> String {
-    format!("cluster-{cluster}")
-}
-
-/// Waits on a thread of its own, so that a signal is heard meanwhile.
-pub(crate) async fn wait_for_lock(home: &Home, name: &str, progress: &Progress) -> Result<Lock> {
-    let (home, name, progress) = (home.clone(), name.to_owned(), progress.clone());
-    tokio::task::spawn_blocking(move || home.lock(&name, &progress))
-        .await
-        .tried(ErrorKind::Internal, || "join the thread that waits for a lock")?
 }
 
 /// kind's rule for names, and ours: they become file names and DNS labels.
@@ -393,22 +367,4 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
     let hint = "Use lower-case letters, digits and `-`, at most 40, starting and ending with a letter or digit.";
     Err(Error::new(ErrorKind::Usage, format!("use the cluster name `{name}`"), "it is no valid name").hint(hint))
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case("reachmap-0123abcd", true)]
-    #[case("t", true)]
-    #[case("", false)]
-    #[case("../t", false)]
-    #[case("Test", false)]
-    #[case("a-", false)]
-    fn names_become_file_names_and_dns_labels(#[case] name: &str, #[case] valid: bool) {
-        assert_eq!(check_name(name).is_ok(), valid);
-    }
 }

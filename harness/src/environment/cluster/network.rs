@@ -5,10 +5,11 @@ use std::{fmt, net::Ipv4Addr, str::FromStr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::EngineAccess;
+use super::{EngineAccess, networks};
 use crate::{
     Context as _, Error, ErrorKind, Result,
     command::Command,
+    home::Home,
     kubernetes::{FIELD_MANAGER, MANAGED_BY},
 };
 
@@ -169,11 +170,12 @@ pub struct Found {
     pub members: usize,
 }
 
-/// Finds our network, or makes it on a subnet that no other network of the engine and no route uses.
+/// Finds our network, or makes it on a subnet that no other network of the engine and no route uses. That it may be there is
+/// written down in `home` first.
 ///
 /// # Errors
 /// [`ErrorKind::Environment`] if a network of our name is somebody else's, or no subnet is free.
-pub async fn ensure(access: &EngineAccess, dual: bool) -> Result<Network> {
+pub async fn ensure(home: &Home, access: &EngineAccess, dual: bool) -> Result<Network> {
     let found = list(access).await?;
     let name = Network::on(Ipv4Net::default(), dual).name;
     if let Some(network) = found.iter().find(|network| network.name == name) {
@@ -188,6 +190,7 @@ pub async fn ensure(access: &EngineAccess, dual: bool) -> Result<Network> {
             .hint("Remove networks that are no longer needed with `docker network prune`.")
     })?;
     let network = Network::on(subnet, dual);
+    networks::note(home, access.kind, &network.name)?;
     access.command(network.create()).run_async().await?;
     Ok(network)
 }

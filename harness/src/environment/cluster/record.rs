@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    EngineKind,
     kind::ClusterConfig,
     network::{Network, Pool},
 };
@@ -55,10 +56,19 @@ pub struct Record {
     pub pool: Pool,
     /// The container beside the cluster, once it has been asked for.
     pub laptop: Option<String>,
-    /// Whether it stays when a run ends.
+    /// Whether it is to stay when a run ends; it does once it is [ready](Record::is_kept).
     pub kept: bool,
     /// The last runs that have used it, the newest last.
     pub runs: Vec<RunRecord>,
+}
+
+/// What is recorded of all clusters: one record that cannot be read hides no other.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Those that can be read, by name.
+    pub readable: Vec<Record>,
+    /// The names of the others, each with why it cannot.
+    pub unreadable: Vec<(String, Error)>,
 }
 
 /// How many runs a record remembers.
@@ -99,13 +109,21 @@ impl Record {
     /// Every record, by name.
     ///
     /// # Errors
-    /// As [`Record::read`].
-    pub fn all(home: &Home) -> Result<Vec<Self>> {
-        let mut records = Vec::new();
+    /// [`ErrorKind::Storage`] if the directory of all of them cannot be listed.
+    pub fn all(home: &Home) -> Result<Records> {
+        let mut records = Records::default();
         for name in directories(home)? {
-            records.extend(Self::read(home, &name)?);
+            match Self::read(home, &name) {
+                Ok(record) => records.readable.extend(record),
+                Err(error) => records.unreadable.push((name, error)),
+            }
         }
         Ok(records)
+    }
+
+    /// Whether it stays when a run ends: what is half made, or half deleted, is of no use to anyone.
+    pub fn is_kept(&self) -> bool {
+        self.kept && self.phase == Phase::Ready
     }
 
     /// Writes it so that a reader, also after a crash, sees the old one or the new.
@@ -131,7 +149,7 @@ impl Record {
         }
     }
 
-    pub(super) fn add_run(&mut self, id: &str) {
+    pub(crate) fn add_run(&mut self, id: &str) {
         self.runs.push(RunRecord { id: id.to_owned(), started_at: Timestamp::now() });
         let surplus = self.runs.len().saturating_sub(RUNS);
         self.runs.drain(..surplus);
@@ -155,13 +173,36 @@ pub(crate) fn directories(home: &Home) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Those of the recorded clusters that stand on the same network.
+fn beside<'a>(network: &Network, engine: EngineKind, all: &'a [Record]) -> impl Iterator<Item = &'a Record> {
+    let subnet = network.subnet;
+    all.iter().filter(move |record| record.config.engine == engine && record.network.subnet == subnet)
+}
+
+/// Refuses a pool for the cluster called `name` that shares an address with another one's on the same network: both would
+/// announce it.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] with the other cluster's name.
+pub(crate) fn refuse_shared(
+    pool: Pool,
+    name: &str,
+    network: &Network,
+    engine: EngineKind,
+    all: &[Record],
+) -> Result<()> {
+    let shares = |other: &&Record| other.name != name && other.pool.overlaps(pool);
+    let Some(other) = beside(network, engine, all).find(shares) else {
+        return Ok(());
+    };
+    let cause = format!("the cluster {} on the same network has {}", other.name, other.pool);
+    Err(Error::new(ErrorKind::Usage, format!("use the address pool {pool}"), cause)
+        .hint(format!("Choose other addresses, or delete that cluster with `cargo xtask down --name {}`.", other.name)))
+}
+
 /// The default pool for a new cluster: one that no other recorded cluster on the same network has.
-pub(super) fn free_pool(network: &Network, engine: super::EngineKind, others: &[Record]) -> Result<Pool> {
-    let taken: Vec<Pool> = others
-        .iter()
-        .filter(|record| record.config.engine == engine && record.network.subnet == network.subnet)
-        .map(|record| record.pool)
-        .collect();
+pub(super) fn free_pool(network: &Network, engine: EngineKind, others: &[Record]) -> Result<Pool> {
+    let taken: Vec<Pool> = beside(network, engine, others).map(|record| record.pool).collect();
     (0..=u8::MAX)
         .map_while(|slot| network.default_pool(slot))
         .find(|pool| !taken.iter().any(|other| other.overlaps(*pool)))
@@ -196,17 +237,55 @@ pub(crate) mod tests {
     fn a_record_comes_back_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
-        assert_eq!(Record::all(&home).unwrap(), []);
+        assert_eq!(Record::all(&home).unwrap().readable, []);
         let mut record = record("a");
         for run in 0..12 {
             record.add_run(&run.to_string());
         }
         assert_eq!((record.runs.len(), record.runs[9].id.as_str()), (10, "11"));
         record.write(&home).unwrap();
-        assert_eq!(Record::all(&home).unwrap(), [record]);
+        assert_eq!(Record::all(&home).unwrap().readable, [record]);
         Record::remove(&home, "a").unwrap();
-        assert_eq!(Record::all(&home).unwrap(), []);
+        assert_eq!(Record::all(&home).unwrap().readable, []);
         Record::remove(&home, "a").unwrap();
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        for name in ["a", "b", "c"] {
+            record(name).write(&home).unwrap();
+        }
+        fs::write(Record::directory(&home, "b").join("lease.json"), "{").unwrap();
+        let all = Record::all(&home).unwrap();
+        let names: Vec<&str> = all.readable.iter().map(|record| record.name.as_str()).collect();
+        assert_eq!(names, ["a", "c"]);
+        assert_eq!(all.unreadable[0].0, "b");
+    }
+
+    #[test]
+    fn what_is_half_made_is_not_kept() {
+        let kept = |phase| Record { kept: true, phase, ..record("a") }.is_kept();
+        assert_eq!([Phase::Creating, Phase::Ready, Phase::Deleting].map(kept), [false, true, false]);
+    }
+
+    #[test]
+    fn a_pool_that_another_cluster_has_is_refused() {
+        let all = [record("a"), record("b")];
+        let network = all[0].network.clone();
+        let refused = |pool: &str, name: &str, engine| {
+            refuse_shared(pool.parse().unwrap(), name, &network, engine, &all[..1]).map_err(|error| error.to_string())
+        };
+        let own = refused("172.18.255.200-172.18.255.210", "a", EngineKind::Sandbox);
+        let free = refused("172.18.255.211-172.18.255.220", "b", EngineKind::Sandbox);
+        let other_engine = refused("172.18.255.200-172.18.255.210", "b", EngineKind::Docker);
+        assert_eq!([own, free, other_engine], [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(
+            refused("172.18.255.210-172.18.255.220", "b", EngineKind::Sandbox).unwrap_err(),
+            "failed to use the address pool 172.18.255.210-172.18.255.220: \
+             the cluster a on the same network has 172.18.255.200-172.18.255.210"
+        );
     }
 
     #[test]
@@ -214,8 +293,7 @@ pub(crate) mod tests {
         let first = record("a");
         let pool = free_pool(&first.network, first.config.engine, std::slice::from_ref(&first)).unwrap();
         assert_eq!(pool.to_string(), "172.18.254.200-172.18.254.210");
-        let other_engine =
-            free_pool(&first.network, crate::environment::cluster::EngineKind::Docker, std::slice::from_ref(&first));
+        let other_engine = free_pool(&first.network, EngineKind::Docker, std::slice::from_ref(&first));
         assert_eq!(other_engine.unwrap(), first.pool);
     }
 }

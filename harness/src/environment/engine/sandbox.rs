@@ -16,13 +16,15 @@ use crate::{
     Context as _, Error, ErrorKind, Result,
     command::{self, Command},
     environment::images::packages,
-    home::{Home, write_atomically},
+    home::{Home, discard, hidden, remove_tree, write_atomically},
     process::{ProcessId, boot_id},
     progress::Progress,
 };
 
 /// The lock that the engine itself holds, from its first instruction until nothing of it lives.
 const LIFE: &str = "engine-life";
+/// The directory of its containers, volumes, networks and images, beside its record.
+const DATA: &str = "docker";
 /// Where the home is seen inside the engine.
 const INSIDE: &str = "/reachmap";
 /// Where Debian has its programs.
@@ -49,6 +51,16 @@ impl Sandbox {
         init.is_alive().then(|| Self { home: home.clone(), init })
     }
 
+    /// Whether the artifact at `path` has the root file system that the engine runs on. Its mounts are its own: from here,
+    /// nothing shows that somebody is using it.
+    pub(crate) fn stands_on(&self, path: &Path) -> bool {
+        match fs::read_to_string(self.home.engine().join("root")) {
+            Ok(root) => Path::new(&root).starts_with(path),
+            // An engine that was started before this was written down.
+            Err(_) => path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("engine-root-")),
+        }
+    }
+
     /// The engine of `home`, started if it does not run.
     ///
     /// # Errors
@@ -69,6 +81,7 @@ impl Sandbox {
         let limits = Limits::of_this_machine();
         // Until the engine itself shares them, which is before it answers.
         let _share = limits.raise()?;
+        write_atomically(&state.join("root"), root.as_os_str().as_encoded_bytes())?;
         write_atomically(&state.join("boot"), boot_id().as_bytes())?;
         let script = state.join("start.sh");
         write_atomically(&script, START.as_bytes())?;
@@ -127,6 +140,23 @@ impl Sandbox {
         }
         Self::sweep(home)?;
         Ok(running.is_some())
+    }
+
+    /// Removes the data of the engine of `home` if it has ended without being asked to, by a kill or a power cut: nobody
+    /// can use its containers any more, and only an engine could list them. Its images go as well; they are made anew of
+    /// what is cached. Returns whether it was dead: one that lives is left alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if something cannot be removed.
+    pub(crate) fn clear_if_dead(home: &Home, progress: &Progress) -> Result<bool> {
+        let _lock = home.lock("engine", progress)?;
+        if Self::settled(home)?.is_some() {
+            return Ok(false);
+        }
+        // One whose starter was killed begins to live with this lock, or not at all.
+        let Some(_life) = home.try_lock(LIFE)? else { return Ok(false) };
+        discard(&home.engine().join(DATA))?;
+        Ok(true)
     }
 
     /// The engine of `home`, if it runs, or is about to because its starter was killed right after it started it.
@@ -237,7 +267,9 @@ impl Sandbox {
         let state = home.engine();
         remove_cgroups(&Self::control_group(home));
         Limits::of_this_machine().restore_if_last()?;
-        for name in ["init", "boot"] {
+        // What a kill has left of the data of one that was dead.
+        remove_tree(&hidden(&state.join(DATA)))?;
+        for name in ["init", "boot", "root"] {
             match fs::remove_file(state.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::from_source(
@@ -276,4 +308,47 @@ fn log_end(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Show;
+
+    /// This test's own process, as if it were an engine that was started on `root`.
+    fn running(home: &Home, root: Option<&Path>) -> Sandbox {
+        let state = home.engine();
+        let this = ProcessId::of(std::process::id()).unwrap();
+        write_atomically(&state.join("boot"), boot_id().as_bytes()).unwrap();
+        write_atomically(&state.join("init"), format!("{} {}\n", this.pid, this.start).as_bytes()).unwrap();
+        if let Some(root) = root {
+            write_atomically(&state.join("root"), root.as_os_str().as_encoded_bytes()).unwrap();
+        }
+        Sandbox::running(home).unwrap()
+    }
+
+    #[test]
+    fn an_engine_stands_on_the_root_that_it_was_started_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let [old, new] = ["engine-root-old", "engine-root-new"].map(|name| home.artifacts().join(name));
+        let unknown = running(&home, None);
+        assert!(unknown.stands_on(&old) && unknown.stands_on(&new) && !unknown.stands_on(&home.artifacts().join("go")));
+        let sandbox = running(&home, Some(&old.join("root")));
+        assert!(sandbox.stands_on(&old) && !sandbox.stands_on(&new));
+    }
+
+    #[test]
+    fn only_the_data_of_a_dead_engine_is_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let progress = Progress::new(Show::Nothing, dir.path());
+        let container = home.engine().join("docker/containers/0123");
+        fs::create_dir_all(&container).unwrap();
+        drop(running(&home, None));
+        assert!(!Sandbox::clear_if_dead(&home, &progress).unwrap() && container.exists());
+        write_atomically(&home.engine().join("boot"), b"an earlier one").unwrap();
+        assert!(Sandbox::clear_if_dead(&home, &progress).unwrap());
+        assert!(!home.engine().join("docker").exists());
+    }
 }

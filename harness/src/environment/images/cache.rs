@@ -1,6 +1,6 @@
 //! What is kept between runs: built artifacts, and the images made of them.
 
-use std::time::SystemTime;
+use std::{path::Path, time::SystemTime};
 
 use super::{packages, store};
 use crate::{
@@ -39,16 +39,18 @@ pub fn list(home: &Home) -> Result<Vec<Entry>> {
     Ok(entries.collect())
 }
 
-/// Removes the artifacts that today's recipes do not use, unless a run is making them; where the private engine
-/// runs, the images that it has of older ones, too. Says what was removed.
+/// Removes the artifacts that today's recipes do not use, unless a run is making them or the private engine stands on
+/// them; where that runs, the images that it has of older ones, too. Says what was removed.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Storage`] if something cannot be removed.
 pub fn prune(home: &Home) -> Result<Vec<String>> {
-    let mut removed = store::prune(home, &packages::current_recipes()?)?;
-    // Nobody stops the engine, or starts one, while its images are removed.
+    // Nobody stops the engine while what it does not use is removed.
     let _hold = engine::hold(home)?;
-    if let Some(sandbox) = Sandbox::running(home) {
+    let sandbox = Sandbox::running(home);
+    let stands_on = |path: &Path| sandbox.as_ref().is_some_and(|sandbox| sandbox.stands_on(path));
+    let mut removed = store::prune(home, &packages::current_recipes()?, stands_on)?;
+    if let Some(sandbox) = sandbox {
         removed.extend(prune_images(&Engine::Sandbox(sandbox))?);
     }
     Ok(removed)

@@ -73,11 +73,7 @@ pub(crate) async fn remove_left(home: &Home, access: &EngineAccess) -> Result<Ve
 
 /// The records for one engine: a file each, named by the image's key, with the container's name in it.
 fn directory(home: &Home, engine: EngineKind) -> PathBuf {
-    let name = match engine {
-        EngineKind::Docker => "docker",
-        EngineKind::Sandbox => "sandbox",
-    };
-    home.root().join("preparations").join(name)
+    home.root().join("preparations").join(engine.as_str())
 }
 
 fn forget(record: &Path) -> Result<()> {

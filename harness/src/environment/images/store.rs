@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Context as _, Error, ErrorKind, Result,
-    home::Home,
+    home::{Home, discard, hidden, remove_tree},
     progress::{Progress, Step},
 };
 
@@ -98,7 +98,7 @@ impl Recipe {
             // Another run may have made it while this one waited.
             if !path.is_dir() {
                 let step = progress.step(&self.title, Some(self.expected));
-                let partial = home.artifacts().join(format!(".{}", self.file_name()));
+                let partial = hidden(&path);
                 remove_tree(&partial)?;
                 fs::create_dir_all(&partial).tried(ErrorKind::Storage, || format!("create {}", partial.display()))?;
                 build(&partial, &step).map_err(|error| blame_full_disk(home, error))?;
@@ -134,17 +134,24 @@ pub fn list(home: &Home) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Removes what none of `current` is, unless a run is making it, and half-built leftovers. Says what was removed.
+/// Removes what none of `current` is, unless a run is making it or `is_used` says so of its path, and half-built leftovers.
+/// Says what was removed.
 ///
 /// # Errors
 /// [`ErrorKind::Storage`] if something cannot be removed.
-pub fn prune(home: &Home, current: &[Recipe]) -> Result<Vec<String>> {
+pub(super) fn prune(home: &Home, current: &[Recipe], is_used: impl Fn(&Path) -> bool) -> Result<Vec<String>> {
     let mut removed = Vec::new();
     for name in unused(home, current)? {
         let artifact = name.trim_start_matches('.');
         let lock = if artifact.starts_with(AGENT) { "agent".to_owned() } else { format!("artifact-{artifact}") };
+        let path = home.artifacts().join(&name);
+        if is_used(&path) {
+            continue;
+        }
         if let Some(_unused) = home.try_lock(&lock)? {
-            remove_tree(&home.artifacts().join(&name))?;
+            // What has lost its name already, or never had it, is in nobody's way.
+            let remove = if name.starts_with('.') { remove_tree } else { discard };
+            remove(&path)?;
             removed.push(name);
         }
     }
@@ -187,30 +194,6 @@ fn names(home: &Home) -> Result<Vec<String>> {
             Err(Error::from_source(ErrorKind::Storage, format!("list {}", home.artifacts().display()), error))
         }
     }
-}
-
-fn remove_tree(path: &Path) -> Result<()> {
-    // What is mounted below it is not ours to remove.
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    if let Some(mount) = mount_below(&mounts, path) {
-        return Err(Error::new(
-            ErrorKind::Storage,
-            format!("remove {}", path.display()),
-            format!("something is mounted at {mount}"),
-        )
-        .hint(format!("Unmount it: umount {mount}.")));
-    }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::from_source(ErrorKind::Storage, format!("remove {}", path.display()), error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A mount point at or below `path`, by the fifth field of the lines of proc(5)'s mountinfo.
-fn mount_below<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
-    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).find(|point| Path::new(point).starts_with(path))
 }
 
 fn size(path: &Path) -> u64 {
@@ -306,13 +289,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mounted_is_not_removed() {
-        let mounts = "21 1 254:0 / / rw - ext4 /dev/vda rw\n35 21 0:5 / /home/.root/dev/pts rw - devpts none rw\n";
-        assert_eq!(mount_below(mounts, Path::new("/home/.root")), Some("/home/.root/dev/pts"));
-        assert_eq!(mount_below(mounts, Path::new("/home/.roo")), None);
-    }
-
-    #[test]
     fn a_full_disk_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let user = if rustix::process::geteuid().is_root() { "" } else { "--user --map-root-user " };
@@ -352,10 +328,30 @@ mod tests {
             recipe(input).make(&home, &progress, |_, _| Ok(())).unwrap();
         }
         let busy = home.try_lock(&format!("artifact-{}", recipe("busy").file_name())).unwrap();
-        let removed = prune(&home, &[recipe("new")]).unwrap();
+        let removed = prune(&home, &[recipe("new")], |_| false).unwrap();
         assert_eq!(removed, [recipe("old").file_name()]);
         assert_eq!(list(&home).unwrap().len(), 2);
         drop(busy);
+        let busy = recipe("busy").path(&home);
+        assert_eq!(prune(&home, &[recipe("new")], |path| path == busy).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_torso_of_a_killed_removal_is_never_taken_for_the_artifact() {
+        let (_dir, home, progress) = place();
+        let make = || {
+            let write = |dir: &Path, _: &Step| {
+                fs::write(dir.join("file"), "").unwrap();
+                Ok(())
+            };
+            recipe("a").make(&home, &progress, write).unwrap()
+        };
+        let path = make();
+        // As far as a removal that was killed has come.
+        fs::rename(&path, hidden(&path)).unwrap();
+        fs::remove_file(hidden(&path).join("file")).unwrap();
+        assert_eq!(list(&home).unwrap(), []);
+        assert!(make().join("file").is_file() && !hidden(&path).exists());
     }
 
     #[test]
@@ -368,9 +364,9 @@ mod tests {
             fs::File::open(&dir).unwrap().set_modified(time).unwrap();
         }
         let building = home.try_lock("agent").unwrap();
-        assert_eq!(prune(&home, &[]).unwrap(), Vec::<String>::new());
+        assert_eq!(prune(&home, &[], |_| false).unwrap(), Vec::<String>::new());
         drop(building);
-        let mut removed = prune(&home, &[]).unwrap();
+        let mut removed = prune(&home, &[], |_| false).unwrap();
         removed.sort();
         assert_eq!(removed, [".agent-half", "agent-old"]);
     }
