@@ -34,13 +34,14 @@ use reachmap::{
 };
 use reachmap_suites::changes::changed;
 
-use self::node::{NodeFault, forget_attempts, no_iptables};
+use self::node::{NodeFault, forget_attempts, no_iptables, no_node};
+
+mod node;
 
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A change of the cluster shows in every data plane well within this.
 const CONVERGENCE: Duration = Duration::from_secs(60);
-mod node;
 
 mod load_balancer_ready {
     use super::*;
@@ -191,6 +192,9 @@ where
 {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
+    if let Some(reason) = no_node(session) {
+        return session.not_supported("worker-1", "clusterip-address", reason);
+    }
     let before = session.snapshot().await?;
     assert_eq!(red(session, &before).await?, BTreeMap::new(), "before the fault");
     let wanted = expected(session, &before, &breaks)?;

@@ -22,11 +22,12 @@ const FORGET: &str = "for state in SYN_SENT SYN_RECV; do
   conntrack -D -p tcp --state $state >/dev/null 2>&1 || true # It fails where there is none to forget.
 done";
 
-/// Why no fault can be made on the nodes of this cluster, if that is so.
+/// Why nothing can be sabotaged in this cluster, if that is so: after every fault, nodes have to forget something.
 pub(crate) fn no_node(session: &Session) -> Option<String> {
     let is_ours = session.handover().site("laptop").is_some();
-    (!is_ours)
-        .then(|| "the fault is made on a node, as root, and only nodes of a cluster that we made are ours".to_owned())
+    (!is_ours).then(|| {
+        "what a fault leaves is cleared on the nodes, and only those of a cluster that we made are ours".to_owned()
+    })
 }
 
 /// Why no fault can be made in kube-proxy's iptables rules here, if that is so.

@@ -24,7 +24,7 @@ use reachmap::{
 };
 use reachmap_suites::changes::changed;
 
-use super::super::super::node::forget_attempts;
+use super::super::super::node::{forget_attempts, no_node};
 
 /// The looks of all tests of faults by load, each of which tests the spread: one family.
 const LOOKS: u32 = 6 * 3;
@@ -70,6 +70,9 @@ impl Scene {
         I: Future<Output = Result<()>>,
         M: Future<Output = Result<()>>,
     {
+        if let Some(reason) = no_node(self.session) {
+            return self.session.not_supported(self.vantage, self.method, reason);
+        }
         self.is_in_order("before").await?;
         let found = changed(inject, || self.look(), mend).await?;
         assert!(names_it(&found), "the fault is not named: {found:#?}");
