@@ -1,6 +1,7 @@
 //! What a run has to say of its loads: which pods answered, how evenly, and whether both ends saw the same.
 
 mod explain;
+mod family;
 pub(super) mod html;
 mod latency;
 pub(super) mod markdown;
@@ -15,6 +16,7 @@ use reachmap_wire::{Extent, FailureClass};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::family::settle;
 pub use self::{
     explain::explain as explain_load,
     latency::{Latency, LatencyBucket},
