@@ -6,7 +6,7 @@
 //! sent and no file is read.
 //!
 //! - [`statistics`]: the null model of each proxy mode, tests with a stated alpha, effect and power, and Holm's
-//!   correction over the rows of a run.
+//!   correction over the rows of a suite.
 //! - [`access_log`] and [`conservation`]: what the servers wrote down, held against what the clients saw, by request id.
 //! - [`hey`] and [`recorded`]: what people know from `hey`, read, and what can be concluded from such a run.
 //! - [`timeline`]: a load in time, beside what happened to the cluster meanwhile; [`arp`]: who answered for its address.

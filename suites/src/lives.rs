@@ -82,6 +82,12 @@ impl Lives {
         self.of_each.iter().filter(move |(_, life)| later(life)).map(|(pod, _)| pod.as_str())
     }
 
+    /// When pods came or began to end after the first look, in no order.
+    pub fn came_or_went_us(&self) -> impl Iterator<Item = u64> {
+        let moments = self.of_each.values().flat_map(|life| [life.ready, life.ending]).flatten();
+        moments.filter(|at| *at > self.first_look_us)
+    }
+
     /// When the first of them began to end.
     pub fn first_ending_us(&self) -> Option<u64> {
         self.of_each.values().filter_map(|life| life.ending).min()

@@ -56,6 +56,8 @@ pub struct Web {
     servers: Vec<Servers>,
     /// The Service's `type` and `ports`.
     spec: Value,
+    /// The node that all of them are pinned to, if they are.
+    node: Option<String>,
 }
 
 /// An nginx `server` block that listens at these ports.
@@ -72,7 +74,13 @@ pub fn page() -> String {
 impl Web {
     /// What is to be made; nothing is sent yet.
     pub fn new(session: &'static Session, name: &'static str, servers: Vec<Servers>, spec: Value) -> Self {
-        Self { session, name, servers, spec }
+        Self { session, name, servers, spec, node: None }
+    }
+
+    /// The same, all of it pinned to a node.
+    #[must_use]
+    pub fn on_node(self, node: &str) -> Self {
+        Self { node: Some(node.to_owned()), ..self }
     }
 
     /// The Service's cluster IP, as a way.
@@ -82,7 +90,7 @@ impl Web {
 
     /// Whose logs show what reached them.
     pub fn logged(&self) -> Logged<'static> {
-        Logged { app: self.name, port: ALWAYS }
+        Logged { app: self.name, port: ALWAYS, says_who: true }
     }
 
     /// The names of the pods of one kind.
@@ -157,6 +165,9 @@ impl Web {
         // The kinds together are spread over the nodes.
         template["topologySpreadConstraints"][0]["labelSelector"] = json!({ "matchLabels": { "app": self.name } });
         template["topologySpreadConstraints"][0]["matchLabelKeys"] = json!([]);
+        if let Some(node) = &self.node {
+            template["nodeSelector"] = json!({ "kubernetes.io/hostname": node });
+        }
         template["volumes"][0]["configMap"]["name"] = json!(servers.name);
         let container = &mut template["containers"][0];
         let port = |(name, number): &(&str, u16)| json!({ "name": name, "containerPort": number });

@@ -7,7 +7,12 @@ use futures::future::try_join_all;
 use reachmap::{
     Result,
     environment::policies::AFFINITY_SECONDS,
-    load::{generator::Plan as LoadPlan, summary::AsHey},
+    load::{
+        generator::Plan as LoadPlan,
+        statistics::{Law, Plan as Statistics},
+        summary::AsHey,
+    },
+    report::explain_load,
     session::{Session, load::BothEnds},
     wire::Extent,
 };
@@ -35,7 +40,8 @@ async fn check(from: &str, by: &str) -> Result<()> {
     Ok(())
 }
 
-/// As many connections as [`CONNECTIONS`], answered without a failure by pods that may answer, which saw what they may see.
+/// As many connections as [`CONNECTIONS`], answered without a failure by pods that may answer, which saw what they may see. A
+/// law that leaves nothing to chance holds for them exactly. The load is in the report, whether it is so or not.
 async fn load(vantage: &str, method: &str) -> Result<BothEnds> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
@@ -43,6 +49,10 @@ async fn load(vantage: &str, method: &str) -> Result<BothEnds> {
     let plan = LoadPlan { extent, connections: 10, keep_alive: false, ..LoadPlan::default() };
     let id = format!("{}-{vantage}-{method}", session.handover().stage);
     let ends = session.load(vantage, method, &plan, &id).await?;
+    let law = Law::of(&ends.balance)?;
+    let exact = (law.tests() == 0).then(Statistics::default);
+    let record = session.judge_load(&ends, exact.as_ref())?;
+    assert!(record.is_as_expected(), "{}", explain_load(&record));
     assert!(ends.results.errors().is_empty(), "{}", AsHey(&ends.results));
     assert!(ends.conservation.is_exact(), "{}", ends.conservation);
     assert!(ends.not_allowed.is_empty(), "{:#?}", ends.not_allowed);

@@ -3,7 +3,7 @@
 //! A SYN that nobody translates or answers stays in the connection tables on its way for up to two minutes
 //! (`nf_conntrack_tcp_timeout_syn_sent`). A later connection from the same port meets that entry, is not translated
 //! either, and fails, though everything is in order by then. So whoever asks before the answer can be there, as a
-//! barrier does, asks from ports of its own.
+//! barrier does, asks from ports of its own; and so does a load of which some requests fail.
 
 use std::{
     io,

@@ -301,6 +301,7 @@ mod tests {
             timeout_ms: 100,
             start_at_unix_us: None,
             max_body: 1_000,
+            fresh_ports: false,
         }
     }
 

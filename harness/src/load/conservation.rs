@@ -156,6 +156,25 @@ impl Conservation {
         list.push(Entry { id: id.to_owned(), seen: ends.seen, logged });
     }
 
+    /// What was found of these requests and of others, whose ids are others.
+    #[must_use]
+    pub fn together(mut self, other: Self) -> Self {
+        self.matched += other.matched;
+        self.failed_and_unlogged += other.failed_and_unlogged;
+        self.unreadable += other.unreadable;
+        for (all, more) in [
+            (&mut self.client_only, other.client_only),
+            (&mut self.server_only, other.server_only),
+            (&mut self.doubled, other.doubled),
+            (&mut self.logged_but_failed, other.logged_but_failed),
+            (&mut self.differing, other.differing),
+        ] {
+            all.extend(more);
+            all.sort_by(|a, b| a.id.cmp(&b.id));
+        }
+        self
+    }
+
     /// Whether the law holds for every single request.
     pub fn is_exact(&self) -> bool {
         self.lists().iter().all(|(_, list)| list.is_empty())

@@ -50,6 +50,10 @@ pub struct Plan {
     pub timeout: Duration,
     /// The longest body that is read, in bytes.
     pub max_body: u64,
+    /// Whether connections leave from ports of the agent's own, none of which is used again for 10,000 connections. The kernel
+    /// draws anew every ten seconds where it goes on, so a load that it picks the ports for soon comes back to some; where an
+    /// earlier connection had no answer, connection tables still lead the new one to where that one went.
+    pub fresh_ports: bool,
 }
 
 impl Default for Plan {
@@ -63,6 +67,7 @@ impl Default for Plan {
             connect_timeout: Duration::from_secs(20),
             timeout: Duration::from_secs(20),
             max_body: 1024 * 1024,
+            fresh_ports: false,
         }
     }
 }
@@ -126,6 +131,7 @@ impl Plan {
             timeout_ms: millis(self.timeout),
             start_at_unix_us: None,
             max_body: self.max_body,
+            fresh_ports: self.fresh_ports,
         })
     }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::generator::scheduled;
 use crate::{
@@ -63,7 +65,8 @@ impl LoadResult {
 }
 
 /// How a time table was kept.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RateKept")]
 pub struct Kept {
     /// Requests a second that were asked for, all vantages together.
     pub asked: f64,
@@ -189,6 +192,12 @@ impl Results {
         phases
     }
 
+    /// How long the load that waited longest for its results to be taken did so, in microseconds: meanwhile none of its
+    /// requests could start.
+    pub fn held_us(&self) -> u64 {
+        self.loads.iter().map(|load| load.loaded.held_us).max().unwrap_or_default()
+    }
+
     /// How the time table was kept, if every load had one.
     pub fn kept(&self) -> Option<Kept> {
         let mut late = histogram();
@@ -200,10 +209,10 @@ impl Results {
         for request in self.requests() {
             late.saturating_record(request.late_us?);
         }
-        let last_start = self.requests().map(|request| request.start_us).max()?;
+        let last_start = self.requests().map(|request| request.start_us).max().unwrap_or_default();
         let started = late.len();
         // Of n starts, n - 1 intervals lie between the first and the last.
-        let achieved = per_second(usize::try_from(started).unwrap_or(usize::MAX) - 1, last_start);
+        let achieved = per_second(usize::try_from(started).unwrap_or(usize::MAX).saturating_sub(1), last_start);
         let (late_p50_us, late_p99_us) = (late.value_at_quantile(0.5), late.value_at_quantile(0.99));
         Some(Kept { asked, achieved, due, started, late_p50_us, late_p99_us, latest_us: late.max() })
     }

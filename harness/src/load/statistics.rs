@@ -14,7 +14,8 @@
 //! The number of connections follows from the effect to detect, alpha and power ([`sample_size`]), before anything is
 //! sent. A sample that is smaller than its plan is refused: a test without power would pass whatever happens. There
 //! is no second try: ten tries with a tolerance of 5 points pass a 40/30/30 balancer nine times out of ten.
-//! All tests of a run are one family, and [`Holm`] keeps the chance of any false failure in it below alpha.
+//! All tests of a suite are one family, and [`Holm`] keeps the chance of any false failure in it below alpha: each test is
+//! judged by itself at its part of alpha, which is Holm's first step, and all of them together when the run is over.
 //!
 //! # Exact laws
 //!

@@ -134,7 +134,7 @@ fn write_more(results: &Results, f: &mut Formatter<'_>) -> fmt::Result {
             writeln!(f, "  This is beyond the server, the connections or this machine.")?;
         }
     }
-    let held = results.loads.iter().map(|load| load.loaded.held_us).max().unwrap_or_default();
+    let held = results.held_us();
     if held > 0 {
         writeln!(f, "\nThe load had to wait for its results to be taken: {} secs.", seconds(held))?;
     }

@@ -92,6 +92,26 @@ impl Timeline {
         first
     }
 
+    /// When each vantage had been answered by every one of `pods`, for the first time; vantages that never were by one of
+    /// them are absent.
+    pub fn answered_by_all(&self, pods: &BTreeSet<&str>) -> BTreeMap<&str, u64> {
+        let mut of_each = pods.iter().map(|pod| self.first_answers(pod));
+        let first = of_each.next().unwrap_or_default();
+        of_each.fold(first, |all, one| {
+            let both = all.into_iter().filter_map(|(vantage, at)| Some((vantage, at.max(*one.get(vantage)?))));
+            both.collect()
+        })
+    }
+
+    /// What began before `at_us`, and what began then or later: a time line of its own each.
+    pub fn split(&self, at_us: u64) -> [Self; 2] {
+        let part = |is_later: bool| Self {
+            events: self.events.iter().filter(|event| (event.start_us >= at_us) == is_later).cloned().collect(),
+            marks: self.marks.iter().filter(|mark| (mark.at_us >= at_us) == is_later).cloned().collect(),
+        };
+        [part(false), part(true)]
+    }
+
     /// The requests that started after `at_us` and still went to `pod`: new connections to one that was ending, if that
     /// is when it began to.
     pub fn still_sent_to(&self, pod: &str, at_us: u64) -> impl Iterator<Item = &Event> {
@@ -210,6 +230,22 @@ mod tests {
         let starts: Vec<u64> = line.still_sent_to("p", 20).map(|event| event.start_us).collect();
         assert_eq!(starts, [30]);
         assert_eq!(line.first_answers("q"), BTreeMap::from([("a", 45)]));
+    }
+
+    #[test]
+    fn a_vantage_has_every_pod_once_the_last_has_answered_it() {
+        let events = vec![
+            event("a", 10, 5, Ok("p")),
+            event("b", 12, 5, Ok("p")),
+            event("a", 20, 5, Ok("q")),
+            event("a", 30, 5, Ok("p")),
+        ];
+        let line = Timeline { events, marks: vec![Mark { at_us: 20, what: "q is ready".to_owned() }] };
+        assert_eq!(line.answered_by_all(&BTreeSet::from(["p", "q"])), BTreeMap::from([("a", 25)]));
+        assert_eq!(line.answered_by_all(&BTreeSet::from(["p"])), BTreeMap::from([("a", 15), ("b", 17)]));
+        let [before, after] = line.split(20);
+        assert_eq!((before.events.len(), after.events.len()), (2, 2));
+        assert_eq!((before.marks.len(), after.marks.len()), (0, 1));
     }
 
     #[test]

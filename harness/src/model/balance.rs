@@ -120,6 +120,22 @@ impl Balance {
         of_pod.map(|answering| answering.seen.clone()).reduce(Seen::or)
     }
 
+    /// What holds of connections of which some follow this and some follow another: who may answer any of them, and what that
+    /// pod may then see. How one is chosen is as here.
+    #[must_use]
+    pub fn together(mut self, other: Self) -> Self {
+        self.entries.extend(other.entries);
+        for answering in other.answering {
+            let key = (answering.address, answering.port);
+            match self.answering.iter_mut().find(|known| (known.address, known.port) == key) {
+                Some(known) => known.may_also_see(answering.seen),
+                None => self.answering.push(answering),
+            }
+        }
+        self.selection = self.selection.filter(|selection| Some(*selection) == other.selection);
+        self
+    }
+
     /// The pods by each source address that they may see: what the access logs must show.
     pub fn by_source(&self) -> BTreeMap<IpAddr, BTreeSet<&str>> {
         let mut by_source: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
@@ -143,14 +159,16 @@ impl Balance {
 }
 
 impl Answering {
+    fn may_also_see(&mut self, seen: Seen) {
+        let before = std::mem::replace(&mut self.seen, Seen::As(BTreeSet::new()));
+        self.seen = before.or(seen);
+    }
+
     /// Adds an endpoint, or another way to one that is there.
     pub(super) fn add(all: &mut Vec<Self>, pod: String, endpoint: &crate::state::Endpoint, port: u16, seen: Seen) {
         let known = all.iter_mut().find(|known| (known.address, known.port) == (endpoint.address, port));
         match known {
-            Some(known) => {
-                let before = std::mem::replace(&mut known.seen, Seen::As(BTreeSet::new()));
-                known.seen = before.or(seen);
-            }
+            Some(known) => known.may_also_see(seen),
             None => all.push(Self { pod, node: endpoint.node.clone(), address: endpoint.address, port, seen }),
         }
     }

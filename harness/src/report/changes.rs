@@ -38,8 +38,8 @@ pub struct ChangeRecord {
     pub requests: u64,
     /// How many of them failed, by class.
     pub errors: Vec<ErrorCount>,
-    /// How long after the change began each vantage was served by the new state alone, by vantage; empty if the change has
-    /// no new state.
+    /// How long after the change began each vantage was served by the new state alone, by vantage; where pods only came, by
+    /// every one of them. Empty if the change has no new state.
     pub settled_us: BTreeMap<String, u64>,
     /// How many new connections pods got after they had begun to end.
     pub late_connections: u64,
@@ -89,6 +89,16 @@ impl ChangeRecord {
             vantages,
             arp: None,
         }
+    }
+
+    /// The record of `line`, for a change that began at `since_us` and by which nothing but `pods` came: the new state is
+    /// there once each of them has answered, as nothing else tells it from the old one.
+    ///
+    /// Suite and stage are still to be filled in.
+    pub fn of_coming(name: &str, what: &str, line: &Timeline, (since_us, pods): (u64, &BTreeSet<&str>)) -> Self {
+        let came = line.answered_by_all(pods).into_iter();
+        let settled_us = came.map(|(vantage, at)| (vantage.to_owned(), at.saturating_sub(since_us))).collect();
+        Self { settled_us, ..Self::of(name, what, line, (since_us, pods), &[]) }
     }
 
     /// Where it was made, and its name: `changing/scaled`.
@@ -259,6 +269,20 @@ mod tests {
             record.course.intervals.iter().map(|interval| (interval.answered, interval.failed)).collect();
         assert_eq!(counts, [(1, 0), (1, 1), (1, 0)]);
         assert_eq!(record.course.marks[0].at_us, 250_000);
+    }
+
+    #[test]
+    fn pods_that_only_come_are_there_once_each_has_answered() {
+        let events = vec![
+            event(1_000_000, Ok("old")),
+            event(1_300_000, Ok("one")),
+            event(1_400_000, Ok("two")),
+            event(1_600_000, Ok("old")),
+        ];
+        let line = Timeline { events, marks: Vec::new() };
+        let pods = BTreeSet::from(["one", "two"]);
+        let record = ChangeRecord::of_coming("r", "1 to 3 replicas", &line, (1_200_000, &pods));
+        assert_eq!(record.settled_us, BTreeMap::from([("worker-1".to_owned(), 201_000)]));
     }
 
     #[test]

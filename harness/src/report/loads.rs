@@ -1,6 +1,7 @@
 //! What a run has to say of its loads: which pods answered, how evenly, and whether both ends saw the same.
 
 mod explain;
+mod family;
 pub(super) mod html;
 mod latency;
 pub(super) mod markdown;
@@ -15,13 +16,17 @@ use reachmap_wire::{Extent, FailureClass};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::family::settle;
 pub use self::{
     explain::explain as explain_load,
     latency::{Latency, LatencyBucket},
 };
 use super::{FailedTest, words};
 use crate::{
-    load::statistics::{Finding, Judgement},
+    load::{
+        Kept,
+        statistics::{Finding, Judgement},
+    },
     model::{Law, Source},
 };
 
@@ -50,6 +55,13 @@ pub struct LoadRecord {
     pub keep_alive: bool,
     /// How many requests a second were to start, if there was a rate.
     pub rate_per_second: Option<f64>,
+    /// How that rate was kept, if there was one: what was due, what started, and how late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+    /// How long no request could start because nobody took the results, in microseconds: not 0 if the harness is why the load
+    /// was not what was asked for.
+    #[serde(default)]
+    pub held_us: u64,
     /// From its start to its end, in microseconds.
     pub elapsed_us: u64,
     /// How many requests were sent.
@@ -67,6 +79,10 @@ pub struct LoadRecord {
     /// The pod that refuses every connection, by whoever deployed it so: refused connections are its part of the load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusing: Option<String>,
+    /// Whether the answers do not say whose they are, as whoever deployed the pods has made them: who answered is then what
+    /// the logs say.
+    #[serde(default)]
+    pub by_logs: bool,
     /// How long answers took.
     pub latency: Latency,
     /// Who may answer, and by which law, by the model.
@@ -139,6 +155,9 @@ pub struct PodLoad {
     pub high: f64,
     /// The source addresses that it saw, each with how often.
     pub seen: BTreeMap<IpAddr, u64>,
+    /// The client addresses of the load in its log, each with how often.
+    #[serde(default)]
+    pub logged: BTreeMap<IpAddr, u64>,
     /// The source addresses that it may see, each with the reason; absent if the model does not say.
     pub may_see: Option<BTreeSet<Source>>,
 }
@@ -214,6 +233,12 @@ impl LoadRecord {
         if failed > 0 {
             findings.push(format!("{failed} of {} requests failed: {}.", self.requests, errors(&failures)));
         }
+        if self.kept.is_some_and(|kept| !kept.is_kept()) {
+            let rate = self.rate().unwrap_or_default();
+            findings.push(format!(
+                "The rate was not kept: {rate}. That is beyond the server, the connections or the machine."
+            ));
+        }
         findings.extend(self.conservation.broken.iter().map(Broken::sentence));
         findings
             .extend(self.not_allowed.iter().map(|(what, times)| format!("{}: {times} times.", words::visible(what))));
@@ -244,6 +269,32 @@ impl LoadRecord {
             format!("{much} over {connections} kept connections{rate}")
         } else {
             format!("{much}, {connections} at once, each on a new connection{rate}")
+        }
+    }
+
+    /// How the rate was kept, if there was one: `200 of the 200 requests that were due started, 100.1 a second of 100; …`.
+    fn rate(&self) -> Option<String> {
+        let Kept { asked, achieved, due, started, .. } = self.kept?;
+        let late = self.kept.map(|kept| [kept.late_p50_us, kept.late_p99_us, kept.latest_us].map(words::time))?;
+        let [half, most, last] = late;
+        Some(format!(
+            "{started} of {due} requests that were due started, {achieved:.1} a second for {asked:.1}; half of them at most \
+             {half} late, 99 of 100 at most {most}, the latest {last}"
+        ))
+    }
+
+    /// How long the harness held the load up, if it did.
+    fn held(&self) -> Option<String> {
+        let held = words::time(self.held_us);
+        (self.held_us > 0).then(|| format!("no request could start for {held}, as nobody took the results"))
+    }
+
+    /// Why its requests a second are not what was asked for, in as few words as will do.
+    fn shortfall(&self) -> &'static str {
+        match self.kept {
+            Some(kept) if !kept.is_kept() => " (rate not kept)",
+            _ if self.held_us > 0 => " (held up)",
+            _ => "",
         }
     }
 
@@ -279,10 +330,22 @@ impl LoadRecord {
     }
 }
 
+impl LoadOutcome {
+    /// Adds a finding.
+    pub(crate) fn find(&mut self, finding: String) {
+        match self {
+            Self::NotAsExpected { findings } => findings.push(finding),
+            _ => *self = Self::NotAsExpected { findings: vec![finding] },
+        }
+    }
+}
+
 impl Broken {
     fn sentence(&self) -> String {
         let more = if self.requests > self.first.len() as u64 { " …" } else { "" };
-        format!("{} {}: {}{more}.", self.requests, self.what, self.first.join(", "))
+        // Of a client that gives no ids there are none.
+        let first = if self.first.is_empty() { String::new() } else { format!(": {}{more}", self.first.join(", ")) };
+        format!("{} {}{first}.", self.requests, self.what)
     }
 }
 
@@ -320,6 +383,41 @@ mod tests {
                 "nginx-z answered, and may not: 3 times."
             ]
         );
+    }
+
+    #[test]
+    fn a_rate_that_was_not_kept_is_a_finding() {
+        let mut load = sample::loads::as_expected();
+        let kept = Kept {
+            asked: 2_400.0,
+            achieved: 2_399.1,
+            due: 4_200,
+            started: 4_200,
+            late_p50_us: 40,
+            late_p99_us: 400,
+            latest_us: 900,
+        };
+        load.kept = Some(kept);
+        assert_eq!((load.judge(), load.shortfall()), (LoadOutcome::AsExpected, ""));
+        let late = Kept { late_p50_us: 310_000, late_p99_us: 900_000, latest_us: 1_200_000, ..kept };
+        load.kept = Some(Kept { achieved: 900.0, started: 1_575, ..late });
+        let LoadOutcome::NotAsExpected { findings } = load.judge() else { panic!("{:?}", load.judge()) };
+        assert_eq!(
+            findings,
+            [
+                "The rate was not kept: 1575 of 4200 requests that were due started, 900.0 a second for 2400.0; half of them at \
+                 most 310.0 ms late, 99 of 100 at most 900.0 ms, the latest 1.2 s. That is beyond the server, the connections \
+                 or the machine."
+            ]
+        );
+        assert_eq!(load.shortfall(), " (rate not kept)");
+    }
+
+    #[test]
+    fn a_load_that_the_harness_held_up_says_so() {
+        let load = LoadRecord { held_us: 1_500_000, ..sample::loads::as_expected() };
+        assert_eq!(load.shortfall(), " (held up)");
+        assert!(explain_load(&load).contains("no request could start for 1.5 s"), "{}", explain_load(&load));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     beside::Beside,
     changes::ChangeRecord,
     grid,
-    loads::{LoadOutcome, LoadRecord},
+    loads::{self, LoadOutcome, LoadRecord},
     lookups::{CorefileEdit, LookupGroup},
 };
 use crate::{
@@ -230,6 +230,7 @@ impl Run {
 
     /// Everything that follows from the verdicts and the stages.
     pub(super) fn derive(&mut self) {
+        loads::settle(&mut self.loads);
         self.sort_out_failed_tests();
         grid::sort(&mut self.verdicts);
         self.lookups

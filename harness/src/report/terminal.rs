@@ -247,5 +247,11 @@ fn lookups_in_short(run: &Run) -> String {
 
 fn loads_in_short(run: &Run) -> String {
     let expected = run.loads.iter().filter(|load| load.is_as_expected()).count();
-    format!("{expected} of {} as expected", words::count(run.loads.len(), "load"))
+    let wrong = run.loads.iter().filter(|load| load.is_not_as_expected()).count();
+    let judged = expected + wrong;
+    let others = match run.loads.len() - judged {
+        0 => String::new(),
+        others => format!(" and {others} not judged"),
+    };
+    format!("{expected} of {} as expected{others}", words::count(judged, "load"))
 }

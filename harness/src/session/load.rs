@@ -21,13 +21,16 @@ use crate::{
         generator::{Plan, allow},
         statistics::{Law, Sample},
     },
-    model::{Balance, Method, Target, balance},
+    model::{self, Balance, Method, Target, balance},
     probe::{Timeouts, load_together, request},
     state::State,
     wire::{FailureClass, LoadedRequest},
 };
 
+mod hey;
 mod record;
+
+pub use self::hey::HeyRun;
 
 /// How long the log of a pod may take to show the last request.
 const LOG_LIMIT: Duration = Duration::from_secs(60);
@@ -39,11 +42,14 @@ pub struct Logged<'a> {
     pub app: &'a str,
     /// The port at which each answers a request that ends the load's part of its log.
     pub port: u16,
+    /// Whether their answers say whose they are, and what source address was seen, as the tutorial's do by its headers. Where
+    /// they do not, only the logs tell.
+    pub says_who: bool,
 }
 
 impl Logged<'static> {
     /// The pods that the tutorial's Services lead to.
-    pub const TUTORIAL: Self = Self { app: "nginx", port: 80 };
+    pub const TUTORIAL: Self = Self { app: "nginx", port: 80, says_who: true };
 }
 
 /// A load, seen from both ends.
@@ -56,14 +62,18 @@ pub struct BothEnds {
     /// A pod that is known to refuse every connection, by whoever deployed it so: what is refused counts as its own. At most
     /// one, since nothing tells two of them apart.
     pub refusing: Option<String>,
+    /// Whether the answers do not say whose they are: who answered is then what the logs say.
+    pub by_logs: bool,
     /// What the client saw.
     pub results: Results,
     /// The clients against the logs, request by request.
     pub conservation: Conservation,
     /// How many requests the pods logged from each client address.
     pub logged_from: BTreeMap<IpAddr, u64>,
-    /// Answers that the model does not allow: from a pod that may not answer, or to a source address that the pod may
-    /// not see; each with how often.
+    /// The same of each pod.
+    pub logged_by: BTreeMap<String, BTreeMap<IpAddr, u64>>,
+    /// What the model does not allow: an answer or a line in a log by a pod that may not answer, or about a source address
+    /// that the pod may not see, or about none; each with how often.
     pub not_allowed: BTreeMap<String, u64>,
 }
 
@@ -88,7 +98,34 @@ impl BothEnds {
             };
             pod.map(|pod| (request.connection, pod.to_owned()))
         };
-        Sample::of_requests(self.results.requests().filter_map(pod))
+        let of_each = self.results.loads.iter().scan(0, |others, load| {
+            let before = *others;
+            *others += load.requests.iter().map(|request| request.connection + 1).max().unwrap_or_default();
+            Some((before, load))
+        });
+        // Each load numbers its connections from 0 on.
+        let numbered = of_each.flat_map(|(before, load)| {
+            load.requests.iter().filter_map(pod).map(move |(connection, pod)| (before + connection, pod))
+        });
+        Sample::of_requests(numbered)
+    }
+
+    /// Loads that started together as one, called `name`: what several vantages sent, and what the pods saw of all of them.
+    /// None if there is none.
+    pub fn together(name: &str, all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let merged = all.into_iter().reduce(|mut one, other| {
+            one.asked.vantage = format!("{}, {}", one.asked.vantage, other.asked.vantage);
+            one.balance = one.balance.together(other.balance);
+            one.results = Results::merge(one.results.loads.into_iter().chain(other.results.loads).collect());
+            one.conservation = one.conservation.together(other.conservation);
+            add(&mut one.logged_from, other.logged_from);
+            for (pod, clients) in other.logged_by {
+                add(one.logged_by.entry(pod).or_default(), clients);
+            }
+            add(&mut one.not_allowed, other.not_allowed);
+            one
+        });
+        merged.map(|ends| Self { asked: Asked { name: name.to_owned(), ..ends.asked }, ..ends })
     }
 
     /// The pod that refused the request's connection, if it is known.
@@ -181,7 +218,7 @@ impl Session {
         Ok(of_each
             .map(|((asked, balance), result)| {
                 let id = result.load.id_prefix.clone();
-                compare(asked, balance, Results::merge(vec![result]), &logs, &id)
+                compare(asked, balance, Results::merge(vec![result]), (logged.says_who, &logs), &id)
             })
             .collect())
     }
@@ -243,6 +280,12 @@ impl Session {
     }
 }
 
+fn add<K: Ord>(all: &mut BTreeMap<K, u64>, others: BTreeMap<K, u64>) {
+    for (key, count) in others {
+        *all.entry(key).or_default() += count;
+    }
+}
+
 fn last(id: &str) -> String {
     format!("last-of-{id}")
 }
@@ -253,7 +296,13 @@ fn ready(state: &State, app: &str) -> Vec<(String, IpAddr)> {
     ours.filter_map(|pod| Some((pod.name.clone(), *pod.addresses.first()?))).collect()
 }
 
-fn compare(asked: Asked, balance: Balance, results: Results, logs: &[(String, String)], id: &str) -> BothEnds {
+fn compare(
+    asked: Asked,
+    balance: Balance,
+    results: Results,
+    (says_who, logs): (bool, &[(String, String)]),
+    id: &str,
+) -> BothEnds {
     let sent: Vec<(String, Seen)> = results
         .with_ids()
         .map(|(id, request)| {
@@ -273,33 +322,65 @@ fn compare(asked: Asked, balance: Balance, results: Results, logs: &[(String, St
         (pod.as_str(), log)
     });
     let parsed: Vec<(&str, AccessLog<'_>)> = parsed.collect();
-    let mut logged_from = BTreeMap::new();
-    for (address, count) in parsed.iter().flat_map(|(_, log)| log.by_client()) {
-        *logged_from.entry(address).or_default() += count;
-    }
     let unreadable = parsed.iter().map(|(_, log)| log.unreadable).sum();
     let logged = parsed.iter().flat_map(|(pod, log)| {
         let lines = log.lines.iter().filter_map(|line| Some((line, line.id()?)));
         lines.map(|(line, id)| conservation::Logged { pod, id, status: line.status })
     });
     let conservation = Conservation::of(sent.iter().map(|(id, seen)| Sent { id, seen: *seen }), logged, unreadable);
+    let by_pod = parsed.iter().map(|(pod, log)| ((*pod).to_owned(), log.by_client()));
+    let logged_by: BTreeMap<String, BTreeMap<IpAddr, u64>> =
+        by_pod.filter(|(_, clients)| !clients.is_empty()).collect();
+    let mut logged_from = BTreeMap::new();
+    for (address, count) in logged_by.values().flatten() {
+        *logged_from.entry(*address).or_default() += count;
+    }
+    let answers = if says_who { answers_not_allowed(&balance, &results) } else { BTreeMap::new() };
+    let not_allowed = answers.into_iter().chain(lines_not_allowed(&balance, &logged_by)).collect();
+    let by_logs = !says_who;
+    BothEnds { asked, balance, refusing: None, by_logs, results, conservation, logged_from, logged_by, not_allowed }
+}
+
+/// The answers that the model does not allow, by what they say themselves.
+fn answers_not_allowed(balance: &Balance, results: &Results) -> BTreeMap<String, u64> {
     let mut not_allowed = BTreeMap::new();
     for answer in results.answered().map(|request| &request.answer) {
         let pod = answer.served_by.as_deref().unwrap_or("nobody");
-        let allowed: Option<BTreeSet<IpAddr>> = match balance.seen_by(pod) {
-            None => {
-                *not_allowed.entry(format!("{pod} answered, and may not")).or_default() += 1;
-                continue;
+        let what = match (balance.seen_by(pod), answer.client_address) {
+            (None, _) => Some(format!("{pod} answered, and may not")),
+            (Some(seen), Some(address)) => {
+                other_than(&seen, address).map(|may| format!("{pod} saw {address}, and may see {may}"))
             }
-            Some(seen) => seen.addresses(),
+            (Some(seen), None) => {
+                seen.addresses().map(|may| format!("{pod} did not say what it saw, and may see {}", list(&may)))
+            }
         };
-        if let (Some(allowed), Some(seen)) = (allowed, answer.client_address)
-            && !allowed.contains(&seen)
-        {
-            let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
-            let what = format!("{pod} saw {seen}, and may see {}", allowed.join(", "));
+        if let Some(what) = what {
             *not_allowed.entry(what).or_default() += 1;
         }
     }
-    BothEnds { asked, balance, refusing: None, results, conservation, logged_from, not_allowed }
+    not_allowed
+}
+
+/// The lines of the logs that the model does not allow.
+fn lines_not_allowed(balance: &Balance, logged_by: &BTreeMap<String, BTreeMap<IpAddr, u64>>) -> BTreeMap<String, u64> {
+    let lines =
+        logged_by.iter().flat_map(|(pod, clients)| clients.iter().map(move |(address, times)| (pod, address, times)));
+    let not_allowed = lines.filter_map(|(pod, address, times)| {
+        let what = match balance.seen_by(pod) {
+            None => format!("{pod} logged {address}, and may not answer"),
+            Some(seen) => format!("{pod} logged {address}, and may see {}", other_than(&seen, *address)?),
+        };
+        Some((what, *times))
+    });
+    not_allowed.collect()
+}
+
+/// What may be seen, if the model says so and this address is none of it.
+fn other_than(seen: &model::Seen, address: IpAddr) -> Option<String> {
+    seen.addresses().filter(|may| !may.contains(&address)).map(|may| list(&may))
+}
+
+fn list(addresses: &BTreeSet<IpAddr>) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

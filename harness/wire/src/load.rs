@@ -45,6 +45,10 @@ pub struct Load {
     pub start_at_unix_us: Option<u64>,
     /// The longest body that is read, in bytes.
     pub max_body: u64,
+    /// Whether connections leave from ports of the agent's own, one after the other, of which none is used again for as long as
+    /// connection tables may remember what failed.
+    #[serde(default)]
+    pub fresh_ports: bool,
 }
 
 /// When a load has done enough.

@@ -39,8 +39,14 @@ static ADDRESSES: Mutex<()> = Mutex::const_new(());
 const AT_MOST: Duration = Duration::from_secs(90);
 
 /// How long after a pod began to end, or to be taken for ready without a probe, requests may be sent to it in vain: until
-/// every node's kube-proxy has heard of it, and what was under way then has given up.
-const EXCUSED_US: u64 = 10_000_000;
+/// every node's kube-proxy has heard of it, which writes its rules once a second at most.
+const UNHEARD_US: u64 = 2_000_000;
+
+/// How long before it was seen: a look, and what the API server takes.
+const UNSEEN_US: u64 = 500_000;
+
+/// How long the load goes on undisturbed before and after a change by which requests fail.
+const CALM: Duration = Duration::from_secs(3);
 
 /// A load on a workload of the test's own, from every place in the cluster, while `change` goes on.
 async fn loaded<T, C>(
@@ -71,14 +77,17 @@ where
 /// # Panics
 /// If a vantage is served by anybody else to the last.
 fn settled(name: &str, what: &str, line: &Timeline, lives: &Lives, since_us: u64) -> Result<()> {
-    let vantages: BTreeSet<&str> = line.events.iter().map(|event| event.vantage.as_str()).collect();
     let still_there = lives.still_there().collect();
     let ending = lives.of_each.iter().filter_map(|(pod, life)| Some((pod.as_str(), life.ending?)));
     let ending: Vec<(&str, u64)> = ending.collect();
     let record = ChangeRecord::of(name, what, line, (since_us, &still_there), &ending);
     let settled: BTreeSet<&str> = record.settled_us.keys().map(String::as_str).collect();
-    assert_eq!(settled, vantages, "served by the pods of the end alone");
+    assert_eq!(settled, vantages(line), "served by the pods of the end alone");
     Session::current()?.record_change(record)
+}
+
+fn vantages(line: &Timeline) -> BTreeSet<&str> {
+    line.events.iter().map(|event| event.vantage.as_str()).collect()
 }
 
 fn none_failed(line: &Timeline) {
@@ -89,25 +98,27 @@ fn none_failed(line: &Timeline) {
 #[test]
 fn scaling_from_three_to_five_to_two_fails_no_request() -> Result<()> {
     on_the_sessions_runtime(async {
-        let (line, lives, down_us) = loaded("scaled", Grace::AsPeopleShould, |workload| async move {
+        let (line, lives, (up_us, down_us)) = loaded("scaled", Grace::AsPeopleShould, |workload| async move {
+            let up_us = now_us();
             workload.scale(5).await?;
             workload.until_rolled_out().await?;
             // So that each of the five is seen to serve before any is taken away.
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            tokio::time::sleep(CALM).await;
             let down_us = now_us();
             workload.scale(2).await?;
             workload.until_pods(2).await?;
-            Ok(down_us)
+            Ok((up_us, down_us))
         })
         .await?;
         none_failed(&line);
-        let vantages: BTreeSet<&str> = line.events.iter().map(|event| event.vantage.as_str()).collect();
-        assert_eq!(lives.came_later().count(), 2, "{lives:?}");
-        for pod in lives.came_later() {
-            let first: BTreeSet<&str> = line.first_answers(pod).into_keys().collect();
-            assert_eq!(first, vantages, "who was answered by {pod} (left)");
-        }
-        settled("scaled", "3 to 5 to 2 replicas", &line, &lives, down_us)
+        let came: BTreeSet<&str> = lives.came_later().collect();
+        assert_eq!(came.len(), 2, "{lives:?}");
+        let [up, down] = line.split(down_us);
+        let record = ChangeRecord::of_coming("scaled-up", "3 to 5 replicas", &up, (up_us, &came));
+        let served: BTreeSet<&str> = record.settled_us.keys().map(String::as_str).collect();
+        assert_eq!(served, vantages(&line), "who was answered by each of {came:?} (left)");
+        Session::current()?.record_change(record)?;
+        settled("scaled-down", "5 to 2 replicas", &down, &lives, down_us)
     })
 }
 
@@ -149,21 +160,40 @@ fn an_eviction_fails_no_request() -> Result<()> {
     })
 }
 
-/// Without a probe and a hook, requests may fail: but only while a pod comes or goes.
+/// Without a probe and a hook, requests may fail: but only while a pod comes or goes, and none before and after.
 #[test]
 fn a_restart_without_grace_fails_requests_only_where_a_pod_comes_or_goes() -> Result<()> {
     on_the_sessions_runtime(async {
         let (line, lives, ()) = loaded("careless", Grace::None, |workload| async move {
+            tokio::time::sleep(CALM).await;
             workload.restart().await?;
             workload.until_rolled_out().await?;
-            workload.until_pods(3).await
+            workload.until_pods(3).await?;
+            tokio::time::sleep(Duration::from_micros(UNHEARD_US) + CALM).await;
+            Ok(())
         })
         .await?;
-        let moments = lives.of_each.values().flat_map(|life| [life.ready, life.ending]).flatten();
-        // It was seen at most one look after it was so.
-        let windows: Vec<(u64, u64)> = moments.map(|at| (at.saturating_sub(1_000_000), at + EXCUSED_US)).collect();
-        let unexcused: Vec<String> = line.failed_outside(&windows).iter().map(ToString::to_string).collect();
-        assert!(unexcused.is_empty(), "{unexcused:#?}");
+        let windows: Vec<(u64, u64)> =
+            lives.came_or_went_us().map(|at| (at.saturating_sub(UNSEEN_US), at + UNHEARD_US)).collect();
+        calm_outside(&line, &windows);
         settled("careless", "restart without grace", &line, &lives, lives.first_ending_us().unwrap_or_default())
     })
+}
+
+/// Outside of the windows nothing failed, and every vantage loaded for a while before the first of them and after the last.
+fn calm_outside(line: &Timeline, windows: &[(u64, u64)]) {
+    let unexcused: Vec<String> = line.failed_outside(windows).iter().map(ToString::to_string).collect();
+    assert!(unexcused.is_empty(), "{} of {}: {unexcused:#?}", unexcused.len(), line.failed().count());
+    let first = windows.iter().map(|(from, _)| *from).min().unwrap_or_default();
+    let last = windows.iter().map(|(_, to)| *to).max().unwrap_or_default();
+    for vantage in vantages(line) {
+        let starts = || line.events.iter().filter(|event| event.vantage == vantage).map(|event| event.start_us);
+        let before = first.saturating_sub(starts().min().unwrap_or_default());
+        let after = starts().max().unwrap_or_default().saturating_sub(last);
+        let least = u64::try_from(CALM.as_micros()).unwrap_or(u64::MAX) / 2;
+        assert!(
+            before.min(after) >= least,
+            "{vantage} loaded for {before} us before the change, and for {after} after"
+        );
+    }
 }

@@ -6,8 +6,7 @@ use reachmap::{
     Result,
     environment::load_workers::VANTAGE_PREFIX,
     load::{
-        Results,
-        access_log::AccessLog,
+        access_log::AccessLine,
         generator::Plan as LoadPlan,
         hey::Hey,
         statistics::{Judgement, Law, Plan, chance_of_one},
@@ -16,7 +15,10 @@ use reachmap::{
     model::Method,
     probe::ProgramFile,
     report::{Holds, explain_load},
-    session::{Session, load::BothEnds},
+    session::{
+        Session,
+        load::{Asked, BothEnds, HeyRun},
+    },
     wire::Extent,
 };
 use reachmap_suites::prelude::{LAPTOP, TESTPOD, WORKER_1};
@@ -39,6 +41,14 @@ const HEY: Duration = Duration::from_secs(60);
 fn plan(requests: u64, keep_alive: bool) -> LoadPlan {
     let connections = AT_ONCE.min(u32::try_from(requests).unwrap_or(AT_ONCE));
     LoadPlan { extent: Extent::Requests(requests), connections, keep_alive, ..LoadPlan::default() }
+}
+
+/// A connection for each request: one after the other where they go in turn, since nobody knows whose turn comes first of
+/// several that are made at once.
+fn connections_by(law: &Law, requests: u64) -> LoadPlan {
+    let all = plan(requests, false);
+    let connections = if matches!(law, Law::RoundRobin { .. }) { 1 } else { all.connections };
+    LoadPlan { connections, ..all }
 }
 
 /// The laws that hold for every load: nothing failed, both ends agree on every request, and every answer came from a pod
@@ -75,6 +85,8 @@ mod load_balancer_ready {
     mod faulty;
     mod headless;
     mod ports;
+    mod rates;
+    mod tutorial;
 
     /// A connection for each request: as many as it takes to find a shift of five points.
     #[rstest]
@@ -93,7 +105,7 @@ mod load_balancer_ready {
         let statistics = statistics(session, &law);
         let connections = statistics.connections(&law)?;
         let name = format!("{vantage}-{method}");
-        let ends = session.load(vantage, method, &plan(connections, false), &name).await?;
+        let ends = session.load(vantage, method, &connections_by(&law, connections), &name).await?;
         holds_exactly(&ends, connections, Some(&statistics))
     }
 
@@ -106,14 +118,17 @@ mod load_balancer_ready {
         let (_, law) = session.balance(workers[0], "clusterip-address")?;
         let statistics = statistics(session, &law);
         let connections = statistics.connections(&law)?;
-        let all = session.load_together(&workers, "clusterip-address", &plan(connections, false), "together").await?;
+        let plan = connections_by(&law, connections);
+        let all = session.load_together(&workers, "clusterip-address", &plan, "together").await?;
         assert_eq!(all.len(), workers.len());
         for ends in &all {
             holds_exactly(ends, connections, Some(&statistics))?;
         }
-        let merged = Results::merge(all.into_iter().flat_map(|ends| ends.results.loads).collect());
-        println!("{}", AsHey(&merged));
-        Ok(())
+        let requests = connections * all.len() as u64;
+        let merged = BothEnds::together("together", all).expect("there are load workers");
+        println!("{}", AsHey(&merged.results));
+        // Each one's spread is tested above, and no connection twice.
+        holds_exactly(&merged, requests, None)
     }
 
     /// "for i in {1..10}": "some responses should come from different pods".
@@ -176,13 +191,14 @@ mod load_balancer_ready {
         )
     }
 
-    /// The same by hey itself, from the laptop. Its requests have no ids, so what it counts is held against lines.
+    /// The same by hey itself, from the laptop. Its requests have no ids of their own, so what it counts is held against lines.
     #[tokio::test]
     async fn hey_counts_what_the_pods_log() -> Result<()> {
         let _alone = ONE_AT_A_TIME.lock().await;
         let session = Session::current()?;
         let state = session.snapshot().await?;
-        let target = Method::find("loadbalancer-address", session.workers())?.way.target(&state)?;
+        let method = "loadbalancer-address";
+        let target = Method::find(method, session.workers())?.way.target(&state)?;
         let id = format!("{}-real-hey", session.handover().run);
         let program = session.handover().hey.clone().unwrap_or_default();
         let program = session.put_at(LAPTOP, &ProgramFile::read("hey", &program)?).await?;
@@ -192,13 +208,24 @@ mod load_balancer_ready {
         let said = said.text();
         println!("{said}");
         let hey = Hey::parse(&said)?;
+        let (balance, _) = session.balance(LAPTOP, method)?;
+        let asked = Asked { vantage: LAPTOP.to_owned(), method: method.to_owned(), name: "real-hey".to_owned() };
+        let run = HeyRun { asked, balance, requests: 1_000, connections: AT_ONCE, hey, logs: lines_of(&id, logs) };
+        let load = session.judge_hey(&run)?;
+        assert!(load.is_as_expected(), "{}", explain_load(&load));
+        let hey = &run.hey;
         assert_eq!((hey.answered(), hey.failed()), (1_000, 0), "{said}");
         assert_eq!(hey.statuses, BTreeMap::from([(200, 1_000)]), "{said}");
         assert_eq!(hey.latencies.len(), 7, "hey's percentiles are not read: {said}");
-        let lines = |text: &str| AccessLog::parse(text).lines.iter().filter(|line| line.id() == Some(&id)).count();
-        let logged: BTreeMap<&str, usize> = logs.iter().map(|(pod, text)| (pod.as_str(), lines(text))).collect();
-        assert_eq!(logged.values().sum::<usize>(), 1_000, "{logged:?}");
+        assert_eq!(load.logged_from.values().sum::<u64>(), 1_000, "{:?}", load.logged_from);
         Ok(())
+    }
+
+    /// Of each log, the lines with just this id: the request that ends it has another.
+    fn lines_of(id: &str, logs: Vec<(String, String)>) -> Vec<(String, String)> {
+        let is_of = |line: &&str| AccessLine::parse(line).is_some_and(|line| line.id() == Some(id));
+        let only = |text: String| text.lines().filter(is_of).map(|line| format!("{line}\n")).collect();
+        logs.into_iter().map(|(pod, text)| (pod, only(text))).collect()
     }
 
     /// Responses are access-log lines: by request id, over 100,000 of them.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use reachmap_wire::{ConnectionEnd, Failure, FailureClass, Fate, LoadedConnection};
+use reachmap_wire::{ConnectionEnd, Failure, FailureClass, Fate, Load, LoadedConnection};
 use tokio::{
     io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf},
     net::TcpStream,
@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{Shared, next};
 use crate::{
+    aside,
     http::Response,
     probe::{CLOSE_LIMIT, failure, micros},
 };
@@ -62,7 +63,11 @@ impl Connection {
             requests: 0,
             end: ConnectionEnd::Ours,
         };
-        let connected = match timeout_at(deadline, TcpStream::connect(shared.load.destination)).await {
+        let Load { destination, fresh_ports, .. } = shared.load;
+        let connecting = async {
+            if fresh_ports { aside::connect(destination).await } else { TcpStream::connect(destination).await }
+        };
+        let connected = match timeout_at(deadline, connecting).await {
             // Small requests, each sent in one piece.
             Ok(Ok(stream)) => stream.set_nodelay(true).and_then(|()| stream.local_addr()).map(|local| (stream, local)),
             Ok(Err(error)) => Err(error),

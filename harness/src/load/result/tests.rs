@@ -114,3 +114,13 @@ fn a_rate_beyond_the_machine_is_told() {
     assert!(!kept.is_kept());
     assert!(all.latency.max() >= 8_050, "the latency counts from when the request was due");
 }
+
+#[test]
+fn a_load_that_started_nothing_has_not_kept_its_rate() {
+    let mut load = result(Vec::new(), Vec::new());
+    load.load.rate_per_second = Some(100.0);
+    load.load.extent = Extent::DurationMs(1_000);
+    let kept = Results::merge(vec![load]).kept().unwrap();
+    assert_eq!((kept.due, kept.started), (100, 0));
+    assert!(!kept.is_kept());
+}

@@ -18,19 +18,27 @@ const FALSE_FAILURES: Promise = Promise::AtMost(1e-3);
 const REQUESTS: u64 = 1_000;
 const KEPT: u64 = 50;
 
-/// One row.
+/// As many as the suite `distribution` tests, with three load workers.
+const ROWS: usize = 10;
+
+/// One kind of run.
 pub(super) struct Scenario {
     pub(super) what: String,
     pub(super) promise: Promise,
     n: u64,
-    balancer: Balancer,
-    test: Box<dyn Fn(&Dealt) -> bool + Send + Sync>,
+    /// One for each row of the run.
+    balancers: Vec<Balancer>,
+    test: Test,
 }
+
+/// Whether what the rows of a run were dealt makes it fail.
+type Test = Box<dyn Fn(&[Dealt]) -> bool + Send + Sync>;
 
 impl Scenario {
     /// Deals the connections of one run, and tests them.
     pub(super) fn rejects(&self, random: &mut Random) -> bool {
-        (self.test)(&self.balancer.deal(self.n, random))
+        let dealt: Vec<Dealt> = self.balancers.iter().map(|balancer| balancer.deal(self.n, random)).collect();
+        (self.test)(&dealt)
     }
 }
 
@@ -40,54 +48,69 @@ impl fmt::Debug for Scenario {
     }
 }
 
-/// A law and the tests that a run holds against it, as [`Plan::judge`] and [`Holm::settle`] do.
+/// A law and the tests that a suite of so many rows holds against it: planned for all of them by [`Plan::connections`], and
+/// settled as a run's are, by [`Holm`] over the family of which the first step is each test's own verdict.
 #[derive(Clone)]
 struct Judge {
     n: u64,
+    rows: usize,
     shares: Vec<f64>,
     shares_test: SharesTest,
     repeats: Repeats,
-    alpha: f64,
+    plan: Plan,
 }
 
 impl Judge {
     fn planned(shares: &[f64], effect: f64) -> Result<Self> {
+        Self::planned_for(1, shares, effect)
+    }
+
+    fn planned_for(rows: usize, shares: &[f64], effect: f64) -> Result<Self> {
         let law = Law::random((1..).zip(shares).map(|(number, share)| (format!("pod-{number:03}"), *share)))?;
-        let plan = Plan { effect, ..Plan::for_laws([&law]) };
+        let plan = Plan { effect, ..Plan::for_laws(std::iter::repeat_n(&law, rows)) };
         let n = plan.connections(&law)?;
         let shares = law.shares();
-        Ok(Self {
-            n,
-            shares_test: SharesTest::new(n, &shares),
-            repeats: Repeats::new(n, &shares),
-            shares,
-            alpha: plan.alpha,
-        })
+        Ok(Self { n, rows, shares_test: SharesTest::new(n, &shares), repeats: Repeats::new(n, &shares), shares, plan })
     }
 
-    /// Whether Holm rejects one of the two tests: a run of one row.
-    fn rejects(&self, dealt: &Dealt) -> bool {
-        let mut holm = Holm::new(self.alpha);
-        let ps = [("shares", self.shares_test.p(&dealt.counts)), ("independence", self.repeats.p(dealt.repeats))];
-        // A p-value that is none counts as a rejection, so that no defect passes for a good result.
-        ps.into_iter().any(|(name, p)| holm.add(name, p).is_err())
-            || holm.decide().iter().any(|decision| decision.rejected)
+    /// Of each row, whether Holm rejects one of its two tests.
+    fn rejected(&self, dealt: &[Dealt]) -> Vec<bool> {
+        let mut holm = Holm::new(self.plan.alpha).planned(self.plan.tests);
+        for Dealt { counts, repeats } in dealt {
+            for p in [self.shares_test.p(counts), self.repeats.p(*repeats)] {
+                // A p-value that is none counts as a rejection, so that no defect passes for a good result.
+                if holm.add("", p).is_err() {
+                    return vec![true; dealt.len()];
+                }
+            }
+        }
+        holm.decide().chunks(2).map(|row| row.iter().any(|decision| decision.rejected)).collect()
     }
 
-    fn scenario(&self, what: &str, promise: Promise, balancer: Balancer) -> Scenario {
+    /// A run in which the first row's balancer is this one, and the others' is the law's own; of that first row is what is
+    /// promised, or of all where it is the law's own, too.
+    fn scenario(&self, what: &str, promise: Promise, first: Option<Balancer>) -> Scenario {
         let method = if self.shares_test.is_exact() { "exact" } else { "G" };
+        let rows = if self.rows == 1 { String::new() } else { format!(" in each of {} rows", self.rows) };
+        let is_skewed = first.is_some();
+        let own = || Balancer::random(&self.shares);
+        let mut balancers = vec![first.unwrap_or_else(own)];
+        balancers.resize_with(self.rows, own);
         let judge = self.clone();
         Scenario {
-            what: format!("{what}, {method}, n = {}", self.n),
+            what: format!("{what}, {method}, n = {}{rows}", self.n),
             promise,
             n: self.n,
-            balancer,
-            test: Box::new(move |dealt| judge.rejects(dealt)),
+            balancers,
+            test: Box::new(move |dealt| {
+                let rejected = judge.rejected(dealt);
+                if is_skewed { rejected[0] } else { rejected.contains(&true) }
+            }),
         }
     }
 
     fn false_failures(&self, what: &str) -> Scenario {
-        self.scenario(&format!("false failures: {what}"), FALSE_FAILURES, Balancer::random(&self.shares))
+        self.scenario(&format!("false failures: {what}"), FALSE_FAILURES, None)
     }
 
     /// The law's own balancer, with the first endpoint's share off by `effect`.
@@ -95,26 +118,26 @@ impl Judge {
         let rest = (1.0 - self.shares[0] - effect) / (1.0 - self.shares[0]);
         let mut shares: Vec<f64> = self.shares.iter().map(|share| share * rest).collect();
         shares[0] = self.shares[0] + effect;
-        self.scenario(&format!("found: {what}"), Promise::AtLeast(0.99), Balancer::random(&shares))
+        self.scenario(&format!("found: {what}"), Promise::AtLeast(0.99), Some(Balancer::random(&shares)))
     }
 
     /// The independence alone, at alpha.
     fn false_dependence(&self, what: &str) -> Scenario {
-        let (repeats, alpha) = (self.repeats.clone(), self.alpha);
+        let (repeats, alpha) = (self.repeats.clone(), self.plan.alpha);
         Scenario {
             what: format!("false failures: independence alone, {what}, n = {}", self.n),
             promise: FALSE_FAILURES,
             n: self.n,
-            balancer: Balancer::random(&self.shares),
-            test: Box::new(move |dealt| repeats.p(dealt.repeats) <= alpha),
+            balancers: vec![Balancer::random(&self.shares)],
+            test: Box::new(move |dealt| dealt.iter().any(|row| repeats.p(row.repeats) <= alpha)),
         }
     }
 
     /// A balancer that keeps the last endpoint as often as the independence test says that it can find.
     fn sticky(&self, what: &str) -> Scenario {
-        let stick = self.repeats.smallest_effect(self.alpha / 2.0, 0.99);
+        let stick = self.repeats.smallest_effect(self.plan.level(), 0.99);
         let what = format!("found: {what} that keep the last endpoint in {:.1} %", stick * 100.0);
-        self.scenario(&what, Promise::AtLeast(0.99), Balancer::sticky(&self.shares, stick))
+        self.scenario(&what, Promise::AtLeast(0.99), Some(Balancer::sticky(&self.shares, stick)))
     }
 }
 
@@ -125,7 +148,10 @@ pub(super) fn all() -> Result<Vec<Scenario>> {
     let two = Judge::planned(&[0.5; 2], 0.05)?;
     let few = Judge::planned(&[1.0 / 3.0; 3], 0.3)?;
     let ten = Judge::planned(&[0.1; 10], 0.05)?;
+    let suite = Judge::planned_for(ROWS, &[1.0 / 3.0; 3], 0.05)?;
     Ok(vec![
+        suite.false_failures("3 equal shares"),
+        suite.skewed("3 shares, one 5 points up", 0.05),
         three.false_failures("3 equal shares"),
         two.false_failures("2 equal shares"),
         ten.false_failures("10 equal shares"),
@@ -155,10 +181,10 @@ fn kept(what: &str, each: u64, promise: Promise) -> Scenario {
         what: format!("naive chi-square at 0.05: {what}"),
         promise,
         n: KEPT,
-        balancer: Balancer::random(&[1.0 / 3.0; 3]),
+        balancers: vec![Balancer::random(&[1.0 / 3.0; 3])],
         test: Box::new(move |dealt| {
             let term = |count: &u64| (real(count * each) - expected).powi(2) / expected;
-            dealt.counts.iter().map(term).sum::<f64>() > limit
+            dealt.iter().any(|row| row.counts.iter().map(term).sum::<f64>() > limit)
         }),
     }
 }

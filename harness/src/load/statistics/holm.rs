@@ -11,6 +11,10 @@ use crate::{Error, ErrorKind, Result};
 /// Holm's step-down procedure (S. Holm, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal
 /// of Statistics 6, 1979): it holds whatever the tests have to do with each other.
 ///
+/// Tests that were planned and not made count as the last in order. So whoever sees one test only, and compares its p-value
+/// with alpha by the number of tests (Bonferroni), never rejects what the whole family would not: its first step is the same.
+/// A family in which no test is rejected by itself has none rejected by Holm either; in another, Holm may find more.
+///
 /// ```
 /// use reachmap::load::statistics::Holm;
 /// let mut holm = Holm::new(0.05);
@@ -22,6 +26,7 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Holm {
     alpha: f64,
+    planned: u32,
     family: Vec<(String, f64)>,
 }
 
@@ -47,7 +52,14 @@ impl Default for Holm {
 impl Holm {
     /// An empty family with a family-wise alpha.
     pub const fn new(alpha: f64) -> Self {
-        Self { alpha, family: Vec::new() }
+        Self { alpha, planned: 0, family: Vec::new() }
+    }
+
+    /// The same, of at least so many tests: those that are not added were not made.
+    #[must_use]
+    pub const fn planned(mut self, tests: u32) -> Self {
+        self.planned = tests;
+        self
     }
 
     /// Adds a test.
@@ -69,7 +81,7 @@ impl Holm {
         order.sort_by(|a, b| self.family[*a].1.total_cmp(&self.family[*b].1));
         let mut adjusted = vec![0.0; order.len()];
         let mut largest: f64 = 0.0;
-        let mut left = super::law::real(order.len() as u64);
+        let mut left = super::law::real((order.len() as u64).max(self.planned.into()));
         for index in order {
             largest = largest.max((left * self.family[index].1).min(1.0));
             adjusted[index] = largest;
@@ -85,29 +97,32 @@ impl Holm {
     }
 
     /// Takes the p-values of `judgements` into the family and settles their verdicts; exact laws are left as they are.
-    /// Give it all judgements of a run at once.
+    /// Give it all judgements of the family at once: it is of as many tests as they were planned for.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] if there are more tests than a judgement's plan allowed for: its power would be less than it
     /// says. [`ErrorKind::Internal`] if a p-value is no probability.
-    pub fn settle(mut self, judgements: &mut [Judgement]) -> Result<Vec<Decision>> {
-        let mut tested: Vec<&mut Judgement> = judgements.iter_mut().filter(|judgement| judgement.p.is_some()).collect();
+    pub fn settle<'a>(mut self, judgements: impl IntoIterator<Item = &'a mut Judgement>) -> Result<Vec<Decision>> {
+        let mut tested: Vec<&mut Judgement> =
+            judgements.into_iter().filter(|judgement| judgement.p.is_some()).collect();
         for judgement in &tested {
             self.add(format!("{} ({})", judgement.name, judgement.question), judgement.p.unwrap_or_default())?;
         }
         let tests = self.family.len();
-        if let Some(planned) = tested.iter().map(|judgement| judgement.tests).min()
+        let plans = || tested.iter().map(|judgement| judgement.tests);
+        if let Some(planned) = plans().min()
             && tests as u64 > u64::from(planned)
         {
             let cause = format!("there are {tests} tests, and a plan for {planned}");
-            return Err(Error::new(ErrorKind::Usage, "judge the load's distribution", cause).hint(
-                "Plan with the laws of all rows of the run at once, so that each test has the power that it states.",
-            ));
+            return Err(Error::new(ErrorKind::Usage, "judge the load's distribution", cause)
+                .hint("Plan with the laws of all rows at once, so that each test has the power that it states."));
         }
-        let decisions = self.decide();
+        let planned = plans().max().unwrap_or_default().max(self.planned);
+        let alpha = self.alpha;
+        let decisions = self.planned(planned).decide();
         let others = tests - tested.len();
         for (judgement, decision) in tested.iter_mut().zip(&decisions[others..]) {
-            judgement.alpha = self.alpha;
+            judgement.alpha = alpha;
             judgement.adjusted_p = Some(decision.adjusted);
             judgement.verdict = if decision.rejected { Finding::Departs } else { Finding::Consistent };
         }

@@ -85,7 +85,7 @@ fn independence(plan: &Plan, law: &Law, sample: &Sample, blank: Judgement) -> Ju
     decided(plan, judged, test.p(repeats))
 }
 
-/// The verdict of a test by itself: as Bonferroni has it, which is never less strict than Holm.
+/// The verdict of a test by itself: Bonferroni's, which is Holm's first step. What it rejects, the family would reject too.
 fn decided(plan: &Plan, judgement: Judgement, p: f64) -> Judgement {
     let adjusted = (p * f64::from(plan.tests.max(1))).min(1.0);
     let verdict = if adjusted <= plan.alpha { Finding::Departs } else { Finding::Consistent };

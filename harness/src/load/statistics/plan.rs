@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// The default chance of any false failure among all tests of a run.
+/// The default chance of any false failure among all tests of a suite in a run.
 ///
 /// The promise is one run in 1,000 at most. It is tested at 7 in 10,000, since a promise that is kept on the average
 /// is broken half of the time: at this alpha, 100,000 runs have more than 100 false failures with a chance of 1 in 3,000.
@@ -37,9 +37,9 @@ const MOST_CONNECTIONS: u64 = 1_000_000_000;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
-    /// The family-wise alpha: the chance of any false failure among all tests of the run.
+    /// The family-wise alpha: the chance of any false failure among all tests of the suite in a run.
     pub alpha: f64,
-    /// How many tests the run has.
+    /// How many tests that are.
     pub tests: u32,
     /// The shift to detect, as a share: 0.05 for one endpoint that gets 5 points of 100 too many or too few.
     pub effect: f64,
@@ -54,7 +54,7 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// The default plan for a run whose rows follow these laws, one for each row.
+    /// The default plan for a suite whose rows follow these laws, one for each row.
     pub fn for_laws<'a>(laws: impl IntoIterator<Item = &'a Law>) -> Self {
         Self { tests: laws.into_iter().map(Law::tests).sum::<u32>().max(1), ..Self::default() }
     }
@@ -74,7 +74,7 @@ impl Plan {
 
     /// Tests a client's connections against a law: for a random choice, the shares and the independence; for an exact
     /// law, the law. The verdicts already hold by themselves; [`Holm`](super::Holm) may find more when it knows all
-    /// tests of the run.
+    /// tests of the family, as it does when a run is over.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] if there are fewer connections than the plan needs, unless one of them already shows what is

@@ -302,6 +302,22 @@ proptest! {
     }
 
     #[test]
+    fn one_test_by_itself_rejects_nothing_that_the_family_would_not(
+        ps in prop::collection::vec(0.0..=0.01_f64, 1..20),
+        more in 0_u32..10,
+    ) {
+        let planned = u32::try_from(ps.len()).unwrap() + more;
+        let mut holm = Holm::new(0.05).planned(planned);
+        for p in &ps {
+            holm.add("", *p).unwrap();
+        }
+        let decisions = holm.decide();
+        let alone = |p: f64| (p * f64::from(planned)).min(1.0) <= 0.05;
+        prop_assert!(decisions.iter().all(|one| !alone(one.p) || one.rejected));
+        prop_assert_eq!(decisions.iter().any(|one| one.rejected), ps.iter().any(|p| alone(*p)));
+    }
+
+    #[test]
     fn a_share_is_in_its_interval_and_more_alpha_makes_it_narrower(n in 1_u64..5_000, part in 0.0..=1.0_f64) {
         let count = plan::whole(real(n) * part).min(n);
         let (low, high) = share_interval(count, n, 0.001);

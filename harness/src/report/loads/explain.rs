@@ -23,8 +23,10 @@ pub fn explain(load: &LoadRecord) -> String {
             words::visible(&load.extent())
         )],
     );
+    push(&mut lines, "rate", load.rate().into_iter().chain(load.held()));
     push(&mut lines, "expected", [&load.expected.arrives, &load.expected.why].map(|why| words::visible(why)));
-    push(&mut lines, "answered", load.pods.iter().map(|pod| pod_line(load, pod)));
+    let unsaid = load.by_logs.then(|| "no answer says whose it is; by the logs:".to_owned());
+    push(&mut lines, "answered", unsaid.into_iter().chain(load.pods.iter().map(|pod| pod_line(load, pod))));
     let failed = if load.errors.is_empty() { "none".to_owned() } else { errors(&load.errors) };
     let due = load.refusing.as_ref().map(|pod| format!("{} is there to refuse connections", words::visible(pod)));
     push(&mut lines, "errors", [failed].into_iter().chain(due));
@@ -78,7 +80,7 @@ fn pod_line(load: &LoadRecord, pod: &PodLoad) -> String {
     let seen: Vec<String> = pod.seen.keys().map(ToString::to_string).collect();
     let seen = if seen.is_empty() { String::new() } else { format!("; it saw {}", seen.join(", ")) };
     let failed = if pod.errors.is_empty() { String::new() } else { format!("; failed: {}", errors(&pod.errors)) };
-    let took = if pod.requests == 0 {
+    let took = if pod.p99_us == 0 {
         String::new()
     } else {
         format!("; p50 {}, p99 {}", words::time(pod.p50_us), words::time(pod.p99_us))

@@ -35,7 +35,7 @@ pub(in crate::report) fn parts(run: &Run, level: usize) -> Vec<String> {
             format!("{} of {}", load.answered, load.requests),
             if load.errors.is_empty() { "none".to_owned() } else { escape(&errors(&load.errors)) },
             escape(&load.tested()),
-            format!("{:.1}", load.requests_per_second),
+            format!("{:.1}{}", load.requests_per_second, load.shortfall()),
             words::time(load.latency.p50_us),
             words::time(load.latency.p99_us),
             words::time(load.latency.max_us),
@@ -47,7 +47,9 @@ pub(in crate::report) fn parts(run: &Run, level: usize) -> Vec<String> {
         let refusing = load.refusing.as_ref().map_or_else(String::new, |pod| {
             format!(" {} refuses every connection: what is refused is its share.", code(pod))
         });
-        parts.push(format!("{} {}{refusing}", escape(&load.expected.arrives), escape(&load.expected.why)));
+        let unsaid = if load.by_logs { " No answer says whose it is: who answered is what the logs say." } else { "" };
+        parts.push(format!("{} {}{refusing}{unsaid}", escape(&load.expected.arrives), escape(&load.expected.why)));
+        parts.extend(load.rate().into_iter().chain(load.held()).map(|text| format!("Rate: {}.", escape(&text))));
         parts.push(pods(load));
         if !load.judgements.is_empty() {
             let tests = load.judgements.iter().map(|judgement| {
@@ -85,7 +87,8 @@ fn pods(load: &LoadRecord) -> String {
 }
 
 fn took(pod: &PodLoad, us: u64) -> String {
-    if pod.requests == 0 { "–".to_owned() } else { words::time(us) }
+    // Where only the logs tell who answered, nobody knows how long each took.
+    if pod.p99_us == 0 { "–".to_owned() } else { words::time(us) }
 }
 
 fn expected(pod: &PodLoad) -> String {

@@ -41,7 +41,7 @@ fn table(loads: &[&LoadRecord], look: Look) -> String {
             number(load.requests.to_string()),
             Cell::new(if load.errors.is_empty() { "none".to_owned() } else { errors(&load.errors) }),
             Cell::new(load.spread()),
-            number(format!("{:.0}", load.requests_per_second)),
+            number(format!("{:.0}{}", load.requests_per_second, load.shortfall())),
             number(words::time(load.latency.p50_us)),
             number(words::time(load.latency.p99_us)),
         ]);

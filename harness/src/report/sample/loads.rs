@@ -48,6 +48,7 @@ fn pod(pod: &str, node: &str, connections: u64, all: u64, band_alpha: f64) -> Po
         low,
         high,
         seen: [(address, connections)].into(),
+        logged: [(address, connections)].into(),
         may_see: Some([Source { address, reason }].into()),
     }
 }
@@ -81,6 +82,8 @@ fn load(name: &str, counts: [u64; 3]) -> LoadRecord {
         connections_at_once: 50,
         keep_alive: false,
         rate_per_second: None,
+        kept: None,
+        held_us: 0,
         elapsed_us: 1_650_000,
         requests: all,
         answered: all,
@@ -89,6 +92,7 @@ fn load(name: &str, counts: [u64; 3]) -> LoadRecord {
         statuses: [(200, all)].into(),
         errors: Vec::new(),
         refusing: None,
+        by_logs: false,
         latency: latency(all),
         expected: ExpectedSpread {
             law: Law::Random,

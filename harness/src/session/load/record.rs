@@ -7,10 +7,10 @@ use std::{
 
 use super::BothEnds;
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
     load::{
         conservation::Conservation,
-        statistics::{Law, Plan, share_interval},
+        statistics::{Judgement, Law, Plan, share_interval},
         timeline::percentile,
     },
     model::{self, Answering, Seen},
@@ -47,16 +47,33 @@ impl Session {
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if it cannot be written down.
     pub fn judge_load(&self, ends: &BothEnds, statistics: Option<&Plan>) -> Result<LoadRecord> {
         let mut record = record(ends);
-        record.suite.clone_from(&self.handover.suite);
-        record.stage.clone_from(&self.handover.stage);
-        // A test's thread has its name.
-        record.test = std::thread::current().name().filter(|name| *name != "main").map(str::to_owned);
         record.outcome = record.judge();
         if let Some(plan) = statistics {
             test_spread(&mut record, ends, plan);
         }
-        self.write(&file(&record), &record)?;
+        self.put_down(&mut record)?;
         Ok(record)
+    }
+
+    /// Puts a load into the run's report that is not to be judged, and says why not; [`LoadRecord::judge`] tells what would have
+    /// been found.
+    ///
+    /// # Errors
+    /// As [`Session::judge_load`].
+    pub fn note_load(&self, ends: &BothEnds, reason: &str) -> Result<LoadRecord> {
+        let mut record = record(ends);
+        record.outcome = LoadOutcome::NotJudged { reason: reason.to_owned() };
+        self.put_down(&mut record)?;
+        Ok(record)
+    }
+
+    /// Writes a record down as one of this suite, this stage, and the test whose thread this is.
+    pub(super) fn put_down(&self, record: &mut LoadRecord) -> Result<()> {
+        record.suite.clone_from(&self.handover.suite);
+        record.stage.clone_from(&self.handover.stage);
+        // A test's thread has its name.
+        record.test = std::thread::current().name().filter(|name| *name != "main").map(str::to_owned);
+        self.write(&file(record), record)
     }
 }
 
@@ -69,8 +86,7 @@ fn file(record: &LoadRecord) -> String {
 
 /// Tests the spread as planned; that it cannot be tested is a finding, since it had to be.
 fn test_spread(record: &mut LoadRecord, ends: &BothEnds, plan: &Plan) {
-    let name = format!("{}/{}", record.vantage, record.method);
-    match Law::of(&ends.balance).and_then(|law| plan.judge(&name, &law, &ends.sample())) {
+    match judgements(record, ends, plan) {
         Ok(judgements) => {
             if let Some(judgement) = judgements.first() {
                 record.band_alpha = plan.level() / f64::from(pods(judgement.endpoints.len()));
@@ -80,18 +96,25 @@ fn test_spread(record: &mut LoadRecord, ends: &BothEnds, plan: &Plan) {
             record.outcome = record.judge();
         }
         Err(error) => {
-            let mut findings = match record.judge() {
-                LoadOutcome::NotAsExpected { findings } => findings,
-                _ => Vec::new(),
-            };
-            findings.push(format!("The spread could not be tested: {error}."));
-            record.outcome = LoadOutcome::NotAsExpected { findings };
+            record.outcome = record.judge();
+            record.outcome.find(format!("The spread could not be tested: {error}."));
         }
     }
 }
 
+fn judgements(record: &LoadRecord, ends: &BothEnds, plan: &Plan) -> Result<Vec<Judgement>> {
+    let law = Law::of(&ends.balance)?;
+    let at_once = record.connections_at_once;
+    if matches!(law, Law::RoundRobin { .. }) && at_once > 1 {
+        let cause = format!("{at_once} connections are made at once, and nobody knows whose turn comes first");
+        return Err(Error::new(ErrorKind::Usage, "see whether connections go in turn", cause)
+            .hint("Make one connection after the other."));
+    }
+    plan.judge(&format!("{}/{}", record.vantage, record.method), &law, &ends.sample())
+}
+
 /// The record of a load whose spread is not tested, and that nobody has judged. Pure.
-fn record(ends: &BothEnds) -> LoadRecord {
+pub(super) fn record(ends: &BothEnds) -> LoadRecord {
     let results = &ends.results;
     let load = results.loads.first().map(|one| &one.load);
     let sample = ends.sample();
@@ -106,16 +129,19 @@ fn record(ends: &BothEnds) -> LoadRecord {
         target: ends.balance.target.to_string(),
         extent: load.map_or(Extent::Requests(0), |load| load.extent),
         connections_at_once: results.loads.iter().map(|one| one.load.connections).sum(),
-        keep_alive: load.is_some_and(|load| load.keep_alive),
+        keep_alive: keeps(ends),
         rate_per_second: results.loads.iter().map(|one| one.load.rate_per_second).sum(),
+        kept: results.kept(),
+        held_us: results.held_us(),
         elapsed_us: results.elapsed_us,
         requests: results.requests().count() as u64,
         answered: results.answered().count() as u64,
-        connections: sample.len(),
+        connections: if ends.by_logs { pods_of.iter().map(|pod| pod.connections).sum() } else { sample.len() },
         requests_per_second: results.per_second(),
         statuses: results.statuses(),
         errors: errors(results.errors()),
         refusing: ends.refusing.clone(),
+        by_logs: ends.by_logs,
         latency: Latency::of(&results.latency),
         expected: ExpectedSpread {
             law: ends.balance.law,
@@ -178,6 +204,16 @@ fn pods_of(ends: &BothEnds) -> Vec<PodLoad> {
             }
         }
     }
+    for (name, clients) in &ends.logged_by {
+        let pod = pods.entry((!support.contains(name.as_str()), name)).or_insert_with(|| nothing(name));
+        pod.logged.clone_from(clients);
+        if ends.by_logs {
+            pod.requests = clients.values().sum();
+            pod.seen.clone_from(clients);
+            // Over new connections, each request had its own; over kept ones, nothing tells.
+            pod.connections = if keeps(ends) { 0 } else { pod.requests };
+        }
+    }
     let sample = ends.sample();
     for connection in sample.connections() {
         let name = connection.endpoint.as_str();
@@ -203,6 +239,11 @@ fn pods_of(ends: &BothEnds) -> Vec<PodLoad> {
     with_errors.collect()
 }
 
+/// Whether connections were kept.
+fn keeps(ends: &BothEnds) -> bool {
+    ends.results.loads.iter().any(|one| one.load.keep_alive)
+}
+
 fn nothing(pod: &str) -> PodLoad {
     PodLoad {
         pod: pod.to_owned(),
@@ -217,6 +258,7 @@ fn nothing(pod: &str) -> PodLoad {
         low: 0.0,
         high: 1.0,
         seen: BTreeMap::<IpAddr, u64>::new(),
+        logged: BTreeMap::new(),
         may_see: None,
     }
 }

@@ -41,6 +41,9 @@ use super::{ADDRESSES, AT_MOST, ENDPOINTS, steady::during};
 /// How often it is asked who announces the load balancer's address.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// The label of MetalLB's speakers.
+const SPEAKERS: &str = "component=speaker";
+
 /// How often it is asked by ARP, in milliseconds.
 const ARP_EVERY_MS: u64 = 100;
 
@@ -107,11 +110,11 @@ impl Moved {
         Session::current()?.record_change(ChangeRecord { arp, ..record })
     }
 
-    /// One other node took over, and told everybody; then the first one had the address back, which it did not have again
-    /// before `back_us` after the change. Outside of the two moves, every question was answered by exactly one node.
+    /// One other node took over, and told everybody; then the first one had the address back, for which it could not answer
+    /// again before `may_us`. Outside of the two moves, every question was answered by exactly one node.
     ///
-    /// Returns when the second move was over.
-    fn hold(&self, back_us: u64) -> u64 {
+    /// Returns when the one move was over, and when the other.
+    fn hold(&self, may_us: u64) -> (u64, u64) {
         let began = self.began_us();
         let first = self.takers[0].0.as_str();
         let moves = self.answered.moves();
@@ -121,12 +124,12 @@ impl Moved {
         assert_eq!((before, after), (first, first), "who answered before and after, and who announces it");
         assert!(taken > began, "somebody else answered before anything had changed");
         self.told(other, taken);
-        let moving = [(began, taken), (began + back_us, back)];
+        let moving = [(began, taken), (may_us, back)];
         assert_eq!(self.answered.not_by_one_outside(&moving), Vec::<&Question>::new(), "moving in {moving:?}");
         let last = self.line.events.last().map_or(0, |event| event.start_us);
         let asked = self.answered.questions.last().map_or(0, |question| question.at_us);
         assert!(asked + MOVED_US > last, "nothing was asked any more after {asked}, and loaded until {last}");
-        back
+        (taken, back)
     }
 
     /// The node that took the address told everybody (gratuitous ARP), as it must: who has talked to another node before
@@ -155,12 +158,15 @@ fn a_killed_speaker_fails_requests_only_while_the_address_moves() -> Result<()> 
     on_the_sessions_runtime(async {
         let _alone = ADDRESSES.lock().await;
         let session = Session::current()?;
-        let kill = |node: String| async move { kill_speaker(session, &node).await };
-        let (moved, ()) = Moved::while_it_moves(session, kill).await?;
+        let kill = |node: String| async move {
+            let killed = kill_speaker(session, &node).await?;
+            until_it_runs_again(session, &node, &killed).await
+        };
+        let (moved, runs_us) = Moved::while_it_moves(session, kill).await?;
         moved.record("speaker", "the announcing speaker is killed")?;
-        let back = moved.hold(0);
+        let (taken, back) = moved.hold(runs_us);
         moved.told(&moved.takers[0].0, back);
-        moved.none_failed_outside(&[(moved.began_us(), back + MOVED_US)]);
+        moved.none_failed_outside(&[(moved.began_us(), taken + MOVED_US), (runs_us, back + MOVED_US)]);
         Ok(())
     })
 }
@@ -187,7 +193,7 @@ fn a_node_that_is_cut_off_fails_requests_only_while_it_is() -> Result<()> {
         let (moved, cut_us) = Moved::while_it_moves(session, cut).await?;
         moved.record("node", &format!("the announcing node is cut off for {CUT_OFF_SECONDS} s"))?;
         let off_us = CUT_OFF_SECONDS * 1_000_000;
-        let back = moved.hold(off_us);
+        let (_, back) = moved.hold(moved.began_us() + off_us);
         let there_us = cut_us + off_us;
         moved.none_failed_outside(&[(moved.began_us(), there_us + LOST_US), (back, back + MOVED_US)]);
         Ok(())
@@ -267,15 +273,48 @@ fn announcer(state: &State) -> Option<String> {
     state.service(NAMESPACE, LOAD_BALANCER)?.announced_by.clone()
 }
 
-async fn kill_speaker(session: &Session, node: &str) -> Result<()> {
-    let api: Api<Pod> = Api::namespaced(session.client().clone(), "metallb-system");
-    let list = ListParams::default().labels("component=speaker").fields(&format!("spec.nodeName={node}"));
-    let speakers = api.list(&list).await.tried(ErrorKind::Environment, || "find the speaker")?;
-    let speaker = speakers.items.first().and_then(|pod| pod.metadata.name.clone());
+/// The speakers on a node.
+async fn speakers(session: &Session, node: &str) -> Result<Vec<Pod>> {
+    let list = ListParams::default().labels(SPEAKERS).fields(&format!("spec.nodeName={node}"));
+    let speakers = metallb(session).list(&list).await;
+    Ok(speakers.tried(ErrorKind::Environment, || format!("list the speakers on {node}"))?.items)
+}
+
+fn metallb(session: &Session) -> Api<Pod> {
+    Api::namespaced(session.client().clone(), "metallb-system")
+}
+
+/// Returns which pod that was.
+async fn kill_speaker(session: &Session, node: &str) -> Result<String> {
+    let speaker = speakers(session, node).await?.first().and_then(|pod| pod.metadata.name.clone());
     let speaker =
         speaker.ok_or_else(|| Error::new(ErrorKind::Environment, "find the speaker", format!("none on {node}")))?;
-    let killed = api.delete(&speaker, &DeleteParams::default().grace_period(0)).await;
-    killed.map(drop).tried(ErrorKind::Environment, || format!("kill {speaker}"))
+    let killed = metallb(session).delete(&speaker, &DeleteParams::default().grace_period(0)).await;
+    killed.tried(ErrorKind::Environment, || format!("kill {speaker}"))?;
+    Ok(speaker)
+}
+
+/// Waits until another speaker than the `killed` one runs on the node, and returns when it was last seen that none does.
+async fn until_it_runs_again(session: &Session, node: &str, killed: &str) -> Result<u64> {
+    let runs = |pod: &Pod| {
+        let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+        containers
+            .into_iter()
+            .flatten()
+            .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()))
+    };
+    let (mut last_us, deadline) = (now_us(), Instant::now() + AT_MOST);
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        looks.tick().await;
+        let looked_us = now_us();
+        let speakers = speakers(session, node).await?;
+        if speakers.iter().any(|pod| pod.metadata.name.as_deref() != Some(killed) && runs(pod)) {
+            return Ok(last_us);
+        }
+        last_us = looked_us;
+        assert!(Instant::now() < deadline, "no speaker runs on {node} again");
+    }
 }
 
 /// Takes a node's link down, and has the node itself put it up again with the routes that it had, whatever becomes of us

@@ -131,12 +131,14 @@ impl Workload {
             .await
     }
 
-    /// Waits until there are so many pods and all are ready: those that were ending are gone.
+    /// Waits until there are so many pods and all are ready to stay: those that were ending are gone.
     pub(super) async fn until_pods(&self, wanted: usize) -> Result<()> {
         let api: Api<Pod> = Api::namespaced(self.session.client().clone(), NAMESPACE);
         let selector = format!("app={}", self.name);
         wait::until_all(api, &selector, "see the last of the pods that end", AT_MOST, |pods| {
-            let ready = pods.values().filter(|pod| conditions::is_ready(pod)).count();
+            // One that is ending is ready until it ends.
+            let stays = |pod: &&Pod| conditions::is_ready(pod) && pod.metadata.deletion_timestamp.is_none();
+            let ready = pods.values().filter(stays).count();
             match pods.len() {
                 all if (all, ready) == (wanted, wanted) => Seen::Met(()),
                 all => Seen::NotYet(format!("{all} pods, {ready} ready, for {wanted}")),

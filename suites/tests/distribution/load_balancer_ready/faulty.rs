@@ -21,7 +21,7 @@ use reachmap_suites::{
 };
 use serde_json::json;
 
-use super::{super::statistics, ONE_AT_A_TIME, holds_exactly, plan};
+use super::{super::statistics, ONE_AT_A_TIME, connections_by, holds_exactly, plan};
 
 /// How long the slow one waits before it says anything.
 const SLOW: Duration = Duration::from_millis(300);
@@ -73,11 +73,11 @@ async fn load(session: &Session, web: &Web, plan: &LoadPlan, name: &str) -> Resu
 }
 
 /// As many new connections as it takes to test their spread.
-fn enough(session: &Session) -> Result<(reachmap::load::statistics::Plan, u64)> {
+fn enough(session: &Session) -> Result<(reachmap::load::statistics::Plan, u64, LoadPlan)> {
     let (_, law) = session.balance(TESTPOD, "clusterip-address")?;
     let statistics = statistics(session, &law);
     let connections = statistics.connections(&law)?;
-    Ok((statistics, connections))
+    Ok((statistics, connections, connections_by(&law, connections)))
 }
 
 /// A third of the connections go to the slow one, whatever it takes: the median shows nothing of it.
@@ -91,8 +91,8 @@ fn a_slow_backend_gets_its_full_share_of_connections() -> Result<()> {
             || web.deploy(),
             || async {
                 let slow = web.pods_of(&session.snapshot().await?, "slow-one")?.remove(0);
-                let (statistics, connections) = enough(session)?;
-                let ends = load(session, &web, &plan(connections, false), "slow-new").await?;
+                let (statistics, connections, each) = enough(session)?;
+                let ends = load(session, &web, &each, "slow-new").await?;
                 holds_exactly(&ends, connections, Some(&statistics))?;
                 let mut took: BTreeMap<bool, Vec<u64>> = BTreeMap::new();
                 for request in ends.results.answered() {
@@ -151,8 +151,8 @@ fn a_backend_that_refuses_gets_its_full_share_of_connections() -> Result<()> {
             || web.deploy(),
             || async {
                 let refusing = web.pods_of(&session.snapshot().await?, "refusing-one")?.remove(0);
-                let (statistics, connections) = enough(session)?;
-                let mut ends = load(session, &web, &plan(connections, false), "refused-new").await?;
+                let (statistics, _, each) = enough(session)?;
+                let mut ends = load(session, &web, &each, "refused-new").await?;
                 ends.refusing = Some(refusing.clone());
                 refused_and_nothing_else(session, &ends, Some(&statistics))?;
                 let mut ends = load(session, &web, &plan(1_000, true), "refused-kept").await?;

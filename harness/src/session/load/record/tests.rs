@@ -29,12 +29,17 @@ fn reset() -> Answer {
     Answer { failure, fate: Fate::Sent, ..Answer::default() }
 }
 
-fn line(id: &str) -> String {
-    format!("10.244.1.1 - - [25/Nov/2026:10:00:00 +0000] \"GET /?id={id} HTTP/1.1\" 200 5 \"-\" \"agent\"")
+fn line(client: IpAddr, id: &str) -> String {
+    format!("{client} - - [25/Nov/2026:10:00:00 +0000] \"GET /?id={id} HTTP/1.1\" 200 5 \"-\" \"agent\"")
 }
 
 /// A load from the example's laptop to a node port: `answers` are what the client saw, and every answer is logged.
 fn ends(answers: Vec<Answer>) -> BothEnds {
+    ends_of((true, true), answers)
+}
+
+/// The same, where the pods may not say who they are, and where the lines may be those of another client.
+fn ends_of((says_who, is_right): (bool, bool), answers: Vec<Answer>) -> BothEnds {
     let state = State::example();
     let laptop = Vantage::find(&state, "laptop").unwrap();
     let balance = balance(&state, &laptop, &Method::find("nodeport-worker-1", 3).unwrap()).unwrap();
@@ -45,11 +50,18 @@ fn ends(answers: Vec<Answer>) -> BothEnds {
         ..generator::Plan::default()
     };
     let load = plan.load("172.18.0.3:30080".parse().unwrap(), "172.18.0.3", "run-one").unwrap();
-    let requests: Vec<LoadedRequest> = (0_u64..).zip(answers).map(|(number, answer)| request(number, answer)).collect();
+    let mut requests: Vec<LoadedRequest> =
+        (0_u64..).zip(answers).map(|(number, answer)| request(number, answer)).collect();
     let mut logs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for request in &requests {
         if let Some(pod) = &request.answer.served_by {
-            logs.entry(pod.clone()).or_default().push(line(&format!("run-one-{}", request.number)));
+            let seen = request.answer.client_address.filter(|_| is_right).unwrap_or_else(|| [192, 0, 2, 1].into());
+            logs.entry(pod.clone()).or_default().push(line(seen, &format!("run-one-{}", request.number)));
+        }
+    }
+    if !says_who {
+        for request in &mut requests {
+            (request.answer.served_by, request.answer.client_address) = (None, None);
         }
     }
     let logs: Vec<(String, String)> = logs.into_iter().map(|(pod, lines)| (pod, lines.join("\n"))).collect();
@@ -68,7 +80,7 @@ fn ends(answers: Vec<Answer>) -> BothEnds {
     };
     let result = LoadResult::new("laptop", load, vec![Part { requests, connections: Vec::new() }], loaded).unwrap();
     let asked = Asked { vantage: "laptop".to_owned(), method: "nodeport-worker-1".to_owned(), name: "one".to_owned() };
-    compare(asked, balance, Results::merge(vec![result]), &logs, "run-one")
+    compare(asked, balance, Results::merge(vec![result]), (says_who, &logs), "run-one")
 }
 
 /// The pods that may answer, each with an address that it may see.
@@ -116,7 +128,14 @@ fn failures_and_strangers_are_findings() {
     answers.extend([reset(), reset(), answered("stranger", "10.244.1.1")]);
     let record = record(&ends(answers));
     let LoadOutcome::NotAsExpected { findings } = record.judge() else { panic!("{record:?}") };
-    assert_eq!(findings, ["2 of 13 requests failed: 2 reset.", "stranger answered, and may not: 1 times."]);
+    assert_eq!(
+        findings,
+        [
+            "2 of 13 requests failed: 2 reset.",
+            "stranger answered, and may not: 1 times.",
+            "stranger logged 10.244.1.1, and may not answer: 1 times."
+        ]
+    );
     let stranger = record.pods.last().unwrap();
     assert_eq!((stranger.pod.as_str(), stranger.may_answer, stranger.connections), ("stranger", false, 1));
 }
@@ -154,6 +173,67 @@ fn what_a_pod_refuses_that_is_there_to_refuse_is_its_share_and_no_finding() {
     // Any other failure still is one.
     ends.results.loads[0].requests[0].answer = refused(FailureClass::Reset);
     assert!(record(&ends).judge() != LoadOutcome::AsExpected);
+}
+
+#[test]
+fn a_log_with_another_client_is_a_finding_whatever_the_answers_say() {
+    let record = record(&ends_of((true, false), spread(9)));
+    let LoadOutcome::NotAsExpected { findings } = record.judge() else { panic!("{record:?}") };
+    assert_eq!(findings.len(), record.pods.iter().filter(|pod| pod.requests > 0).count(), "{findings:?}");
+    assert!(findings.iter().all(|finding| finding.contains(" logged 192.0.2.1, and may see ")), "{findings:?}");
+    let other = [192, 0, 2, 1].into();
+    assert_eq!(record.pods.iter().filter_map(|pod| pod.logged.get(&other)).sum::<u64>(), 9);
+}
+
+#[test]
+fn an_answer_that_does_not_say_what_the_pod_saw_is_a_finding() {
+    let mut answers = spread(9);
+    answers[4].client_address = None;
+    // What is logged is right all the same.
+    let mut ends = ends(spread(9));
+    ends.not_allowed = super::super::answers_not_allowed(&ends.balance, &self::ends(answers).results);
+    let LoadOutcome::NotAsExpected { findings } = record(&ends).judge() else { panic!() };
+    assert!(findings.len() == 1 && findings[0].contains(" did not say what it saw, and may see "), "{findings:?}");
+}
+
+#[test]
+fn of_pods_that_do_not_say_who_they_are_the_logs_tell() {
+    let record = record(&ends_of((false, true), spread(90)));
+    assert_eq!(record.judge(), LoadOutcome::AsExpected, "{record:?}");
+    assert!(record.by_logs);
+    assert_eq!((record.pods.len(), record.connections), (3, 90));
+    for pod in &record.pods {
+        assert!(pod.may_answer && pod.requests > 0 && pod.requests == pod.connections, "{pod:?}");
+        assert_eq!(pod.seen, pod.logged);
+    }
+    let text = crate::report::explain_load(&record);
+    assert!(text.contains("no answer says whose it is; by the logs:"), "{text}");
+}
+
+#[test]
+fn loads_that_started_together_are_one_as_well() {
+    let (one, mut other) = (ends(spread(30)), ends(spread(60)));
+    other.asked.vantage = "worker-1".to_owned();
+    let both = BothEnds::together("both", [one, other]).unwrap();
+    assert_eq!(both.asked.vantage, "laptop, worker-1");
+    let record = record(&both);
+    assert_eq!(record.judge(), LoadOutcome::AsExpected, "{record:?}");
+    assert_eq!((record.name.as_str(), record.requests, record.conservation.matched), ("both", 90, 90));
+    // Both number their connections from 0 on.
+    assert_eq!((record.connections, both.sample().moved().len()), (90, 0));
+    assert_eq!(record.logged_from.values().sum::<u64>(), 90);
+    assert!(BothEnds::together("none", []).is_none());
+}
+
+#[test]
+fn turns_are_only_tested_of_one_connection_after_the_other() {
+    let mut ends = ends(spread(3));
+    ends.balance.law = model::Law::RoundRobin;
+    ends.results.loads[0].load.connections = 2;
+    let mut tested = record(&ends);
+    test_spread(&mut tested, &ends, &Plan::default());
+    let LoadOutcome::NotAsExpected { findings } = &tested.outcome else { panic!("{:?}", tested.outcome) };
+    assert!(findings[0].contains("2 connections are made at once"), "{findings:?}");
 }
 
 #[test]
