@@ -50,13 +50,13 @@ pub struct Handover {
     pub kubectl: Option<Vec<String>>,
 }
 
-/// Where the programs are that look names up, one for each resolver that an image may lack.
+/// Where the programs are that look names up, one for each resolver that an image may lack, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookupPrograms {
     /// The one with glibc's resolver.
-    pub glibc: PathBuf,
+    pub glibc: Result<PathBuf, String>,
     /// The one with musl's.
-    pub musl: PathBuf,
+    pub musl: Result<PathBuf, String>,
     /// The one with Go's.
     pub go: PathBuf,
 }
