@@ -22,7 +22,7 @@ use reachmap::{
     },
     model::dns::Resolver,
     plan::EnvironmentOptions,
-    probe::AgentBinary,
+    probe::{AgentBinary, ProgramFile},
     progress::{Progress, Show},
     wire::{End, QuestionKind, Recorded},
 };
@@ -49,11 +49,15 @@ async fn main() -> Result<()> {
         let binary = AgentBinary::find_or_build(&home, &progress)?;
         Ok::<_, Error>((binary, Lookups::find_or_build(&home, &progress)?))
     })?;
+    let bytes = |program: &Result<ProgramFile, String>| match program {
+        Ok(program) => format!("{} bytes", program.bytes().len()),
+        Err(why) => format!("none ({why})"),
+    };
     println!(
-        "the agent has {} bytes, glibc's lookup {}, musl's {}, Go's {}",
+        "the agent has {} bytes, glibc's lookup {}, musl's {}, Go's {} bytes",
         binary.bytes().len(),
-        lookups.glibc.bytes().len(),
-        lookups.musl.bytes().len(),
+        bytes(&lookups.glibc),
+        bytes(&lookups.musl),
         lookups.go.bytes().len()
     );
     let environment = Environment::up(&options.environment, false, true, &home, "example", &progress).await?;

@@ -234,7 +234,7 @@ mod tests {
         let doctor = examine(&Home::at(dir.path().join("home")));
         assert_eq!((links(), modules()), before);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        for name in ["docker", "nftables", "IPVS", "vxlan", "cgroup", "inotify", "free disk"] {
+        for name in ["docker", "go", "cc", "musl-gcc", "nftables", "IPVS", "vxlan", "cgroup", "inotify", "free disk"] {
             assert!(doctor.checks.iter().any(|check| check.name == name), "{name}");
         }
     }

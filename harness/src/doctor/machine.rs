@@ -114,6 +114,9 @@ fn images() -> Vec<Check> {
         let found = match (which::which(program), installs) {
             (Ok(path), _) => path.display().to_string(),
             (Err(_), true) => format!("missing: installed by apt-get ({package}) when it is needed"),
+            (Err(_), false) if *program == tools::MUSL.0 => {
+                format!("missing: install {package}; without it, lookups by musl are not supported here")
+            }
             (Err(_), false) => format!("missing: install {package}"),
         };
         Check::that(Group::Images, program, which::which(program).is_ok(), found)

@@ -40,8 +40,8 @@ use crate::{
         apply::{Manifest, render},
     },
     model::dns::Resolver,
-    probe::{Agent, AgentBinary, millis},
-    wire::{Recorded, Recording},
+    probe::{Agent, AgentBinary, ProgramFile, millis},
+    wire::{End, Recorded, Recording},
 };
 
 mod configuration;
@@ -49,7 +49,6 @@ mod resolver;
 
 pub use configuration::PanelConfiguration;
 use resolver::Programs;
-pub use resolver::missing;
 
 const MANIFEST: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/manifests/panel.yaml"));
 
@@ -130,15 +129,19 @@ impl PanelPods {
         let server = service_address(&services, "kube-dns").await?;
         let seats = self.configurations.iter().map(async |configuration| {
             let pod = configuration.pod();
-            let put = |file: &crate::probe::ProgramFile| {
-                let file = file.clone();
+            let put = |file: Result<ProgramFile, String>| {
                 let (client, pod) = (self.client.clone(), pod.clone());
-                async move { file.put_in_pod(&client, NAMESPACE, &pod, CONTAINER).await }
+                async move {
+                    match file {
+                        Ok(file) => file.put_in_pod(&client, NAMESPACE, &pod, CONTAINER).await.map(Ok),
+                        Err(why) => Ok(Err(why)),
+                    }
+                }
             };
             let (glibc, musl, go, agent) = tokio::try_join!(
-                put(&lookups.glibc),
-                put(&lookups.musl),
-                put(&lookups.go),
+                put(lookups.glibc.clone()),
+                put(lookups.musl.clone()),
+                put(Ok(lookups.go.clone())),
                 Agent::in_pod(&self.client, NAMESPACE, &pod, CONTAINER, binary),
             )?;
             let programs = Programs { glibc, musl, go };
@@ -223,7 +226,7 @@ impl Panel {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] if there is no such configuration; [`ErrorKind::Environment`] if the agent is lost or cannot
-    /// record. A lookup that fails is no error, and neither is a resolver that is [not there](missing).
+    /// record. A lookup that fails is no error, and neither is a resolver that is [not there](Panel::missing).
     pub async fn lookup(&self, configuration: &str, resolver: Resolver, name: &str) -> Result<Recorded> {
         self.lookup_at(self.server, LOOKUP_LIMIT, configuration, resolver, name).await
     }
@@ -241,13 +244,34 @@ impl Panel {
         name: &str,
     ) -> Result<Recorded> {
         let seat = self.seat(configuration)?;
-        let asker = seat.programs.asker(resolver, name);
+        let Some(asker) = seat.programs.asker(resolver, name) else { return Ok(nobody_asked()) };
         let timeout_ms = millis(limit);
         // Here and not at the agent, whose answer has a time limit.
         let keeps_socket = resolver::keeps_socket(resolver);
         let (_patient, _turn) =
             if keeps_socket { (seat.patient.acquire().await.ok(), None) } else { (None, Some(seat.turn.lock().await)) };
         seat.agent.record(Recording { asker, server, timeout_ms, keeps_socket }).await
+    }
+
+    /// Why `recorded`, of a lookup with that configuration, shows that the resolver is not supported here, if it does: its
+    /// program is not in the pods' image, or could not be brought along.
+    ///
+    /// ```no_run
+    /// # async fn test(panel: &reachmap::environment::panel::Panel) -> reachmap::Result<()> {
+    /// let resolver = reachmap::model::dns::Resolver::Nslookup;
+    /// let recorded = panel.lookup("ndots5-cluster", resolver, "api.example.com").await?;
+    /// if let Some(why) = panel.missing("ndots5-cluster", resolver, &recorded)? {
+    ///     println!("nothing is known of {resolver}: {why}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if there is no such configuration.
+    pub fn missing(&self, configuration: &str, resolver: Resolver, recorded: &Recorded) -> Result<Option<String>> {
+        let seat = self.seat(configuration)?;
+        Ok((recorded.end == End::NoSuchProgram).then(|| seat.programs.missing(resolver)))
     }
 
     fn seat(&self, configuration: &str) -> Result<&Seat> {
@@ -257,6 +281,12 @@ impl Panel {
                 .hint(format!("The configurations are: {}.", known.join(", ")))
         })
     }
+}
+
+/// The record of a lookup by a program that is not there.
+fn nobody_asked() -> Recorded {
+    let (questions, end) = (Vec::new(), End::NoSuchProgram);
+    Recorded { questions, unreadable: 0, strays: 0, end, elapsed_us: 0, starved_us: 0 }
 }
 
 #[cfg(test)]

@@ -35,8 +35,9 @@ impl Environment {
         }
         let step = progress.step("Deploy the panel of resolvers", Some(Duration::from_secs(5)));
         PanelPods::beside_testpod(self.client.clone(), self.run.clone()).await?.deploy(READY).await?;
-        let [glibc, musl, go] =
-            [&programs.glibc, &programs.musl, &programs.go].map(|program| program.path().to_owned());
+        let [glibc, musl] = [&programs.glibc, &programs.musl]
+            .map(|program| program.as_ref().map(|program| program.path().to_owned()).map_err(Clone::clone));
+        let go = programs.go.path().to_owned();
         self.so_far.lookups = Some(LookupPrograms { glibc, musl, go });
         step.done();
         Ok(())

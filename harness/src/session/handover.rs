@@ -63,13 +63,13 @@ pub(super) fn in_cache(cache_dir: Option<&Path>) -> String {
     cache_dir.map_or_else(String::new, |dir| format!(" --cache-dir '{}'", dir.display()))
 }
 
-/// Where the programs are that look names up, one for each resolver that an image may lack.
+/// Where the programs are that look names up, one for each resolver that an image may lack, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookupPrograms {
     /// The one with glibc's resolver.
-    pub glibc: PathBuf,
+    pub glibc: Result<PathBuf, String>,
     /// The one with musl's.
-    pub musl: PathBuf,
+    pub musl: Result<PathBuf, String>,
     /// The one with Go's.
     pub go: PathBuf,
 }

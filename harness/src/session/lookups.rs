@@ -7,7 +7,7 @@ use crate::{
     Context as _, Error, ErrorKind, Result,
     environment::{
         images::lookups::Lookups,
-        panel::{Panel, PanelPods, missing},
+        panel::{Panel, PanelPods},
     },
     model::dns::{
         Answer, Corefile, Families, Prediction, Question, Rcode, ResolvConf, Resolver, Response, compare, predict,
@@ -73,7 +73,9 @@ impl Session {
         let lookups = names.iter().map(|name| measured(panel, configuration, resolver, name));
         let measured = futures::future::try_join_all(lookups).await?;
         let mut group = LookupGroup::of(self.handover.stage.as_str(), configuration, resolver.id());
-        group.not_supported = measured.first().and_then(|(recorded, _)| missing(resolver, recorded));
+        if let Some((recorded, _)) = measured.first() {
+            group.not_supported = panel.missing(configuration, resolver, recorded)?;
+        }
         if group.not_supported.is_none() {
             for (name, (recorded, repeated)) in names.iter().zip(measured) {
                 group.repeated += repeated;

@@ -9,7 +9,7 @@ use super::{
     interrupt::guarded,
     look::Failed,
     selection,
-    suite::{self, About, Suite, SuiteBinary},
+    suite::{self, About, Suite, SuiteBinary, WITHOUT_CLUSTER},
     workplace::Workplace,
 };
 use crate::{
@@ -204,16 +204,15 @@ impl Way<'_> {
         collector: &mut Collector,
     ) -> Result<Option<(Stage, Vec<String>)>> {
         let Self { suites, only, progress, .. } = self;
+        selection::check_any(suites, &compiled.binaries, only, environment.workers(), environment.unsupported())?;
+        self.probe_without_cluster(compiled, course).await?;
         for stage in Stage::ALL {
             let needed: Vec<_> = suites
                 .iter()
                 .zip(&compiled.binaries)
                 .map(|(suite, binary)| {
-                    let missing = environment.unsupported();
-                    let mut chosen = match suite.about {
-                        About::Load => selection::of_load(binary, stage.id(), only, missing)?,
-                        _ => selection::of_stage(binary, stage.id(), only, environment.workers(), missing)?,
-                    };
+                    let (workers, missing) = (environment.workers(), environment.unsupported());
+                    let mut chosen = selection::of_suite(suite, binary, stage.id(), only, workers, missing)?;
                     chosen.tests.retain(|test| course.has_test(&suite.name, stage, test));
                     chosen.unsupported.retain(|(vantage, method, _)| course.has_cell(stage, vantage, method));
                     Ok((suite, binary, chosen))
@@ -250,13 +249,32 @@ impl Way<'_> {
                     collector.collect(environment, &suite.name, stage.id(), progress).await;
                 }
                 red.extend(failed.iter().map(|(test, _)| test.clone()));
-                course.note(&suite.name, stage, &tests, failed);
+                course.note(&suite.name, stage.id(), &tests, failed);
             }
             if course.stops(red.len()) {
                 return Ok(Some((stage, red)));
             }
         }
         Ok(None)
+    }
+
+    /// Runs the suites' tests that need no cluster, unless the run is about certain cells.
+    async fn probe_without_cluster(self, compiled: &Compiled, course: &mut Course) -> Result<()> {
+        for (suite, binary) in self.suites.iter().zip(&compiled.binaries) {
+            let tests =
+                selection::without_cluster(binary, self.only).filter(|test| course.has_other(&suite.name, test));
+            let tests: Vec<String> = tests.map(ToOwned::to_owned).collect();
+            if tests.is_empty() {
+                continue;
+            }
+            let step =
+                self.progress.step(format!("Run {} tests of {} without the cluster", tests.len(), suite.name), None);
+            let (binary, chosen, log) = (binary.clone(), tests.clone(), step.log().to_owned());
+            let failed = blocking(move || binary.run(&chosen, None, &log, SUITE_DEADLINE)).await?;
+            step.done();
+            course.note(&suite.name, &WITHOUT_CLUSTER.replace('_', "-"), &tests, failed);
+        }
+        Ok(())
     }
 
     /// Runs tests of one suite in a stage that the cluster is in; those that failed, each with what it printed.
@@ -279,7 +297,7 @@ impl Way<'_> {
         let title = format!("Probe: {} tests of {} in {stage}", tests.len(), suite.name);
         let step = self.progress.step(title, Some(Duration::from_secs(6)));
         let (binary, tests, log) = (binary.clone(), tests.to_vec(), step.log().to_owned());
-        let failed = blocking(move || binary.run(&tests, &session, &log, SUITE_DEADLINE)).await?;
+        let failed = blocking(move || binary.run(&tests, Some(&session), &log, SUITE_DEADLINE)).await?;
         step.done();
         if loads_from_many {
             environment.remove_load_workers().await?;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::suite::SuiteBinary;
-use crate::{Result, filter::Filter};
+use super::suite::{About, Suite, SuiteBinary};
+use crate::{Error, ErrorKind, Result, filter::Filter, matrix::Stage};
 
 /// The tests of one suite in one stage that a run starts, and the cells that it leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,59 @@ const ALWAYS: u8 = 3;
 
 /// Where the loads come from that a suite about load cannot do without, and what they load.
 const LOADED: (&str, &str) = ("laptop", "loadbalancer-address");
+
+/// Chooses among the tests of `suite` in `stage`, by what the suite is about.
+///
+/// # Errors
+/// As [`of_stage`].
+pub fn of_suite<'a>(
+    suite: &Suite,
+    binary: &'a SuiteBinary,
+    stage: &str,
+    only: Option<&Filter>,
+    workers: u8,
+    unsupported: &BTreeMap<String, String>,
+) -> Result<StageTests<'a>> {
+    match suite.about {
+        About::Load => of_load(binary, stage, only, unsupported),
+        _ => of_stage(binary, stage, only, workers, unsupported),
+    }
+}
+
+/// The tests that need no cluster: none of them is about a cell that `only` could match.
+pub fn without_cluster<'a>(binary: &'a SuiteBinary, only: Option<&Filter>) -> impl Iterator<Item = &'a str> + use<'a> {
+    let all = only.is_none();
+    binary.without_cluster().filter(move |_| all)
+}
+
+/// Makes sure that a run of these suites has something to show: one that has not must not look as if all were well.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] if no test is chosen, and no cell is left out because it cannot be had here.
+pub fn check_any(
+    suites: &[&Suite],
+    binaries: &[SuiteBinary],
+    only: Option<&Filter>,
+    workers: u8,
+    unsupported: &BTreeMap<String, String>,
+) -> Result<()> {
+    for (suite, binary) in suites.iter().zip(binaries) {
+        for stage in Stage::ALL {
+            let chosen = of_suite(suite, binary, stage.id(), only, workers, unsupported)?;
+            if !chosen.tests.is_empty() || !chosen.unsupported.is_empty() {
+                return Ok(());
+            }
+        }
+        if without_cluster(binary, only).next().is_some() {
+            return Ok(());
+        }
+    }
+    let names: Vec<&str> = suites.iter().map(|suite| suite.name.as_str()).collect();
+    let cause =
+        if only.is_some() { "`--only` matches none of their tests" } else { "this cluster has no stage of theirs" };
+    Err(Error::new(ErrorKind::Usage, format!("find something to run in the suites {}", names.join(", ")), cause)
+        .hint("`--list` prints the cells that can be chosen."))
+}
 
 /// Chooses the tests of a suite about load: all of them, or none if the cell that they rest on cannot be had here.
 ///
@@ -108,6 +161,36 @@ mod tests {
         assert_eq!(chosen.tests, ["one::reaches::from_1_LAPTOP::by_1_POD_IP"].into());
         let stage = Filter::parse("one").unwrap();
         assert_eq!(of_stage(&binary, "one", Some(&stage), 3, &BTreeMap::new()).unwrap().tests.len(), 3);
+    }
+
+    #[test]
+    fn a_run_without_anything_to_show_is_refused() {
+        let named = |tests: &[&str]| {
+            let tests = tests.iter().map(|test| (*test).to_owned()).collect();
+            [SuiteBinary { path: "shop".into(), tests, dir: "/".into() }]
+        };
+        let suite = Suite::new("shop", "shop-suite").about(About::Stages);
+        let ready = "load_balancer_ready::reaches::from_1_LAPTOP::by_1_POD_IP";
+        let (nothing, laptop, testpod) = (BTreeMap::new(), Filter::parse("laptop"), Filter::parse("testpod"));
+        let check =
+            |tests: &[&str], only: Option<&Filter>, missing| check_any(&[&suite], &named(tests), only, 3, missing);
+        check(&[ready], laptop.as_ref().ok(), &nothing).unwrap();
+        check(&["without_cluster::adds_up"], None, &nothing).unwrap();
+        // What is not supported is said to be so, which is something.
+        let missing = BTreeMap::from([("*/laptop/*".to_owned(), "no laptop here".to_owned())]);
+        check(&[ready], None, &missing).unwrap();
+
+        let no_stage = BTreeMap::from([("load-balancer-ready/*/*".to_owned(), "no load balancer".to_owned())]);
+        for (tests, only, missing) in [
+            (&[ready][..], testpod.as_ref().ok(), &nothing),
+            (&[ready, "without_cluster::adds_up"], testpod.as_ref().ok(), &nothing),
+            (&["load_balancer_redy::is_open"], None, &nothing),
+            (&["load_balancer_ready::is_open"], None, &no_stage),
+        ] {
+            let error = check(tests, only, missing).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage, "{tests:?}");
+            assert!(error.to_string().contains("in the suites shop"), "{error}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
 ///
 /// Its tests are named `<stage>::…::from_<n>_<VANTAGE>::by_<n>_<METHOD>`, as rstest's `#[values]` names
 /// them, so that a selection of cells is a selection of tests: what is not selected is visibly
-/// filtered out, and never counts as passed.
+/// filtered out, and never counts as passed. Tests that need no cluster are in a module [`WITHOUT_CLUSTER`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suite {
     /// Its name: what `--suite` takes.
@@ -50,6 +50,10 @@ pub enum About {
     /// Stages as a whole.
     Stages,
 }
+
+/// The module of a suite's test target whose tests need no cluster: a run starts them before its first stage, without a
+/// session.
+pub const WITHOUT_CLUSTER: &str = "without_cluster";
 
 impl About {
     /// How long such a suite usually takes, the changes of the cluster between its stages included.
@@ -151,7 +155,8 @@ impl Suite {
     /// Builds the test binary and lists its tests.
     ///
     /// # Errors
-    /// [`ErrorKind::Environment`] with the compiler's words if it does not build.
+    /// [`ErrorKind::Environment`] with the compiler's words if it does not build; [`ErrorKind::Usage`] if it has no tests, or
+    /// some that no run would start, because their names begin with no stage.
     pub fn build(&self, log: &Path) -> Result<SuiteBinary> {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         // `cargo run` has set these for us; build scripts that look at them would run again and again.
@@ -175,7 +180,29 @@ impl Suite {
         })?;
         let listed = Command::new(path.to_string_lossy()).args(["--list", "--format", "terse"]).run()?;
         let tests = listed.text().lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect();
-        Ok(SuiteBinary { path, tests, dir })
+        let binary = SuiteBinary { path, tests, dir };
+        self.check_names(&binary)?;
+        Ok(binary)
+    }
+
+    /// A test that no run starts would look as if it had passed.
+    fn check_names(&self, binary: &SuiteBinary) -> Result<()> {
+        let modules = || Stage::ALL.iter().map(|stage| module_of(stage.id())).chain([WITHOUT_CLUSTER.to_owned()]);
+        let is_started = |test: &str| test.split_once("::").is_some_and(|(first, _)| modules().any(|one| one == first));
+        let never: Vec<&str> = binary.tests.iter().map(String::as_str).filter(|test| !is_started(test)).collect();
+        if !binary.tests.is_empty() && never.is_empty() {
+            return Ok(());
+        }
+        let cause = if never.is_empty() {
+            format!("the test target {} of {} has none", self.target, self.package)
+        } else {
+            format!("no stage is the first part of the name of {}", in_short(&never))
+        };
+        Err(Error::new(ErrorKind::Usage, format!("choose the tests of the suite {}", self.name), cause).hint(format!(
+            "A test is in a module that is called after the stage in which it runs: {}. Tests that need no cluster are in \
+             `{WITHOUT_CLUSTER}`.",
+            Stage::ALL.map(|stage| module_of(stage.id())).join(", "),
+        )))
     }
 
     fn find_binary(&self, output: &Output) -> Option<(PathBuf, PathBuf)> {
@@ -191,29 +218,42 @@ impl Suite {
 impl SuiteBinary {
     /// The tests of `stage`, each with the vantage and method it is about, if it is about a cell.
     pub fn of_stage<'a>(&'a self, stage: &str) -> impl Iterator<Item = (&'a str, Option<(String, String)>)> {
-        let prefix = format!("{}::", stage.replace('-', "_"));
-        self.tests.iter().filter(move |test| test.starts_with(&prefix)).map(|test| (test.as_str(), cell_of(test)))
+        self.of_module(&module_of(stage)).map(|test| (test, cell_of(test)))
     }
 
-    /// Runs exactly `tests` side by side against the session in `session`; returns those that failed, each with
-    /// what it printed.
+    /// The tests that need no cluster.
+    pub fn without_cluster(&self) -> impl Iterator<Item = &str> {
+        self.of_module(WITHOUT_CLUSTER)
+    }
+
+    fn of_module<'a>(&'a self, module: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let prefix = format!("{module}::");
+        self.tests.iter().map(String::as_str).filter(move |test| test.starts_with(&prefix))
+    }
+
+    /// Runs exactly `tests` side by side, against the session in `session` if they need one; returns those that failed,
+    /// each with what it printed.
     ///
     /// # Errors
     /// As [`Command::output`]; a failed test is no error.
     pub fn run(
         &self,
         tests: &[String],
-        session: &Path,
+        session: Option<&Path>,
         log: &Path,
         deadline: Duration,
     ) -> Result<Vec<(String, String)>> {
         // Each test mostly waits for an answer from an agent: threads are cheap, and negative cells
         // must wait for their timeouts side by side.
-        let output = Command::new(self.path.to_string_lossy())
+        let command = Command::new(self.path.to_string_lossy())
             .args(["--exact", "--test-threads", "256"])
             .args(tests.iter().cloned())
-            .dir(&self.dir)
-            .env(SESSION_VARIABLE, session.to_string_lossy())
+            .dir(&self.dir);
+        let command = match session {
+            Some(session) => command.env(SESSION_VARIABLE, session.to_string_lossy()),
+            None => command.env_remove(SESSION_VARIABLE),
+        };
+        let output = command
             // A failed cell explains itself; a stack of the test's own functions would only bury that.
             .env("RUST_BACKTRACE", "0")
             .env("INSTA_WORKSPACE_ROOT", workspace_root(&self.dir).to_string_lossy())
@@ -232,6 +272,18 @@ impl SuiteBinary {
             .hint(format!("All that it printed is in {}.", log.display()))),
         }
     }
+}
+
+/// The module whose tests run in `stage`.
+fn module_of(stage: &str) -> String {
+    stage.replace('-', "_")
+}
+
+/// The first few of `tests`, and how many there are more.
+fn in_short(tests: &[&str]) -> String {
+    const NAMED: usize = 5;
+    let named = tests[..tests.len().min(NAMED)].join(", ");
+    if tests.len() > NAMED { format!("{named} and {} more", tests.len() - NAMED) } else { named }
 }
 
 /// The tests that failed, each with what it printed, in libtest's words.
@@ -378,6 +430,27 @@ mod tests {
         let expected =
             [("a::c", "first\nsecond"), ("a::d", "third")].map(|(test, said)| (test.to_owned(), said.to_owned()));
         assert_eq!(failed_tests(printed), expected);
+    }
+
+    #[test]
+    fn a_test_that_no_run_would_start_is_refused_by_name() {
+        let suite = Suite::new("shop", "shop-suite");
+        let check = |tests: &[&str]| {
+            let tests = tests.iter().map(|test| (*test).to_owned()).collect();
+            suite.check_names(&SuiteBinary { path: "shop".into(), tests, dir: "/".into() })
+        };
+        check(&["load_balancer_ready::is_open", "changing::deep::er::stays_open", "without_cluster::adds_up"]).unwrap();
+        for never in ["load_balancer_redy::is_open", "is_open", "load_balancer_ready", "without_clusters::adds_up"] {
+            let error = check(&["load_balancer_ready::is_open", never]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage);
+            assert!(error.to_string().ends_with(&format!("is the first part of the name of {never}")), "{error}");
+            assert!(error.hint_text().unwrap().contains("load_balancer_pending, "), "{error:?}");
+        }
+        let many: Vec<String> = (0..7).map(|number| format!("test_{number}")).collect();
+        let error = check(&many.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_err();
+        assert!(error.to_string().ends_with("test_4 and 2 more"), "{error}");
+        let error = check(&[]).unwrap_err();
+        assert_eq!(error.kind().exit_code(), 2);
     }
 
     #[test]

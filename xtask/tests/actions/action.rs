@@ -1,6 +1,6 @@
 //! The action that other repositories use.
 
-use std::{collections::BTreeMap, fs, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
 
 use reachmap::command::poll;
 
@@ -204,6 +204,41 @@ fn another_workspace_runs_its_own_xtask_and_gets_its_toolchain() {
     let place = fs::read_to_string(machine.path("where")).unwrap();
     assert_eq!(fs::canonicalize(place.trim()).unwrap(), fs::canonicalize(machine.path("workspace/e2e")).unwrap());
     assert_eq!(machine.calls()[1], ["rustup", "toolchain", "install"]);
+}
+
+/// The script runs where there is no more than it names: the compiler is missing, and so is `sudo` if `programs` has none.
+fn install(programs: &[(&str, &str)]) -> (Ended, String) {
+    let mut machine = Machine::new("exit 9");
+    for name in ["bash", "env", "id", "sh", "touch"] {
+        std::os::unix::fs::symlink(which::which(name).unwrap(), machine.path("bin").join(name)).unwrap();
+    }
+    for (name, text) in programs {
+        let file = machine.path("bin").join(name);
+        fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    machine.env.insert("PATH".to_owned(), machine.path("bin").to_string_lossy().into_owned());
+    let ended = machine.run(&find("action.yml: runs: Install musl's compiler"), &BTreeMap::new());
+    (ended, fs::read_to_string(machine.path("installed")).unwrap_or_default())
+}
+
+#[test]
+fn musls_compiler_is_installed_where_it_is_missing_and_its_absence_is_no_failure() {
+    const APT: &str = "echo \"$@\" >> \"$FAKE/installed\"";
+    let sudo = ("sudo", "[ \"$1\" = -n ] && shift && exec \"$@\"");
+    let (ended, installed) = install(&[sudo, ("apt-get", APT)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(installed, "update -qq\ninstall -y -qq --no-install-recommends musl-tools=1.2.*\n");
+    assert!(!ended.printed.contains("::warning"), "{ended:?}");
+
+    let (ended, installed) = install(&[sudo, ("apt-get", APT), ("musl-gcc", "")]);
+    assert_eq!((ended.code, installed.as_str()), (Some(0), ""));
+
+    for without in [&[sudo, ("apt-get", "exit 100")][..], &[]] {
+        let (ended, _) = install(without);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.printed.contains("::warning title=Reachmap::musl-tools could not be installed"), "{ended:?}");
+    }
 }
 
 /// GitHub sends SIGINT to the shell when a job is cancelled, and kills what is left some seconds later.

@@ -21,6 +21,7 @@ fn values(values: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn every_script_is_run_by_a_test() {
     let places: Vec<String> = all().into_iter().map(|script| script.place).collect();
     insta::assert_snapshot!(places.join("\n"), @r"
+    action.yml: runs: Install musl's compiler
     action.yml: runs: Run the suites
     .github/workflows/ci.yml: check: rustup show active-toolchain || rustup toolchain install
     .github/workflows/ci.yml: check: Check

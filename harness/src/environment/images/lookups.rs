@@ -10,7 +10,7 @@ use std::{
 
 use super::{go, store::Recipe, tools};
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
     command::Command,
     home::{Home, write_atomically},
     probe::ProgramFile,
@@ -28,13 +28,16 @@ const GLIBC_FLAGS: [&str; 5] = ["-Os", "-s", "-Wall", "-D_GNU_SOURCE", "-DFLAGS=
 ///
 /// The exit code of the two C programs is 0, or by the error: 2 `EAI_NONAME`, 3 `EAI_NODATA` (musl has none before 1.2.4),
 /// 4 `EAI_AGAIN`, 5 `EAI_FAIL`, 6 any other.
+///
+/// A C program that no compiler of the host can make is not there, for the reason that stands in its place: its resolver is
+/// not supported here, and the others are.
 #[derive(Debug, Clone)]
 pub struct Lookups {
     /// `getaddrinfo(3)` of the pod's glibc, with `AI_ADDRCONFIG` as `getent ahosts` calls it, which does not tell how a lookup
     /// failed. Whatever glibc it meets has to be 2.34 or newer.
-    pub glibc: ProgramFile,
+    pub glibc: Result<ProgramFile, String>,
     /// `getaddrinfo(3)` of musl, as Debian has it on the host, without flags.
-    pub musl: ProgramFile,
+    pub musl: Result<ProgramFile, String>,
     /// Go's own resolver, `net.DefaultResolver.LookupHost`; it fails with exit code 1 and the error's flags.
     pub go: ProgramFile,
 }
@@ -43,29 +46,25 @@ impl Lookups {
     /// The programs, built if they are not there yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Missing`](crate::ErrorKind::Missing) with the host programs to install; those of the compilers.
+    /// [`ErrorKind::Missing`] with the host program to install, if there is no Go; those of the compilers.
     pub fn find_or_build(home: &Home, progress: &Progress) -> Result<Self> {
-        let needed: Vec<_> = C_PROGRAMS
-            .into_iter()
-            .filter(|program| !program.recipe().path(home).is_dir())
-            .map(|program| program.compiler)
-            .collect();
-        if !needed.is_empty() {
-            tools::ensure_programs(progress, &needed)?;
-        }
         let [glibc, musl] = C_PROGRAMS.map(|program| program.find_or_make(home, progress));
         let go = go::lookup().find_or_make(home, progress)?;
-        Self::read(&glibc?.join("lookup"), &musl?.join("lookup"), &go.join("lookup"))
+        let file = |made: Result<PathBuf, String>| made.map(|dir| dir.join("lookup"));
+        Self::read(&file(glibc?), &file(musl?), &go.join("lookup"))
     }
 
-    /// The programs in these files, for a process that is told where they are.
+    /// The programs in these files, for a process that is told where they are, or why there is none.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if one cannot be read.
-    pub fn read(glibc: &Path, musl: &Path, go: &Path) -> Result<Self> {
+    /// [`ErrorKind::Storage`] if one cannot be read.
+    pub fn read(glibc: &Result<PathBuf, String>, musl: &Result<PathBuf, String>, go: &Path) -> Result<Self> {
+        let read = |name: &str, path: &Result<PathBuf, String>| {
+            path.as_ref().map_or_else(|why| Ok(Err(why.clone())), |path| ProgramFile::read(name, path).map(Ok))
+        };
         Ok(Self {
-            glibc: ProgramFile::read("lookup-glibc", glibc)?,
-            musl: ProgramFile::read("lookup-musl", musl)?,
+            glibc: read("lookup-glibc", glibc)?,
+            musl: read("lookup-musl", musl)?,
             go: ProgramFile::read("lookup-go", go)?,
         })
     }
@@ -96,7 +95,38 @@ impl CProgram {
         Recipe::new(&name, &step, Duration::from_secs(1), inputs)
     }
 
-    fn find_or_make(self, home: &Home, progress: &Progress) -> Result<PathBuf> {
+    /// The directory with the program, or why none can be made here.
+    fn find_or_make(self, home: &Home, progress: &Progress) -> Result<Result<PathBuf, String>> {
+        if !self.recipe().path(home).is_dir()
+            && let Err(why) =
+                self.or_why(tools::ensure_programs(progress, &[self.compiler]).and_then(|()| self.check()))?
+        {
+            return Ok(Err(why));
+        }
+        self.make(home, progress).map(Ok)
+    }
+
+    /// Why the program is left out, if `ready` says that its compiler will not do: no other failure is a reason for that.
+    fn or_why(self, ready: Result<()>) -> Result<Result<(), String>> {
+        match ready {
+            Err(error) if error.kind() == ErrorKind::Missing => {
+                let hint = error.hint_text().map(|hint| format!(". {hint}")).unwrap_or_default();
+                Ok(Err(format!("there is no program with {}'s resolver: {error}{hint}", self.library)))
+            }
+            other => other.map(Ok),
+        }
+    }
+
+    /// Makes sure that the library is one whose lookups are predicted.
+    fn check(self) -> Result<()> {
+        if self.compiler != tools::MUSL {
+            return Ok(());
+        }
+        let preprocess = Command::new(self.compiler.0).args(["-E", "-P", "-x", "c", "-"]);
+        is_predicted(&preprocess.stdin("#include <netdb.h>\nEAI_NODATA\n").run()?.text())
+    }
+
+    fn make(self, home: &Home, progress: &Progress) -> Result<PathBuf> {
         self.recipe().make(home, progress, |dir, step| {
             let source = dir.join("lookup.c");
             write_atomically(&source, SOURCE.as_bytes())?;
@@ -111,12 +141,49 @@ impl CProgram {
     }
 }
 
+/// musl asks in another way from 1.2.4 on, over TCP where an answer is cut off, and tells "no data" from "no such name". It does
+/// not say which version it is, but since then it defines that error for everybody.
+fn is_predicted(preprocessed: &str) -> Result<()> {
+    if preprocessed.lines().any(|line| line.trim() == "EAI_NODATA") {
+        return Ok(());
+    }
+    let cause = "the host's is newer, and asks in another way";
+    Err(Error::new(ErrorKind::Missing, "find a musl before 1.2.4, whose lookups are predicted", cause))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorKind, progress::Show};
+    use crate::progress::Show;
 
-    /// Where the host has all compilers; elsewhere the error says what to install.
+    #[test]
+    fn a_compiler_that_cannot_be_had_leaves_out_its_own_program_alone_and_says_why() {
+        let [_, musl] = C_PROGRAMS;
+        let error = Error::new(ErrorKind::Missing, "find musl-gcc", "this process is not root")
+            .hint("Install them; on Debian and Ubuntu: apt-get install musl-tools.");
+        let why = musl.or_why(Err(error)).unwrap().unwrap_err();
+        let expected = "there is no program with musl's resolver: failed to find musl-gcc: this process is not root. \
+                        Install them; on Debian and Ubuntu: apt-get install musl-tools.";
+        assert_eq!(why, expected);
+        // What should have worked and did not is no reason to leave anything out.
+        assert!(musl.or_why(Err(Error::new(ErrorKind::Environment, "run `apt-get update`", "exit code 100"))).is_err());
+
+        let dir = tempfile::tempdir().unwrap();
+        let (go, glibc) = (dir.path().join("go"), dir.path().join("glibc"));
+        std::fs::write(&go, "go").unwrap();
+        std::fs::write(&glibc, "glibc").unwrap();
+        let read = Lookups::read(&Ok(glibc), &Err(why.clone()), &go).unwrap();
+        assert!(read.glibc.is_ok());
+        assert_eq!(read.musl.unwrap_err(), why);
+    }
+
+    #[test]
+    fn a_musl_that_asks_in_another_way_than_predicted_is_left_out() {
+        is_predicted("typedef unsigned int socklen_t;\nEAI_NODATA\n").unwrap();
+        assert_eq!(is_predicted("typedef unsigned int socklen_t;\n-5\n").unwrap_err().kind(), ErrorKind::Missing);
+    }
+
+    /// Where the host has all compilers; elsewhere it says what to install.
     #[test]
     fn every_program_looks_names_up_and_those_that_are_brought_into_any_image_are_static() {
         let dir = tempfile::tempdir().unwrap();
@@ -130,7 +197,14 @@ mod tests {
                 return;
             }
         };
-        for file in [&built.glibc, &built.musl, &built.go] {
+        for file in [built.glibc.as_ref(), built.musl.as_ref(), Ok(&built.go)] {
+            let file = match file {
+                Ok(file) => file,
+                Err(why) => {
+                    assert!(why.starts_with("there is no program with "), "{why}");
+                    continue;
+                }
+            };
             let path = file.path().to_string_lossy();
             // An address is its own name: nobody is asked.
             let output = Command::new(path.clone()).arg("192.0.2.7").output().unwrap();
@@ -139,9 +213,10 @@ mod tests {
             let bytes = file.bytes();
             assert!(bytes.starts_with(b"\x7fELF"), "{path}");
             let names_loader = bytes.windows(4).any(|window| window == b"/ld-");
-            assert_eq!(names_loader, file.file_name() == built.glibc.file_name(), "{path} and a dynamic loader");
+            assert_eq!(names_loader, path.contains("lookup-glibc"), "{path} and a dynamic loader");
         }
         let again = Lookups::find_or_build(&home, &progress).unwrap();
-        assert_eq!(again.musl.file_name(), built.musl.file_name());
+        let names = |one: &Lookups| one.musl.as_ref().map(ProgramFile::file_name).ok();
+        assert_eq!(names(&again), names(&built));
     }
 }

@@ -15,7 +15,7 @@ pub(crate) const PROGRAMS: [(&str, &str); 6] =
 /// The host's own C compiler.
 pub(super) const CC: (&str, &str) = ("cc", "gcc");
 /// The compiler of programs whose C library is musl.
-pub(super) const MUSL: (&str, &str) = ("musl-gcc", "musl-tools");
+pub(crate) const MUSL: (&str, &str) = ("musl-gcc", "musl-tools");
 
 /// The Debian release whose Go is unpacked where the host has none that is new enough.
 pub(crate) const GO_RELEASE: &str = "trixie";
