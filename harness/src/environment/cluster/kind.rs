@@ -216,7 +216,7 @@ pub fn cgroup_version() -> Command {
 pub(super) const CONFLICT: i32 = 75;
 
 /// Makes `command` hold the file lock at `lock` as long as it or a child of it runs, even if we are gone by then. If somebody
-/// else holds it, it ends with [`CONFLICT`] and does nothing.
+/// else holds it, it ends with the exit code 75, that of a failure that passes, and does nothing.
 ///
 /// A lock of ours would end with us: after `kill -9` the next run would delete a cluster that kind is still making.
 pub fn holding(lock: &Path, mut command: Command) -> Command {

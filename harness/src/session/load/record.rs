@@ -44,7 +44,7 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if it cannot be written down.
+    /// [`ErrorKind::Storage`] if it cannot be written down.
     pub fn judge_load(&self, ends: &BothEnds, statistics: Option<&Plan>) -> Result<LoadRecord> {
         let mut record = record(ends);
         record.outcome = record.judge();
