@@ -22,6 +22,7 @@ mod loads;
 mod lookups;
 mod markdown;
 mod merge;
+mod other_tests;
 pub mod plan;
 pub mod plot;
 mod read;
@@ -55,6 +56,7 @@ pub use loads::{
 pub use lookups::{CorefileEdit, Cost, LookupGroup, Mismatch, ReplicaTime, Timeline};
 pub use markdown::markdown;
 pub use merge::merge;
+pub use other_tests::OtherTest;
 pub use read::read;
 pub use run::{Counts, Environment, FailedTest, Failure, Retry, Row, Run, StageRecord, VERSION};
 pub use screenshots::{Picture, screenshots};

@@ -22,10 +22,11 @@ use crate::{
     environment::cluster::connect,
     environment::journal::Journal,
     environment::panel::Panel,
+    environment::sha256,
     home::write_atomically,
     model::{Method, Target, Vantage, expect},
     probe::{Agent, AgentBinary, Timeouts, probe_target, request},
-    report::{Beside, ChangeRecord, Holds},
+    report::{Beside, ChangeRecord, Holds, OtherTest},
     state::{self, NodeRole, Roles, State},
     verdict::{Verdict, judge},
     wire::{self, Hello, Lookup, Observation, Resolve},
@@ -230,34 +231,47 @@ impl Session {
         Ok(verdict)
     }
 
-    /// Puts a verdict into the run's report: one for each vantage and method of a suite's stage, the last one if there are more.
+    /// Puts a verdict into the run's report: one for each vantage and method of a suite in a stage, the last one if there are more.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] if it cannot be written down.
     pub fn record(&self, verdict: &Verdict) -> Result<()> {
-        let Verdict { suite, stage, vantage, method, .. } = verdict;
-        self.write(&format!("verdicts/{stage}/{suite}.{vantage}.{method}"), verdict)
+        self.write(&verdict_file(verdict), verdict)
     }
 
-    /// Says in the run's report that what a test is about cannot be had here, and why: it never counts as passed. The cell is the
-    /// one that the test would have looked at.
+    /// Says that the test which calls this can show nothing here, and why; it returns then. In every report it is *not supported
+    /// here*, with that reason, and never counts as passed.
     ///
     /// ```no_run
-    /// use reachmap::{session::Session, state::ProxyMode};
-    /// # fn test() -> reachmap::Result<()> {
+    /// # use reachmap::{Result, session::Session};
+    /// # async fn test() -> Result<()> {
     /// let session = Session::current()?;
-    /// if session.state().proxy_mode != ProxyMode::Iptables {
-    ///     return session.not_supported("worker-1", "clusterip-address", "kube-proxy has no iptables rules here");
+    /// if !session.has_program("testpod", "nslookup").await? {
+    ///     return session.not_supported("the test pod's image has no nslookup");
     /// }
     /// # Ok(())
     /// # }
     /// ```
     ///
+    /// The run knows the test by its thread, which the test harness gives its name: what a test has spawned cannot speak for it.
+    ///
     /// # Errors
-    /// [`ErrorKind::Usage`] if there is no such method, [`ErrorKind::Storage`] if it cannot be written down.
-    pub fn not_supported(&self, vantage: &str, method: &str, reason: impl Into<String>) -> Result<()> {
-        let place = (self.handover.suite.as_str(), self.handover.stage.as_str());
-        self.record(&run::not_supported(place, vantage, method, reason.into())?)
+    /// [`ErrorKind::Usage`] on a thread that is no test's, [`ErrorKind::Storage`] if it cannot be written down.
+    pub fn not_supported(&self, reason: impl Into<String>) -> Result<()> {
+        let thread = std::thread::current();
+        let test = thread.name().filter(|name| name.contains("::")).ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "say that a test is not supported here", "this thread has no test's name")
+                .hint("Call it in the test itself, and not in what it spawns.")
+        })?;
+        let Handover { suite, stage, .. } = &self.handover;
+        let said = OtherTest {
+            suite: suite.clone(),
+            stage: stage.clone(),
+            test: test.to_owned(),
+            not_supported: Some(reason.into()),
+        };
+        // By a hash: a test's name may be longer than a file's.
+        self.write(&format!("not-supported/{stage}/{suite}/{}", &sha256(test)[..16]), &said)
     }
 
     /// Probes one cell and judges it against what `state` says must happen, without recording the verdict.
@@ -316,7 +330,7 @@ impl Session {
             holds,
             seen: seen.into(),
         };
-        self.write(&format!("beside/{}/{id}", self.handover.stage), &beside)
+        self.write(&format!("beside/{}/{}/{id}", self.handover.stage, self.handover.suite), &beside)
     }
 
     /// Puts what a load saw while something changed into the report.
@@ -325,7 +339,7 @@ impl Session {
     /// [`ErrorKind::Storage`] if it cannot be written down.
     pub fn record_change(&self, change: ChangeRecord) -> Result<()> {
         let (suite, stage) = (self.handover.suite.clone(), self.handover.stage.clone());
-        let name = format!("changes/{stage}/{}", change.name);
+        let name = format!("changes/{stage}/{suite}/{}", change.name);
         self.write(&name, &ChangeRecord { suite, stage, ..change })
     }
 
@@ -352,6 +366,11 @@ impl Session {
         let text = serde_json::to_vec_pretty(value).tried(ErrorKind::Internal, || format!("write down {name}"))?;
         write_atomically(&self.handover.dir.join(format!("{name}.json")), &text)
     }
+}
+
+/// Where a verdict is written down, below the run's directory and without the extension: two suites may probe the same cell.
+fn verdict_file(verdict: &Verdict) -> String {
+    format!("verdicts/{}/{}/{}.{}", verdict.stage, verdict.suite, verdict.vantage, verdict.method)
 }
 
 async fn collect(handover: &Handover, client: &kube::Client, places: BTreeMap<String, Hello>) -> Result<State> {

@@ -45,6 +45,18 @@ pub async fn in_testpod(argv: &[&str]) -> Result<Output> {
     Session::current()?.run_at("testpod", argv, EXEC).await
 }
 
+/// Whether the test pod's image lacks a program. The test that asks is *not supported here* then, and has to return.
+///
+/// # Errors
+/// If there is no session, or the pod cannot be asked.
+pub async fn lacks(program: &str) -> Result<bool> {
+    let session = Session::current()?;
+    if session.has_program("testpod", program).await? {
+        return Ok(false);
+    }
+    session.not_supported(format!("the test pod's image has no {program}")).map(|()| true)
+}
+
 /// Whether there is a snapshot of this cell: they were accepted on the tutorial's cluster, IPv4 with Flannel's vxlan and
 /// three workers or more, for the first three. Elsewhere other questions are asked and other addresses are seen; the verdicts,
 /// which are derived from each cluster's own state, hold everywhere.

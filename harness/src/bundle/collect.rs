@@ -72,8 +72,16 @@ async fn collect_within(ground: &Ground<'_>, root: &str, limit: Duration) -> Con
             Err(why) => contents.miss(format!("{root}/cluster/pods.json"), format!("in {namespace}: {why}")),
         }
     }
+    let proxies = nodes::proxies(&pods);
+    let all_nodes = match within(until, nodes::names(ground.client)).await {
+        Ok(names) => names,
+        Err(why) => {
+            contents.miss(format!("{root}/nodes"), format!("not known which there are: {why}"));
+            proxies.keys().cloned().collect()
+        }
+    };
     let mut wanted = objects::wanted(ground.client, &namespaces, &pods);
-    wanted.extend(nodes::on_nodes(ground, &pods));
+    wanted.extend(nodes::on_nodes(ground, &all_nodes, &proxies));
     wanted.extend(nodes::at_vantages(ground));
     wanted.extend(logs::wanted(ground.client, &pods));
     let mut taken: Vec<(String, Result<File, String>)> = futures::stream::iter(wanted)

@@ -114,8 +114,10 @@ pub enum ConformanceResult {
     Success,
     /// None failed, and some are not supported here.
     Partial,
-    /// A test failed or could not be carried out, or there was none.
+    /// A test failed or could not be carried out.
     Failure,
+    /// Nothing was shown: there was no test, or none that is supported here.
+    NotRun,
 }
 
 /// How many tests ended how.
@@ -147,7 +149,7 @@ pub struct Reproduce {
 /// ```
 /// use reachmap::report::{ConformanceResult, Run, statement};
 /// // Nothing was shown.
-/// assert_eq!(statement(&Run::started("r", &[])).result, ConformanceResult::Failure);
+/// assert_eq!(statement(&Run::started("r", &[])).result, ConformanceResult::NotRun);
 /// ```
 pub fn statement(run: &Run) -> Statement {
     let environment = &run.environment;
@@ -242,8 +244,12 @@ fn profiles(run: &Run) -> Vec<Profile> {
         (load.suite.clone(), load.place(), end)
     });
     let tests = run.failed_tests.iter().map(|failed| (failed.suite.clone(), failed.test.clone(), End::Failed));
+    let others = run.other_tests.iter().map(|other| {
+        let end = other.not_supported.as_deref().map_or(End::Passed, |reason| End::Skipped(words::visible(reason)));
+        (other.suite.clone(), other.test.clone(), end)
+    });
     let mut profiles: BTreeMap<String, Profile> = BTreeMap::new();
-    for (suite, test, end) in cells.chain(lookups).chain(loads).chain(tests) {
+    for (suite, test, end) in cells.chain(lookups).chain(loads).chain(tests).chain(others) {
         let name = words::visible(&suite);
         let profile = profiles.entry(name.clone()).or_insert_with(|| Profile {
             name,
@@ -278,7 +284,7 @@ fn profiles(run: &Run) -> Vec<Profile> {
 impl ConformanceResult {
     fn of(statistics: &Statistics) -> Self {
         match statistics {
-            Statistics { passed: 0, .. } => Self::Failure,
+            Statistics { passed: 0, failed: 0, errored: 0, .. } => Self::NotRun,
             Statistics { failed: 0, errored: 0, skipped: 0, .. } => Self::Success,
             Statistics { failed: 0, errored: 0, .. } => Self::Partial,
             _ => Self::Failure,

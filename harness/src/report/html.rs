@@ -20,7 +20,7 @@ use super::{
     grid::{Grid, Mark},
     loads, lookups,
     markdown::{can_access, unsupported},
-    plot,
+    other_tests, plot,
     terminal::headline,
     words,
 };
@@ -110,7 +110,7 @@ fn head(run: &Run) -> Value {
     let ok = run.exit_code() == 0;
     context! {
         ok,
-        short => if ok { "All as expected" } else if run.failure.is_some() { "Not carried out to its end" } else { "Not all as expected" },
+        short => if ok && run.has_shown_nothing() { "Nothing was run" } else if ok { "All as expected" } else if run.failure.is_some() { "Not carried out to its end" } else { "Not all as expected" },
         headline => headline(run),
         id => words::visible(&run.id),
         started => run.started.strftime("%Y-%m-%d %H:%M UTC").to_string(),
@@ -134,6 +134,8 @@ fn tiles(run: &Run) -> Vec<Value> {
     let loads = run.loads.iter().filter(|load| !load.is_not_as_expected()).count();
     let rows = run.tutorial.iter().filter(|row| row.outcome == RowOutcome::Confirmed).count();
     let refuted = run.tutorial.iter().any(|row| row.outcome == RowOutcome::Refuted);
+    let tests = other_tests::passed(run);
+    let all_tests = run.other_tests.len() + run.failed_tests.len();
     let counts = run.counts;
     let cells_ok = counts.not_as_expected + counts.not_probed == 0;
     let predicted = sum.as_predicted + sum.not_covered;
@@ -141,9 +143,11 @@ fn tiles(run: &Run) -> Vec<Value> {
         tile("matrix", "cells as expected", counts.as_expected, counts.total(), cells_ok),
         tile("names", "lookups as predicted", sum.as_predicted, sum.lookups, predicted == sum.lookups),
         tile("loads", "loads as expected", loads, run.loads.len(), loads == run.loads.len()),
+        tile("tests", "tests passed that are about no cell", tests, all_tests, run.failed_tests.is_empty()),
         tile("tutorial", "of the tutorial’s rows confirmed", rows, run.tutorial.len(), !refuted),
     ];
-    let there = [counts.total(), sum.lookups, run.loads.len(), run.tutorial.len()].map(|number| number > 0);
+    let there = [counts.total(), sum.lookups, run.loads.len(), run.other_tests.len(), run.tutorial.len()]
+        .map(|number| number > 0);
     all.into_iter().zip(there).filter(|(_, there)| *there).map(|(tile, _)| tile).collect()
 }
 
@@ -197,6 +201,12 @@ fn record(run: &Run) -> Value {
             test => words::visible(&failed.test),
             place => words::visible(&format!("{} · {}", failed.suite, failed.stage)),
             output => words::plain_lines(&failed.output, 60),
+        }).collect::<Vec<_>>(),
+        other_tests => run.other_tests.len(),
+        passed_tests => run.other_tests.iter().filter(|test| test.is_passed()).map(|test| pair(&test.suite, &test.test)).collect::<Vec<_>>(),
+        unsupported_tests => other_tests::unsupported(run).into_iter().map(|(reason, tests)| {
+            let tests = tests.iter().map(|test| words::visible(&test.test));
+            context! { reason => words::visible(reason), tests => tests.collect::<Vec<_>>() }
         }).collect::<Vec<_>>(),
         edits => run.corefile_edits.iter().map(|edit| context! {
             stage => words::visible(&edit.stage),

@@ -1,16 +1,16 @@
-//! `junit.xml`: one test case a cell.
+//! `junit.xml`: one test case a cell, and one for every test that is about none.
 
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{
-    LoadOutcome, LoadRecord, LookupGroup, Run, explain, explain::headline, explain_load, grid::Grid,
+    LoadOutcome, LoadRecord, LookupGroup, OtherTest, Run, explain, explain::headline, explain_load, grid::Grid,
     lookups::LookupGrid, words,
 };
 use crate::verdict::{Judgement, Verdict};
 
-/// The run as `JUnit` XML: a suite for each suite and stage, a test case for each cell.
+/// The run as `JUnit` XML: a suite for each suite and stage, a test case for each cell, and for each test that is about none.
 ///
 /// Not as expected is a failure, not supported is skipped, not probed is an error. The text of each is
 /// that of [`explain`](super::explain()).
@@ -40,6 +40,13 @@ pub fn junit(run: &Run) -> String {
         let mut suite = suite_of(run, &name);
         let here = run.loads.iter().filter(|load| (&*load.suite, &*load.stage) == place);
         suite.add_test_cases(here.map(|load| load_case(&name, load)));
+        report.add_test_suite(suite);
+    }
+    for place in other_places(run) {
+        let class = format!("{}.{}", place.0, place.1);
+        let mut suite = suite_of(run, &format!("{class}.tests"));
+        let here = run.other_tests.iter().filter(|test| (&*test.suite, &*test.stage) == place);
+        suite.add_test_cases(here.map(|test| other_case(&class, test)));
         report.add_test_suite(suite);
     }
     add_other(&mut report, run);
@@ -136,6 +143,26 @@ fn status(verdict: &Verdict) -> TestCaseStatus {
     };
     status.set_message(headline(verdict)).set_description(explain(verdict));
     status
+}
+
+/// The suites and stages with tests that are about no cell, in order.
+fn other_places(run: &Run) -> Vec<(&str, &str)> {
+    let mut places: Vec<(&str, &str)> = run.other_tests.iter().map(|test| (&*test.suite, &*test.stage)).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+/// A test that is about no cell and did not fail; it has the class that it would have had if it had.
+fn other_case(class: &str, test: &OtherTest) -> TestCase {
+    let status = test.not_supported.as_deref().map_or_else(TestCaseStatus::success, |reason| {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(words::visible(reason));
+        status
+    });
+    let mut case = TestCase::new(words::visible(&test.test), status);
+    case.set_classname(words::visible(class));
+    case
 }
 
 /// What went wrong beside the cells: tests, and the run itself.

@@ -3,7 +3,7 @@
 use super::{
     Row, Run, changes, explain,
     grid::{Grid, Mark},
-    loads, lookups,
+    loads, lookups, other_tests,
     terminal::headline,
     words,
 };
@@ -239,15 +239,15 @@ pub(super) fn unsupported(run: &Run) -> Vec<(&str, Vec<&Verdict>)> {
 }
 
 pub(super) fn not_supported(run: &Run, level: usize) -> Option<String> {
-    let reasons = unsupported(run);
-    if reasons.is_empty() {
-        return None;
-    }
-    let lines = reasons.into_iter().map(|(reason, verdicts)| {
-        let cells: Vec<String> = verdicts.iter().map(|verdict| code(&verdict.cell())).collect();
-        format!("- {}: {}", escape(reason), cells.join(", "))
-    });
-    Some(format!("{}\n\n{}", heading(level, "Not supported here"), lines.collect::<Vec<_>>().join("\n")))
+    let line = |reason: &str, names: Vec<String>| format!("- {}: {}", escape(reason), names.join(", "));
+    let cells = unsupported(run)
+        .into_iter()
+        .map(|(reason, verdicts)| line(reason, verdicts.iter().map(|verdict| code(&verdict.cell())).collect()));
+    let tests = other_tests::unsupported(run)
+        .into_iter()
+        .map(|(reason, tests)| line(reason, tests.iter().map(|test| code(&test.test)).collect()));
+    let lines: Vec<String> = cells.chain(tests).collect();
+    (!lines.is_empty()).then(|| format!("{}\n\n{}", heading(level, "Not supported here"), lines.join("\n")))
 }
 
 pub(super) fn retries(run: &Run, level: usize) -> Option<String> {

@@ -129,6 +129,8 @@ fn add(merged: &mut Run, other: &Run) {
     extend(&mut merged.beside, &other.beside, |one| (one.place.clone(), one.id.clone()));
     let test = |one: &super::FailedTest| (one.suite.clone(), one.stage.clone(), one.test.clone());
     extend(&mut merged.failed_tests, &other.failed_tests, test);
+    let test = |one: &super::OtherTest| (one.suite.clone(), one.stage.clone(), one.test.clone());
+    extend(&mut merged.other_tests, &other.other_tests, test);
     merged.retries.extend_from_slice(&other.retries);
     merged.corefile_edits.extend_from_slice(&other.corefile_edits);
     for stage in &other.stages {

@@ -12,6 +12,7 @@ use super::{
     grid,
     loads::{self, LoadOutcome, LoadRecord},
     lookups::{CorefileEdit, LookupGroup},
+    other_tests::{self, OtherTest},
 };
 use crate::{
     Error,
@@ -64,6 +65,9 @@ pub struct Run {
     pub verdicts: Vec<Verdict>,
     /// Tests that failed for another reason than the verdict of a cell.
     pub failed_tests: Vec<FailedTest>,
+    /// Tests that are about no cell, lookup or load, and did not fail: passed, or not supported here.
+    #[serde(default)]
+    pub other_tests: Vec<OtherTest>,
     /// Whatever was tried more than once.
     pub retries: Vec<Retry>,
     /// How names were looked up, by Corefile, DNS configuration and resolver; empty if the run looked none up.
@@ -203,6 +207,7 @@ impl Run {
             claims: Vec::new(),
             verdicts: Vec::new(),
             failed_tests: Vec::new(),
+            other_tests: Vec::new(),
             retries: Vec::new(),
             lookups: Vec::new(),
             loads: Vec::new(),
@@ -232,6 +237,7 @@ impl Run {
     pub(super) fn derive(&mut self) {
         loads::settle(&mut self.loads);
         self.sort_out_failed_tests();
+        other_tests::sort_out(self);
         grid::sort(&mut self.verdicts);
         self.lookups
             .sort_by(|a, b| (&a.stage, &a.configuration, &a.resolver).cmp(&(&b.stage, &b.configuration, &b.resolver)));
@@ -247,7 +253,7 @@ impl Run {
     }
 
     /// The exit code: that of the failure if there was one, 1 if a cell or a test is not as expected,
-    /// 3 if a cell could not be probed or if there are cells and neither one of them nor a load was judged, else 0.
+    /// 3 if a cell could not be probed, or if there are cells or tests and none of them, nor a load, has shown anything, else 0.
     pub fn exit_code(&self) -> u8 {
         let counts = Counts::of(&self.verdicts);
         let loads = self.loads.iter().filter(|load| !matches!(load.outcome, LoadOutcome::NotJudged { .. })).count();
@@ -258,8 +264,17 @@ impl Run {
             None if self.lookups.iter().any(|group| !group.is_as_predicted()) => 1,
             None if self.loads.iter().any(LoadRecord::is_not_as_expected) => 1,
             None if counts.not_probed > 0 || (judged == 0 && !self.verdicts.is_empty()) => 3,
+            None if self.has_shown_nothing() && !self.other_tests.is_empty() => 3,
             None => 0,
         }
+    }
+
+    /// Whether nothing was judged, of whatever kind: there was nothing, or nothing that is supported here.
+    pub(super) fn has_shown_nothing(&self) -> bool {
+        let counts = Counts::of(&self.verdicts);
+        let lookups = self.lookups.iter().any(|group| group.not_supported.is_none());
+        let tests = other_tests::passed(self) + self.failed_tests.len();
+        counts.total() == counts.not_supported && !lookups && self.loads.is_empty() && tests == 0
     }
 
     /// The cells that are not as expected.

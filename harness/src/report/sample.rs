@@ -13,7 +13,7 @@ use reachmap_wire::{
 
 pub(super) use self::large::of_cells;
 use super::{
-    ArpMove, ArpRecord, Beside, ChangeRecord, Counts, Environment, FailedTest, Holds, Retry, Row, Run, grid,
+    ArpMove, ArpRecord, Beside, ChangeRecord, Counts, Environment, FailedTest, Holds, OtherTest, Retry, Row, Run, grid,
     plot::{Course, Interval, Mark},
 };
 use crate::{
@@ -381,6 +381,20 @@ pub(super) fn run() -> Run {
             test: "load_balancer_ready::table".to_owned(),
             output: format!("the snapshot differs\n-one\n+{HOSTILE}"),
         }],
+        other_tests: vec![
+            OtherTest {
+                suite: "access".to_owned(),
+                stage: "load-balancer-ready".to_owned(),
+                test: "load_balancer_ready::every_pod_is_ready".to_owned(),
+                not_supported: None,
+            },
+            OtherTest {
+                suite: "dns".to_owned(),
+                stage: "corefile-name".to_owned(),
+                test: "corefile_name::the_absolute_name_is_answered".to_owned(),
+                not_supported: Some(format!("the image of testpod has no nslookup{HOSTILE}")),
+            },
+        ],
         retries: vec![Retry {
             what: "apply the address pool".to_owned(),
             times: 4,

@@ -10,7 +10,7 @@ use comfy_table::{
 use super::{
     FailedTest, Holds, Run, changes, explain, github,
     grid::{Grid, Mark},
-    loads, lookups, words,
+    loads, lookups, other_tests, words,
 };
 use crate::{colors, matrix::RowOutcome, verdict::Verdict};
 
@@ -191,10 +191,14 @@ fn retries(run: &Run) -> Option<String> {
 }
 
 fn unsupported(run: &Run) -> Option<String> {
-    let lines: Vec<String> = super::markdown::unsupported(run)
-        .into_iter()
-        .map(|(reason, cells)| format!("  {} ({})", words::visible(reason), words::count(cells.len(), "cell")))
-        .collect();
+    let line = |reason: &str, count: usize, what: &str| {
+        format!("  {} ({})", words::visible(reason), words::count(count, what))
+    };
+    let cells = super::markdown::unsupported(run);
+    let cells = cells.into_iter().map(|(reason, cells)| line(reason, cells.len(), "cell"));
+    let tests = other_tests::unsupported(run);
+    let tests = tests.into_iter().map(|(reason, tests)| line(reason, tests.len(), "test"));
+    let lines: Vec<String> = cells.chain(tests).collect();
     (!lines.is_empty()).then(|| format!("not supported here:\n{}", lines.join("\n")))
 }
 
@@ -212,9 +216,11 @@ fn summary(run: &Run, look: Look) -> String {
 /// The whole run in one line.
 pub(super) fn headline(run: &Run) -> String {
     let counts = run.counts;
+    let has_tests_alone = counts.total() + run.lookups.len() + run.loads.len() == 0;
     let mut parts = vec![match counts.total() {
         0 if !run.lookups.is_empty() => lookups_in_short(run),
         0 if !run.loads.is_empty() => loads_in_short(run),
+        0 if !run.other_tests.is_empty() => format!("{} passed", words::count(other_tests::passed(run), "test")),
         0 => "no cell probed".to_owned(),
         total => format!("{} of {} as expected", counts.as_expected, words::count(total, "cell")),
     }];
@@ -230,8 +236,16 @@ pub(super) fn headline(run: &Run) -> String {
     if counts.total() + run.lookups.len() > 0 && !run.loads.is_empty() {
         parts.push(loads_in_short(run));
     }
+    let what = if has_tests_alone { "test" } else { "other test" };
+    let passed = other_tests::passed(run);
+    if passed > 0 && !has_tests_alone {
+        parts.push(format!("{} passed", words::count(passed, what)));
+    }
     if !run.failed_tests.is_empty() {
         parts.push(format!("{} failed", words::count(run.failed_tests.len(), "other test")));
+    }
+    if run.other_tests.len() > passed {
+        parts.push(format!("{} not supported here", words::count(run.other_tests.len() - passed, what)));
     }
     if run.failure.is_some() {
         parts.push("the run could not be carried out to its end".to_owned());

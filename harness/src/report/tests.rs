@@ -99,10 +99,13 @@ fn junit_counts_agree_with_the_run() {
     let (missing, wrong) = (lookups(|group| group.not_supported.is_some()), lookups(|group| !group.is_as_predicted()));
     let loads = run.loads.iter().filter(|load| load.is_not_as_expected()).count();
     assert!(loads > 0);
-    let cases = run.counts.total() + run.lookups.len() + run.loads.len() + run.failed_tests.len();
+    let others = run.failed_tests.len() + run.other_tests.len();
+    let cases = run.counts.total() + run.lookups.len() + run.loads.len() + others;
     assert_eq!(text.matches("<testcase ").count(), cases);
     assert_eq!(text.matches("<failure ").count(), not_as_expected + wrong + loads + run.failed_tests.len());
-    assert_eq!(text.matches("<skipped ").count(), not_supported + missing);
+    let tests = run.other_tests.iter().filter(|test| !test.is_passed()).count();
+    assert!(tests > 0);
+    assert_eq!(text.matches("<skipped ").count(), not_supported + missing + tests);
     assert_eq!(text.matches("<error ").count(), not_probed);
     assert_eq!(as_expected, 3);
 }

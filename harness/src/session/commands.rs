@@ -30,6 +30,16 @@ impl Session {
         self.run(self.place(vantage)?, vantage, argv, limit).await
     }
 
+    /// Whether there is a program of that name at a vantage, where a shell would look for it.
+    ///
+    /// # Errors
+    /// As [`Session::run_at`]; a place without a shell cannot be asked.
+    pub async fn has_program(&self, vantage: &str, program: &str) -> Result<bool> {
+        const LIMIT: Duration = Duration::from_secs(30);
+        let said = self.run_at(vantage, &["sh", "-c", "command -v -- \"$1\"", "sh", program], LIMIT).await?;
+        Ok(said.code == Some(0))
+    }
+
     /// Runs `argv` on a node itself, as root: in the container that is the node.
     ///
     /// # Errors

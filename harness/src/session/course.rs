@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     directory::RunDirectory,
     handover::Handover,
-    suite::{self, cell_of, read_all},
+    suite::{self, Ended, cell_of, read_all, read_all_of_suites},
 };
 use crate::{
     Error, Result,
@@ -91,16 +91,27 @@ impl Course {
     }
 
     /// Notes what became of the tests of a suite in a stage.
-    pub(super) fn note(&mut self, suite: &str, stage: &str, tests: &[String], failed: Vec<(String, String)>) {
+    pub(super) fn note(&mut self, suite: &str, stage: &str, ended: Ended) {
+        let Ended { passed, failed, ignored } = ended;
         if let Some(ledger) = &mut self.ledger {
             let red: Vec<String> = failed.iter().map(|(test, _)| test.clone()).collect();
-            ledger.note(suite, tests, &red);
+            let tests: Vec<String> = passed.iter().chain(&red).cloned().collect();
+            ledger.note(suite, &tests, &red);
         }
+        let (suite, stage) = (suite.to_owned(), stage.to_owned());
         self.record.failed_tests.extend(failed.into_iter().map(|(test, output)| report::FailedTest {
-            suite: suite.to_owned(),
-            stage: stage.to_owned(),
+            suite: suite.clone(),
+            stage: stage.clone(),
             test,
             output,
+        }));
+        let others = passed.into_iter().map(|test| (test, None));
+        let others = others.chain(ignored.into_iter().map(|(test, reason)| (test, Some(reason))));
+        self.record.other_tests.extend(others.map(|(test, not_supported)| report::OtherTest {
+            suite: suite.clone(),
+            stage: stage.clone(),
+            test,
+            not_supported,
         }));
     }
 
@@ -169,15 +180,21 @@ fn collect(record: &mut report::Run, directory: &Path) -> Result<()> {
     for stage in Stage::ALL {
         let state = directory.join("states").join(format!("{stage}.json"));
         let state = state.is_file().then(|| suite::read(&state)).transpose()?;
-        let verdicts: Vec<Verdict> = read_all(&directory.join("verdicts").join(stage.id()))?;
+        let verdicts: Vec<Verdict> = read_all_of_suites(&directory.join("verdicts").join(stage.id()))?;
         if state.is_some() || !verdicts.is_empty() {
             record.stages.push(report::StageRecord { id: stage.id().to_owned(), state });
         }
         record.verdicts.extend(verdicts);
         record.lookups.extend(read_all::<report::LookupGroup>(&directory.join("lookups").join(stage.id()))?);
         record.loads.extend(read_all::<report::LoadRecord>(&directory.join("loads").join(stage.id()))?);
-        record.changes.extend(read_all::<report::ChangeRecord>(&directory.join("changes").join(stage.id()))?);
-        record.beside.extend(read_all::<report::Beside>(&directory.join("beside").join(stage.id()))?);
+        record.changes.extend(read_all_of_suites::<report::ChangeRecord>(&directory.join("changes").join(stage.id()))?);
+        record.beside.extend(read_all_of_suites::<report::Beside>(&directory.join("beside").join(stage.id()))?);
+        for said in read_all_of_suites::<report::OtherTest>(&directory.join("not-supported").join(stage.id()))? {
+            // One that failed in spite of it is no other than one that failed.
+            if let Some(test) = record.other_tests.iter_mut().find(|test| test.is_same(&said)) {
+                test.not_supported = said.not_supported;
+            }
+        }
     }
     Ok(())
 }
@@ -185,13 +202,14 @@ fn collect(record: &mut report::Run, directory: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorKind, progress::Show};
+    use crate::{ErrorKind, progress::Show, session::verdict_file};
 
     /// A repetition in which `red` failed, of a run in `root`.
     fn repetition(course: &mut Course, progress: &Progress, red: &[&str]) -> bool {
         course.begin(progress, 0, 0);
-        let failed = red.iter().map(|test| ((*test).to_owned(), "why".to_owned())).collect();
-        course.note("access", "load-balancer-ready", &["a".to_owned(), "b".to_owned()], failed);
+        let failed: Vec<_> = red.iter().map(|test| ((*test).to_owned(), "why".to_owned())).collect();
+        let passed = ["a", "b"].into_iter().filter(|test| !red.contains(test)).map(str::to_owned).collect();
+        course.note("access", "load-balancer-ready", Ended { passed, failed, ignored: Vec::new() });
         course.end(progress, &[], &[]).unwrap()
     }
 
@@ -258,6 +276,48 @@ mod tests {
         let (shown, ledger) = course.finish(&progress, None).unwrap();
         assert_eq!((shown.exit_code(), ledger), (1, None));
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn two_suites_in_one_stage_keep_their_verdicts_and_their_tests_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut course, progress) = course(CourseOptions::default(), root.path());
+        let stage = Stage::LoadBalancerReady.id();
+        let verdict = crate::testing::verdicts().remove(0);
+        let write = |name: String, value: serde_json::Value| {
+            let file = root.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, value.to_string()).unwrap();
+        };
+        for suite in ["access", "shop"] {
+            let verdict = Verdict { suite: suite.to_owned(), stage: stage.to_owned(), ..verdict.clone() };
+            write(verdict_file(&verdict) + ".json", serde_json::to_value(&verdict).unwrap());
+        }
+        let test = |suite: &str, test: &str, why: Option<&str>| report::OtherTest {
+            suite: suite.to_owned(),
+            stage: stage.to_owned(),
+            test: test.to_owned(),
+            not_supported: why.map(str::to_owned),
+        };
+        for name in ["is_open", "is_closed", "failed"] {
+            let said = test("shop", name, Some("there is no shop here"));
+            write(format!("not-supported/{stage}/shop/{name}.json"), serde_json::to_value(said).unwrap());
+        }
+        for suite in ["access", "shop"] {
+            let passed = ["is_open", "is_whole"].map(str::to_owned).into();
+            let failed = vec![("failed".to_owned(), "why".to_owned())];
+            course.note(suite, stage, Ended { passed, failed, ignored: Vec::new() });
+        }
+        let (shown, _) = course.finish(&progress, None).unwrap();
+        assert_eq!(shown.verdicts.iter().map(|one| one.suite.as_str()).collect::<Vec<_>>(), ["access", "shop"]);
+        assert_eq!(shown.failed_tests.len(), 2);
+        let expected = [
+            test("access", "is_open", None),
+            test("access", "is_whole", None),
+            test("shop", "is_open", Some("there is no shop here")),
+            test("shop", "is_whole", None),
+        ];
+        assert_eq!(shown.other_tests, expected);
     }
 
     #[test]

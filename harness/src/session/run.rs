@@ -9,7 +9,7 @@ use super::{
     interrupt::guarded,
     look::Failed,
     selection,
-    suite::{self, About, Suite, SuiteBinary, WITHOUT_CLUSTER},
+    suite::{self, About, Ended, Suite, SuiteBinary, WITHOUT_CLUSTER},
     workplace::Workplace,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     filter::Filter,
     home::Home,
     matrix::{Cell, Stage},
-    model::{Method, Vantage, VantageKind},
+    model::{self, Method, Vantage, VantageKind},
     plan::{EnvironmentOptions, MOST_WORKERS, shard::Shard},
     probe::{AgentBinary, ProgramFile},
     progress::{Progress, Show},
@@ -230,12 +230,7 @@ impl Way<'_> {
                 for (vantage, method, reason) in chosen.unsupported {
                     match suite.about {
                         About::Lookups => course.record.lookups.push(no_lookups(stage, vantage, method, reason)),
-                        _ => course.record.verdicts.push(not_supported(
-                            (&suite.name, stage.id()),
-                            &vantage,
-                            &method,
-                            reason,
-                        )?),
+                        _ => course.record.verdicts.push(not_supported(&suite.name, stage, vantage, method, reason)),
                     }
                 }
                 if chosen.tests.is_empty() {
@@ -243,13 +238,13 @@ impl Way<'_> {
                 }
                 let tests: Vec<String> = chosen.tests.iter().map(|test| (*test).to_owned()).collect();
                 let directory = &course.directory;
-                let failed = self.probe((*suite, binary, &tests), stage, directory, compiled, environment).await?;
+                let ended = self.probe((*suite, binary, &tests), stage, directory, compiled, environment).await?;
                 // At once: the next stage changes what is to be looked at.
-                if collector.wants(!failed.is_empty()) {
+                if collector.wants(!ended.failed.is_empty()) {
                     collector.collect(environment, &suite.name, stage.id(), progress).await;
                 }
-                red.extend(failed.iter().map(|(test, _)| test.clone()));
-                course.note(&suite.name, stage.id(), &tests, failed);
+                red.extend(ended.failed.iter().map(|(test, _)| test.clone()));
+                course.note(&suite.name, stage.id(), ended);
             }
             if course.stops(red.len()) {
                 return Ok(Some((stage, red)));
@@ -269,15 +264,15 @@ impl Way<'_> {
             }
             let step =
                 self.progress.step(format!("Run {} tests of {} without the cluster", tests.len(), suite.name), None);
-            let (binary, chosen, log) = (binary.clone(), tests.clone(), step.log().to_owned());
-            let failed = blocking(move || binary.run(&chosen, None, &log, SUITE_DEADLINE)).await?;
+            let (binary, log) = (binary.clone(), step.log().to_owned());
+            let ended = blocking(move || binary.run(&tests, None, &log, SUITE_DEADLINE)).await?;
             step.done();
-            course.note(&suite.name, &WITHOUT_CLUSTER.replace('_', "-"), &tests, failed);
+            course.note(&suite.name, &WITHOUT_CLUSTER.replace('_', "-"), ended);
         }
         Ok(())
     }
 
-    /// Runs tests of one suite in a stage that the cluster is in; those that failed, each with what it printed.
+    /// Runs tests of one suite in a stage that the cluster is in.
     async fn probe(
         self,
         (suite, binary, tests): (&Suite, &SuiteBinary, &[String]),
@@ -285,7 +280,7 @@ impl Way<'_> {
         directory: &RunDirectory,
         compiled: &Compiled,
         environment: &mut Environment,
-    ) -> Result<Vec<(String, String)>> {
+    ) -> Result<Ended> {
         let mut handover = environment.handover(directory, &suite.name, stage, &compiled.agent);
         handover.hey = compiled.hey.as_ref().map(|hey| hey.path().to_owned());
         let loads_from_many = suite.about == About::Load && stage == Stage::LoadBalancerReady;
@@ -297,12 +292,12 @@ impl Way<'_> {
         let title = format!("Probe: {} tests of {} in {stage}", tests.len(), suite.name);
         let step = self.progress.step(title, Some(Duration::from_secs(6)));
         let (binary, tests, log) = (binary.clone(), tests.to_vec(), step.log().to_owned());
-        let failed = blocking(move || binary.run(&tests, Some(&session), &log, SUITE_DEADLINE)).await?;
+        let ended = blocking(move || binary.run(&tests, Some(&session), &log, SUITE_DEADLINE)).await?;
         step.done();
         if loads_from_many {
             environment.remove_load_workers().await?;
         }
-        Ok(failed)
+        Ok(ended)
     }
 }
 
@@ -333,28 +328,25 @@ async fn compile(suites: &[&Suite], home: &Home, run: &RunDirectory, progress: &
     .await
 }
 
-/// The verdict on a cell of a suite's stage that cannot be had here.
-pub(super) fn not_supported(
-    (suite, stage): (&str, &str),
-    vantage: &str,
-    method: &str,
-    reason: String,
-) -> Result<Verdict> {
+fn not_supported(suite: &str, stage: Stage, vantage: String, method: String, reason: String) -> Verdict {
     let kind = if vantage == "laptop" {
         VantageKind::Laptop
     } else {
         VantageKind::Node { node: String::new(), role: NodeRole::Worker }
     };
-    Ok(Verdict {
+    // A method of the suite's own is known to its tests alone, and they were not started.
+    let method = Method::find(&method, MOST_WORKERS)
+        .unwrap_or(Method { id: method, way: model::Way::Name { name: String::new() } });
+    Verdict {
         suite: suite.to_owned(),
-        stage: stage.to_owned(),
-        vantage: Vantage { id: vantage.to_owned(), kind },
-        method: Method::find(method, MOST_WORKERS)?,
+        stage: stage.id().to_owned(),
+        vantage: Vantage { id: vantage, kind },
+        method,
         expectation: None,
         observation: None,
         outcome: Judgement::NotSupported { reason },
         reproduce: String::new(),
-    })
+    }
 }
 
 fn no_lookups(stage: Stage, configuration: String, resolver: String, reason: String) -> report::LookupGroup {
@@ -369,4 +361,21 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::from_source(ErrorKind::Internal, "join a thread", error))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_by_a_method_of_the_suites_own_can_be_not_supported() {
+        let of = |method: &str| {
+            let (vantage, reason) = ("laptop".to_owned(), "no laptop here".to_owned());
+            not_supported("shop", Stage::LoadBalancerReady, vantage, method.to_owned(), reason)
+        };
+        let own = of("shop-name");
+        assert_eq!(own.cell(), "load-balancer-ready/laptop/shop-name");
+        assert_eq!(own.outcome, Judgement::NotSupported { reason: "no laptop here".to_owned() });
+        assert_eq!(of("pod-ip").method, Method::find("pod-ip", MOST_WORKERS).unwrap());
+    }
 }

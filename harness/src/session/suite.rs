@@ -78,6 +78,17 @@ pub struct SuiteBinary {
     pub dir: PathBuf,
 }
 
+/// How tests ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ended {
+    /// Those that passed.
+    pub passed: Vec<String>,
+    /// Those that failed, each with what it printed.
+    pub failed: Vec<(String, String)>,
+    /// Those that their attribute `#[ignore]` keeps from running, each with the reason that it gives.
+    pub ignored: Vec<(String, String)>,
+}
+
 #[derive(Deserialize)]
 struct CargoMessage {
     reason: String,
@@ -231,18 +242,11 @@ impl SuiteBinary {
         self.tests.iter().map(String::as_str).filter(move |test| test.starts_with(&prefix))
     }
 
-    /// Runs exactly `tests` side by side, against the session in `session` if they need one; returns those that failed,
-    /// each with what it printed.
+    /// Runs exactly `tests` side by side, against the session in `session` if they need one; returns how they ended.
     ///
     /// # Errors
     /// As [`Command::output`]; a failed test is no error.
-    pub fn run(
-        &self,
-        tests: &[String],
-        session: Option<&Path>,
-        log: &Path,
-        deadline: Duration,
-    ) -> Result<Vec<(String, String)>> {
+    pub fn run(&self, tests: &[String], session: Option<&Path>, log: &Path, deadline: Duration) -> Result<Ended> {
         // Each test mostly waits for an answer from an agent: threads are cheap, and negative cells
         // must wait for their timeouts side by side.
         let command = Command::new(self.path.to_string_lossy())
@@ -261,9 +265,8 @@ impl SuiteBinary {
             .log(log)
             .output()?;
         match output.code {
-            Some(0) => Ok(Vec::new()),
-            // libtest's exit code for failed tests.
-            Some(101) => Ok(failed_tests(&String::from_utf8_lossy(&output.stdout))),
+            // 101 is libtest's exit code for failed tests.
+            Some(0 | 101) => Ok(ended(tests, &String::from_utf8_lossy(&output.stdout))),
             code => Err(Error::new(
                 ErrorKind::Environment,
                 format!("run the tests in {}", self.path.display()),
@@ -286,20 +289,37 @@ fn in_short(tests: &[&str]) -> String {
     if tests.len() > NAMED { format!("{named} and {} more", tests.len() - NAMED) } else { named }
 }
 
-/// The tests that failed, each with what it printed, in libtest's words.
-fn failed_tests(printed: &str) -> Vec<(String, String)> {
-    let names = printed.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
-    names
-        .map(|name| {
-            let said = printed
-                .split_once(&format!("---- {name} stdout ----\n"))
-                .map_or("", |(_, rest)| rest.split("\n---- ").next().unwrap_or(rest))
-                .split("\n\nfailures:")
-                .next()
-                .unwrap_or_default();
-            (name.to_owned(), said.trim().to_owned())
-        })
-        .collect()
+/// How `tests` ended, in libtest's words. A test of which it says nothing has not passed.
+fn ended(tests: &[String], printed: &str) -> Ended {
+    let mut ended = Ended::default();
+    for test in tests {
+        let test = test.clone();
+        match end_of(&test, printed) {
+            Some("ok") => ended.passed.push(test),
+            Some(end) if end.starts_with("ignored") => {
+                let reason = end.trim_start_matches("ignored").trim_start_matches([',', ' ']);
+                let reason = if reason.is_empty() { "its attribute `#[ignore]`" } else { reason };
+                ended.ignored.push((test, reason.to_owned()));
+            }
+            Some(_) => ended.failed.push((test.clone(), said_by(&test, printed))),
+            None => ended.failed.push((test, "the test binary does not say how it ended".to_owned())),
+        }
+    }
+    ended
+}
+
+/// The end of the line on which libtest says how `test` ended.
+fn end_of<'a>(test: &str, printed: &'a str) -> Option<&'a str> {
+    let of =
+        |how: &str| printed.split_once(&format!("test {test}{how} ... ")).and_then(|(_, rest)| rest.lines().next());
+    of("").or_else(|| of(" - should panic"))
+}
+
+/// What a test that failed printed.
+fn said_by(test: &str, printed: &str) -> String {
+    let said = printed.split_once(&format!("---- {test} stdout ----\n")).map_or("", |(_, rest)| rest);
+    let said = said.split("\n---- ").next().unwrap_or(said).split("\n\nfailures:").next().unwrap_or_default();
+    said.trim().to_owned()
 }
 
 /// The vantage and method ids in a test's name.
@@ -378,6 +398,25 @@ pub fn read_all<T: serde::de::DeserializeOwned>(dir: &Path) -> Result<Vec<T>> {
     paths.iter().map(|path| read(path)).collect()
 }
 
+/// The same of each directory in `dir`: one for each suite that has written something there.
+///
+/// # Errors
+/// As [`read_all`].
+pub(super) fn read_all_of_suites<T: serde::de::DeserializeOwned>(dir: &Path) -> Result<Vec<T>> {
+    let entries = std::fs::read_dir(dir).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    let mut suites: Vec<PathBuf> = match entries {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        entries => entries.tried(ErrorKind::Storage, || format!("list {}", dir.display()))?,
+    };
+    suites.retain(|path| path.is_dir());
+    suites.sort();
+    suites
+        .iter()
+        .map(|suite| read_all(suite))
+        .collect::<Result<Vec<Vec<T>>>>()
+        .map(|all| all.into_iter().flatten().collect())
+}
+
 /// Reads one JSON file.
 ///
 /// # Errors
@@ -424,12 +463,24 @@ mod tests {
     }
 
     #[test]
-    fn failed_tests_are_found_with_what_they_printed() {
-        let printed = "test a::b ... ok\ntest a::c ... FAILED\ntest a::d ... FAILED\n\nfailures:\n\n\
+    fn every_test_ends_as_libtest_says_and_none_passes_in_silence() {
+        let printed = "test a::b ... ok\ntest a::c ... FAILED\ntest a::d ... FAILED\ntest a::e ... ignored\n\
+                       a child's wordstest a::f ... ignored, it is slow\ntest a::g - should panic ... ok\n\nfailures:\n\n\
                        ---- a::c stdout ----\nfirst\nsecond\n\n---- a::d stdout ----\nthird\n\n\nfailures:\n    a::c\n    a::d\n";
-        let expected =
-            [("a::c", "first\nsecond"), ("a::d", "third")].map(|(test, said)| (test.to_owned(), said.to_owned()));
-        assert_eq!(failed_tests(printed), expected);
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(test, said)| ((*test).to_owned(), (*said).to_owned())).collect()
+        };
+        let tests = ["a::b", "a::c", "a::d", "a::e", "a::f", "a::g", "a::h"].map(str::to_owned);
+        let expected = Ended {
+            passed: vec!["a::b".to_owned(), "a::g".to_owned()],
+            failed: pairs(&[
+                ("a::c", "first\nsecond"),
+                ("a::d", "third"),
+                ("a::h", "the test binary does not say how it ended"),
+            ]),
+            ignored: pairs(&[("a::e", "its attribute `#[ignore]`"), ("a::f", "it is slow")]),
+        };
+        assert_eq!(ended(&tests, printed), expected);
     }
 
     #[test]

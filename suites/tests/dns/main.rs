@@ -72,7 +72,7 @@ macro_rules! every_resolver_in_every_configuration {
 mod corefile_fallthrough {
     use reachmap::{Result, report::Holds, session::Session};
 
-    use super::tutorial;
+    use super::{NSLOOKUP, tutorial};
 
     every_resolver_in_every_configuration!();
 
@@ -83,6 +83,9 @@ mod corefile_fallthrough {
 
     #[tokio::test]
     async fn the_address_has_both_names() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         let address = tutorial::cluster_ip()?;
         tutorial::nslookup_of_address(address, &[tutorial::NAME, &tutorial::alias()]).await?;
         Session::current()?.beside(
@@ -95,16 +98,25 @@ mod corefile_fallthrough {
 
     #[tokio::test]
     async fn the_name_is_answered_by_its_alias() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         tutorial::nslookup(tutorial::NAME, Ok((&tutorial::alias(), tutorial::cluster_ip()?))).await
     }
 
     #[tokio::test]
     async fn the_absolute_name_is_answered_as_it_is() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         tutorial::nslookup(&format!("{}.", tutorial::NAME), Ok((tutorial::NAME, tutorial::cluster_ip()?))).await
     }
 
     #[tokio::test]
     async fn the_service_is_answered_behind_the_hosts_block() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         tutorial::nslookup(tutorial::SERVICE, Ok((&tutorial::service_fqdn(), tutorial::cluster_ip()?))).await
     }
 
@@ -126,12 +138,15 @@ mod corefile_fallthrough {
 mod corefile_alias {
     use reachmap::{Result, report::Holds, session::Session};
 
-    use super::tutorial;
+    use super::{NSLOOKUP, tutorial};
 
     every_resolver_in_every_configuration!();
 
     #[tokio::test]
     async fn the_address_has_both_names() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         let address = tutorial::node_address()?;
         tutorial::nslookup_of_address(address, &[tutorial::NAME, &tutorial::alias()]).await
     }
@@ -139,6 +154,9 @@ mod corefile_alias {
     /// "Now both `my-nginx.external.local` and `my-nginx.external.local.` work!"
     #[tokio::test]
     async fn both_names_work_now() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         let address = tutorial::node_address()?;
         tutorial::nslookup(tutorial::NAME, Ok((&tutorial::alias(), address))).await?;
         tutorial::nslookup(&format!("{}.", tutorial::NAME), Ok((tutorial::NAME, address))).await?;
@@ -171,23 +189,32 @@ mod corefile_alias {
 mod corefile_name {
     use reachmap::{Result, report::Holds, session::Session};
 
-    use super::tutorial;
+    use super::{NSLOOKUP, tutorial};
 
     every_resolver_in_every_configuration!();
 
     #[tokio::test]
     async fn the_address_has_one_name() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         tutorial::nslookup_of_address(tutorial::node_address()?, &[tutorial::NAME]).await
     }
 
     #[tokio::test]
     async fn the_absolute_name_is_answered() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         tutorial::nslookup(&format!("{}.", tutorial::NAME), Ok((tutorial::NAME, tutorial::node_address()?))).await
     }
 
     /// The tutorial's error line, word for word.
     #[tokio::test]
     async fn without_the_dot_nslookup_gives_up_at_the_first_servfail() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         tutorial::nslookup(tutorial::NAME, Err((&tutorial::alias(), "SERVFAIL"))).await?;
         Session::current()?.beside(
             "without-the-dot",
@@ -211,6 +238,9 @@ mod corefile_name {
 
     #[tokio::test]
     async fn the_service_is_not_found_by_nslookup() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         let first = format!("{}.service-type-test.svc.cluster.local", tutorial::SERVICE);
         tutorial::nslookup(tutorial::SERVICE, Err((&first, "SERVFAIL"))).await
     }
@@ -236,7 +266,7 @@ mod corefile_name {
 mod corefile_original {
     use reachmap::{Result, report::Holds, session::Session};
 
-    use super::tutorial;
+    use super::{NSLOOKUP, tutorial};
 
     every_resolver_in_every_configuration!();
 
@@ -247,6 +277,9 @@ mod corefile_original {
 
     #[tokio::test]
     async fn the_service_is_answered() -> Result<()> {
+        if reachmap_suites::lacks(NSLOOKUP).await? {
+            return Ok(());
+        }
         tutorial::nslookup(tutorial::SERVICE, Ok((&tutorial::service_fqdn(), tutorial::cluster_ip()?))).await
     }
 

@@ -115,7 +115,7 @@ mod load_balancer_ready {
     async fn a_node_without_service_rules_breaks_what_it_translates() -> Result<()> {
         let session = Session::current()?;
         if let Some(reason) = no_iptables(session) {
-            return session.not_supported("worker-1", "clusterip-address", reason);
+            return session.not_supported(reason);
         }
         let fault = NodeFault::without_service_rules(session, "worker-1")?;
         sabotage(
@@ -193,7 +193,7 @@ where
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
     if let Some(reason) = no_node(session) {
-        return session.not_supported("worker-1", "clusterip-address", reason);
+        return session.not_supported(reason);
     }
     let before = session.snapshot().await?;
     assert_eq!(red(session, &before).await?, BTreeMap::new(), "before the fault");

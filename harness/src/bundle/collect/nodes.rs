@@ -1,14 +1,20 @@
 //! What the kernels of the nodes, and of the vantages, hold: rules, connections, routes, neighbours, addresses.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures::{FutureExt as _, future::BoxFuture};
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Client, ResourceExt as _};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::{Ground, NodeAccess, Wanted};
 use crate::{
-    Error, ErrorKind, Result,
+    Context as _, Error, ErrorKind, Result,
     bundle::{FILE_LIMIT, contents::Side},
     command::{Command, Output},
     environment::engine::Engine,
@@ -42,22 +48,44 @@ const AT_VANTAGES: [(&str, &str, &[&str]); 4] = [
     ("hosts", "names that nobody is asked for", &["cat", "/etc/hosts"]),
 ];
 
-pub(super) fn on_nodes<'a>(ground: &'a Ground<'_>, pods: &[Pod]) -> Vec<Wanted<'a>> {
+/// The names of the cluster's nodes: all of them, whatever runs there.
+pub(super) async fn names(client: &Client) -> Result<BTreeSet<String>> {
+    let listed = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
+    Ok(listed.tried(ErrorKind::Environment, || "list the nodes")?.items.iter().map(ResourceExt::name_any).collect())
+}
+
+/// The nodes that run kube-proxy, each with the pod.
+pub(super) fn proxies(pods: &[Pod]) -> BTreeMap<String, String> {
     let proxies = pods.iter().filter(|pod| pod.labels().get("k8s-app").is_some_and(|app| app == "kube-proxy"));
-    let nodes = proxies.filter_map(|pod| Some((pod.spec.as_ref()?.node_name.clone()?, pod.name_any())));
-    let commands = nodes.flat_map(|place| ON_NODES.iter().map(move |what| (place.clone(), what)));
+    proxies.filter_map(|pod| Some((pod.spec.as_ref()?.node_name.clone()?, pod.name_any()))).collect()
+}
+
+pub(super) fn on_nodes<'a>(
+    ground: &'a Ground<'_>,
+    nodes: &BTreeSet<String>,
+    proxies: &BTreeMap<String, String>,
+) -> Vec<Wanted<'a>> {
+    let commands = nodes.iter().flat_map(|node| ON_NODES.iter().map(move |what| (node, what)));
     commands
-        .map(|((node, proxy), (file, about, argv))| Wanted {
+        .map(|(node, (file, about, argv))| Wanted {
             path: format!("nodes/{node}/{file}"),
             about: (*about).to_owned(),
             side: Side::Head,
             limit: FILE_LIMIT,
-            take: match &ground.nodes {
-                NodeAccess::Engine(engine) => in_container(engine, node, argv).boxed(),
-                NodeAccess::ProxyPods => in_pod(ground.client, "kube-system", proxy, None, argv).boxed(),
+            take: match (&ground.nodes, proxies.get(node)) {
+                (NodeAccess::Engine(engine), _) => in_container(engine, node.clone(), argv).boxed(),
+                (NodeAccess::ProxyPods, Some(proxy)) => {
+                    in_pod(ground.client, "kube-system", proxy.clone(), None, argv).boxed()
+                }
+                (NodeAccess::ProxyPods, None) => ready(Err(no_proxy(node, argv))).boxed(),
             },
         })
         .collect()
+}
+
+fn no_proxy(node: &str, argv: &[&str]) -> Error {
+    let cause = "no pod labelled k8s-app=kube-proxy is there, in which it could be run";
+    Error::new(ErrorKind::Environment, format!("run `{}` on {node}", argv.join(" ")), cause)
 }
 
 pub(super) fn at_vantages<'a>(ground: &'a Ground<'_>) -> Vec<Wanted<'a>> {

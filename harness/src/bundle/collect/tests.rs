@@ -58,6 +58,7 @@ fn answer(asked: &Asked) -> (u16, String) {
         "/version" => (200, json!({"major": "1", "minor": "37", "gitVersion": "v1.37.2", "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}).to_string()),
         "/api/v1/namespaces/kube-system/pods" => list(&[pod("coredns-1"), pod("kube-proxy-1")]),
         "/api/v1/namespaces/metallb-system/pods" => mock::status(403, "Forbidden", "pods is forbidden"),
+        "/api/v1/nodes" => list(&[json!({"metadata": {"name": "worker"}}), json!({"metadata": {"name": "without-proxy"}})]),
         "/api/v1/namespaces/kube-system/events" => list(&[event]),
         "/api/v1/namespaces/kube-system/pods/coredns-1/log" => (200, log),
         "/api/v1/services" => list(&[json!({"metadata": annotated("s"), "spec": {"clusterIP": "10.96.0.1"}})]),
@@ -154,6 +155,9 @@ async fn what_could_not_be_had_is_listed_with_the_reason_and_the_rest_is_there()
         why("nodes/worker/iptables-save.txt")
             .starts_with("failed to start `iptables-save` in pod kube-system/kube-proxy-1")
     );
+    // A node on which kube-proxy does not run, or runs under another label, is not left out without a word.
+    let without = why("nodes/without-proxy/ip-route.txt");
+    assert!(without.starts_with("failed to run `ip route show table all` on without-proxy: no pod"), "{without}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,6 +170,7 @@ async fn a_server_that_does_not_answer_costs_no_more_than_the_limit() {
         contents.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
         ["facts/a.b/cluster/pods.json"]
     );
+    assert!(contents.missing.iter().any(|missing| missing.path == "facts/a.b/nodes"), "{:?}", contents.missing);
     let whys: BTreeSet<&str> =
         contents.missing.iter().map(|missing| missing.why.rsplit(": ").next().unwrap()).collect();
     assert_eq!(whys, BTreeSet::from(["no answer after 10s", "the time for collecting was over"]));

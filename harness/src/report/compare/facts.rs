@@ -56,6 +56,12 @@ pub(super) fn facts(run: &Run) -> BTreeMap<(Subject, String), Fact> {
         // The end of what a test printed has the reason; the rest is full of names and times.
         (Subject::Test, name, fact("failed", words::plain_lines(&failed.output, 4), ""))
     });
+    let missing = run.other_tests.iter().filter_map(|test| {
+        let reason = test.not_supported.as_deref()?;
+        let name = format!("{} · {}", test.suite, test.test);
+        Some((Subject::Test, name, fact("not supported here", words::plain_lines(reason, 4), "")))
+    });
+    let tests = tests.chain(missing);
     for (subject, name, fact) in cells.chain(lookups).chain(loads).chain(changes).chain(statements).chain(tests) {
         facts.insert((subject, words::visible(&name)), fact);
     }

@@ -127,10 +127,12 @@ async fn an_answer_that_no_datagram_holds_is_asked_for_over_tcp() -> Result<()> 
         || async {
             let name = format!("reachmap-many.{NAMESPACE}.svc.cluster.local.");
             until_answered(session, &name, |seen| seen.addresses.len() == usize::from(MANY)).await?;
+            let mut missing = Vec::new();
             for resolver in Resolver::ALL {
-                falls_back(session, resolver, &name).await?;
+                let why = falls_back(session, resolver, &name).await?;
+                missing.extend(why.map(|why| format!("nothing is known of {resolver}: {why}")));
             }
-            Ok(())
+            if missing.is_empty() { Ok(()) } else { session.not_supported(missing.join("; ")) }
         },
         || async {
             let slice = delete(&slices, "reachmap-many").await;
@@ -141,14 +143,18 @@ async fn an_answer_that_no_datagram_holds_is_asked_for_over_tcp() -> Result<()> 
     .await
 }
 
-/// Holds the resolver's lookup against its prediction, in which a datagram holds only a part of the answer.
-async fn falls_back(session: &'static Session, resolver: Resolver, name: &str) -> Result<()> {
+/// Holds the resolver's lookup against its prediction, in which a datagram holds only a part of the answer; returns why there
+/// is none, if the resolver is not there.
+async fn falls_back(session: &'static Session, resolver: Resolver, name: &str) -> Result<Option<String>> {
     const PLACE: &str = "ndots5-cluster";
     let panel = session.panel().await?;
     let place = panel.agent(PLACE)?.hello().await?;
     let state = session.snapshot().await?;
     let corefile: Corefile = state.corefile.parse()?;
     let recorded = panel.lookup(PLACE, resolver, name).await?;
+    if let Some(why) = panel.missing(PLACE, resolver, &recorded)? {
+        return Ok(Some(why));
+    }
     let families = Families::asked_by(resolver, &place.addresses);
     let prediction = predict_each(name, &ResolvConf::parse(&place.resolv_conf), resolver, families, |query| {
         let whole = corefile.answer(&query.question, &state).response().cloned()?;
@@ -169,7 +175,7 @@ async fn falls_back(session: &'static Session, resolver: Resolver, name: &str) -
             assert!(over_tcp.iter().any(|asked| asked.answers.len() == usize::from(MANY)), "{resolver}: {recorded:#?}");
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn api<K>(session: &Session) -> Api<K>

@@ -42,7 +42,7 @@ async fn probabilities_that_are_ten_points_off_on_one_node_are_found() -> Result
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
     if let Some(reason) = no_iptables(session) {
-        return session.not_supported(WORKER_1, "clusterip-address", reason);
+        return session.not_supported(reason);
     }
     let rule = third(session).await?;
     let fault = rule.replaced("--probability 0.3333", "--probability 0.4333")?;
@@ -62,7 +62,7 @@ async fn an_endpoint_that_one_node_does_not_know_is_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
     if let Some(reason) = no_iptables(session) {
-        return session.not_supported(WORKER_1, "clusterip-address", reason);
+        return session.not_supported(reason);
     }
     let rule = third(session).await?;
     let fault = rule.deleted()?;
@@ -155,7 +155,7 @@ async fn an_address_that_two_nodes_announce_is_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
     if let Some(reason) = no_node(session) {
-        return session.not_supported(LAPTOP, "loadbalancer-address", reason);
+        return session.not_supported(reason);
     }
     let scene = Scene::of("announced-twice", LAPTOP, "loadbalancer-address").await?;
     let Announced { address, by } = Announced::of(&scene.state)?;

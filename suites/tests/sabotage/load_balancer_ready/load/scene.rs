@@ -71,7 +71,7 @@ impl Scene {
         M: Future<Output = Result<()>>,
     {
         if let Some(reason) = no_node(self.session) {
-            return self.session.not_supported(self.vantage, self.method, reason);
+            return self.session.not_supported(reason);
         }
         self.is_in_order("before").await?;
         let found = changed(inject, || self.look(), mend).await?;
