@@ -44,7 +44,7 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if it cannot be written down.
+    /// [`ErrorKind::Storage`] if it cannot be written down.
     pub fn judge_load(&self, ends: &BothEnds, statistics: Option<&Plan>) -> Result<LoadRecord> {
         let mut record = record(ends);
         record.outcome = record.judge();
@@ -57,6 +57,16 @@ impl Session {
 
     /// Puts a load into the run's report that is not to be judged, and says why not; [`LoadRecord::judge`] tells what would have
     /// been found.
+    ///
+    /// ```no_run
+    /// # async fn test() -> reachmap::Result<()> {
+    /// use reachmap::{load::generator::Plan, session::Session};
+    /// let session = Session::current()?;
+    /// let ends = session.load("laptop", "loadbalancer-address", &Plan::default(), "meanwhile").await?;
+    /// session.note_load(&ends, "The cluster is being upgraded.")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Session::judge_load`].
