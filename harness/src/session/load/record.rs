@@ -58,6 +58,16 @@ impl Session {
     /// Puts a load into the run's report that is not to be judged, and says why not; [`LoadRecord::judge`] tells what would have
     /// been found.
     ///
+    /// ```no_run
+    /// # async fn test() -> reachmap::Result<()> {
+    /// use reachmap::{load::generator::Plan, session::Session};
+    /// let session = Session::current()?;
+    /// let ends = session.load("laptop", "loadbalancer-address", &Plan::default(), "meanwhile").await?;
+    /// session.note_load(&ends, "The cluster is being upgraded.")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Session::judge_load`].
     pub fn note_load(&self, ends: &BothEnds, reason: &str) -> Result<LoadRecord> {
