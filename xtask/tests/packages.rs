@@ -1,8 +1,8 @@
 //! The packages alone: unpacked outside the repository, they compile for someone who depends on them, the agent is built
 //! from what they bring along, and a suite runs on a cluster.
 //!
-//! It compiles every dependency once more (ten minutes on two cores; later runs find it in `target/packages`), and boots a
-//! cluster where `cargo xtask e2e` does:
+//! It compiles every dependency once more (ten minutes on two cores; later runs find it in `target/packages`, since the packages
+//! are always unpacked into the same place), and boots a cluster where `cargo xtask e2e` does:
 //!
 //! ```console
 //! $ cargo test -p xtask --test packages -- --ignored --nocapture
@@ -18,6 +18,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 const CONSUMER: &str = include_str!("packages/consumer.rs");
@@ -59,13 +60,29 @@ fn run(command: &mut Command) -> String {
     said.into_owned()
 }
 
+/// One test at a time: they share what they compile, and where they unpack it.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Where the packages are unpacked: outside this clone, empty, and always the same for it.
+fn place() -> (MutexGuard<'static, ()>, PathBuf) {
+    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let clone = root().to_string_lossy().replace('/', "-");
+    let place = env::temp_dir().join(format!("reachmap-packages{clone}"));
+    if place.exists() {
+        fs::remove_dir_all(&place).unwrap();
+    }
+    fs::create_dir_all(&place).unwrap();
+    (guard, place.canonicalize().unwrap())
+}
+
 /// Packs what is published, and unpacks it into `to`.
 fn unpack(to: &Path) {
     run(cargo(root()).args(["package", "--workspace", "--no-verify", "--allow-dirty"]));
     let version = env!("CARGO_PKG_VERSION");
     for package in ["reachmap", "reachmap-wire"] {
         let archive = target().join(format!("package/{package}-{version}.crate"));
-        run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(to));
+        // With the time of today: in an archive all files have the same, by which cargo would take a changed one for unchanged.
+        run(Command::new("tar").arg("-xmzf").arg(archive).arg("-C").arg(to));
     }
 }
 
@@ -79,10 +96,10 @@ fn locked(file: &Path) -> BTreeSet<String> {
 #[test]
 #[ignore = "compiles every dependency once more, which takes ten minutes"]
 fn whoever_depends_on_the_packages_alone_can_build_the_agent_and_send_a_request() {
-    let place = tempfile::Builder::new().prefix("packages").tempdir().unwrap();
-    unpack(place.path());
-    let (version, consumer) = (env!("CARGO_PKG_VERSION"), place.path().join("consumer"));
-    let package = place.path().join(format!("reachmap-{version}"));
+    let (_alone, place) = place();
+    unpack(&place);
+    let (version, consumer) = (env!("CARGO_PKG_VERSION"), place.join("consumer"));
+    let package = place.join(format!("reachmap-{version}"));
     assert!(!package.join("agent").exists(), "a package cannot contain another");
     fs::create_dir_all(consumer.join("src")).unwrap();
     fs::write(consumer.join("src/main.rs"), CONSUMER).unwrap();
@@ -103,7 +120,7 @@ tokio = {{ version = "1", features = ["rt-multi-thread"] }}
     // The versions that the package was made with.
     fs::copy(package.join("Cargo.lock"), consumer.join("Cargo.lock")).unwrap();
 
-    let home = place.path().join("home");
+    let home = place.join("home");
     let said = run(cargo(&consumer).args(["run", "--quiet", "--"]).arg(&home));
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[1..], ["the agent answers from 127.0.0.1", "status 200"], "{said}");
@@ -133,9 +150,9 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 #[ignore = "compiles every dependency once more, and boots a cluster: five minutes once both are built"]
 fn whoever_depends_on_the_packages_alone_can_run_a_suite_on_a_cluster() {
-    let place = tempfile::Builder::new().prefix("packages").tempdir().unwrap();
-    unpack(place.path());
-    let consumer = place.path().join("consumer");
+    let (_alone, place) = place();
+    unpack(&place);
+    let consumer = place.join("consumer");
     copy(&root().join("examples/consumer"), &consumer);
     let path = format!("path = \"../reachmap-{}\"", env!("CARGO_PKG_VERSION"));
     let manifest = fs::read_to_string(consumer.join("Cargo.toml")).unwrap();
@@ -143,8 +160,11 @@ fn whoever_depends_on_the_packages_alone_can_run_a_suite_on_a_cluster() {
     assert_ne!(manifest, pointed, "the example depends on the library by its path");
     fs::write(consumer.join("Cargo.toml"), pointed + &patch()).unwrap();
 
-    let home = env::var_os("REACHMAP_PACKAGES_HOME").map_or_else(|| place.path().join("home"), PathBuf::from);
-    let reports = place.path().join("reports");
+    let home = env::var_os("REACHMAP_PACKAGES_HOME").map_or_else(|| place.join("home"), PathBuf::from);
+    // The run is started in another directory.
+    fs::create_dir_all(&home).unwrap();
+    let home = home.canonicalize().unwrap();
+    let reports = place.join("reports");
     let e2e = ["xtask", "e2e", "--name", "packages", "--report-dir"];
     run(cargo(&consumer).args(e2e).arg(&reports).env("REACHMAP_CACHE", home).env("CI", "true"));
     let report = fs::read_to_string(reports.join("latest/report.json")).unwrap();

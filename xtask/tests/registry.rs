@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - `REACHMAP_REGISTRY_HOME`: the cache directory of the engine and of the runs. Without it they use a temporary one and
-//!   build everything, which takes half an hour more.
+//!   build everything, which takes half an hour more. All images of that engine are deleted, and all of its containers if
+//!   the test fails: so it is refused if a cluster is recorded there or its engine runs.
 //!
 //! Two things stand in for what cannot be had from packages: kind's node image is ours, with Flannel as the network plugin that it
 //! brings along, and nginx is Debian's. Both have other digests than those that are published: a table names them.
@@ -32,7 +33,9 @@ fn images_come_from_a_registry_by_the_digests_of_a_table_or_it_is_said_why_not()
     let temporary = tempfile::tempdir().unwrap();
     let home = env::var_os("REACHMAP_REGISTRY_HOME").map_or_else(|| temporary.path().join("home"), PathBuf::from);
     fs::create_dir_all(&home).unwrap();
-    let place = Place::new(Home::at(home.canonicalize().unwrap()), temporary.path());
+    let home = Home::at(home.canonicalize().unwrap());
+    assert_eq!(place::in_use(&home), None, "choose a home that nothing else uses");
+    let place = Place::new(home, temporary.path());
     let filled = filled::fill(&place);
     let (registry, version) = (format!("http://{}", place::REGISTRY), filled.kubernetes.as_str());
     let images = |registry: &str, table: &str, version: &str| -> Vec<String> {
@@ -95,6 +98,15 @@ fn images_come_from_a_registry_by_the_digests_of_a_table_or_it_is_said_why_not()
     assert_eq!(place.docker(&["container", "ls", "--all", "--quiet"]), "");
     assert_eq!(place.docker(&["network", "ls", "--quiet", "--filter", "name=reachmap"]), "");
     place.close();
+}
+
+#[test]
+fn a_home_with_a_cluster_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let home = Home::at(temporary.path());
+    assert_eq!(place::in_use(&home), None);
+    fs::create_dir_all(home.clusters().join("mine")).unwrap();
+    assert_eq!(place::in_use(&home).unwrap(), format!("{} has clusters on record: mine", temporary.path().display()));
 }
 
 /// A failed environment, told with what was tried and what to do.

@@ -107,9 +107,33 @@ fn each_check_is_a_command_and_another_is_none() {
     assert!(said.iter().all(|call| call.starts_with("cargo clippy ") && call.ends_with(" -- -D warnings")), "{said:?}");
     assert_eq!(calls("doc"), (Some(0), vec!["cargo doc --workspace --no-deps".to_owned()]));
     assert_eq!(calls("test"), (Some(0), vec!["cargo test --workspace".to_owned()]));
+    let example = |name: &str| {
+        let manifest = format!("examples/{name}/Cargo.toml");
+        format!("cargo check --locked --all-targets --manifest-path {manifest} --target-dir target/examples")
+    };
+    assert_eq!(calls("examples"), (Some(0), vec![example("consumer"), example("existing")]));
+    let (code, said) = calls("book");
+    assert_eq!(
+        (code, said.len(), said[0].starts_with("cargo install --locked mdbook@")),
+        (Some(0), 2, true),
+        "{said:?}"
+    );
+    assert_eq!(said[1], "cargo test --package xtask --test book -- --include-ignored");
+    let browser = "cargo test --package reachmap --lib in_browser -- --ignored";
+    assert_eq!(calls("browser"), (Some(0), vec![browser.to_owned()]));
     let package = "cargo test --package xtask --test packages -- --ignored --nocapture";
     assert_eq!(calls("package"), (Some(0), vec!["cargo package --workspace".to_owned(), package.to_owned()]));
     assert_eq!(calls("nothing"), (Some(1), vec![]));
+}
+
+#[test]
+fn every_example_is_checked() {
+    let script = find(".github/workflows/ci.yml: check: Check").text;
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let list = script.lines().find(|line| line.trim().starts_with("for example in ")).unwrap();
+        assert!(list.split([' ', ';']).any(|word| word == name), "{name}: {list}");
+    }
 }
 
 #[test]

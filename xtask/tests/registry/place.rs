@@ -11,6 +11,7 @@ use reachmap::{
     command::{Command, poll},
     environment::engine::{Sandbox, hold},
     home::{Home, Lock},
+    probe::AgentBinary,
     progress::{Progress, Show},
 };
 
@@ -32,6 +33,17 @@ pub(crate) struct Place {
     held: Option<Lock>,
 }
 
+/// Why the engine of `home` is not this test's to do with as it likes, if it is not.
+pub(crate) fn in_use(home: &Home) -> Option<String> {
+    let root = home.root().display();
+    if Sandbox::running(home).is_some() {
+        return Some(format!("the engine of {root} runs"));
+    }
+    let entries = fs::read_dir(home.clusters()).into_iter().flatten().flatten();
+    let clusters: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    (!clusters.is_empty()).then(|| format!("{root} has clusters on record: {}", clusters.join(", ")))
+}
+
 impl Place {
     /// Starts the engine of `home`, and an empty registry in its network.
     pub(crate) fn new(home: Home, temporary: &Path) -> Self {
@@ -41,10 +53,21 @@ impl Place {
         let held = Some(hold(&home).unwrap());
         let sandbox = Sandbox::start(&home, &progress).unwrap();
         let mut place = Self { home, sandbox, progress, scratch, registry: None, held };
+        // Kept before anything else can fail, so that it ends with this place.
         place.registry = Some(start_registry(&place.sandbox, &place.scratch));
+        until_registry_answers(&place.sandbox);
         place.write_docker();
         place.trust_registry();
+        place.compile();
         place
+    }
+
+    /// Compiles what the runs need of this repository, so that the first of them is no slower than the others.
+    fn compile(&self) {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let suite = Command::new(env!("CARGO")).args(["test", "--no-run", "-p", "reachmap-suites", "--test", "access"]);
+        suite.dir(directory).deadline(Duration::from_secs(1200)).run().unwrap();
+        AgentBinary::find_or_build(&self.home, &self.progress).unwrap();
     }
 
     /// Runs docker in the engine, which must succeed, and returns what it printed.
@@ -161,18 +184,25 @@ impl Drop for Place {
             let log = fs::read_to_string(self.scratch.join("registry.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             println!("{}", lines[lines.len().saturating_sub(20)..].join("\n"));
-            for container in self.docker(&["container", "ls", "--all", "--quiet"]).lines() {
-                self.docker(&["container", "rm", "--force", "--volumes", container]);
+            // Nothing here may fail: a panic while panicking ends the process, with the engine and the registry alive.
+            let docker = |arguments: &[&str]| {
+                let command = Command::new("docker").args(arguments.iter().copied()).deadline(Duration::from_secs(60));
+                self.sandbox.command(command).output().map(|output| output.text()).unwrap_or_default()
+            };
+            for container in docker(&["container", "ls", "--all", "--quiet"]).lines() {
+                docker(&["container", "rm", "--force", "--volumes", container]);
             }
         }
         self.end();
     }
 }
 
-/// Debian's registry, without its service: unpacked, and started in the engine's network.
+/// Debian's registry, without its service: unpacked, and started in the engine's network. An earlier run may have left its
+/// address there.
 fn start_registry(sandbox: &Sandbox, scratch: &Path) -> Child {
     let place = scratch.join("registry");
     fs::create_dir_all(&place).unwrap();
+    Command::new("apt-get").args(["update", "-qq"]).deadline(Duration::from_secs(300)).run().unwrap();
     Command::new("apt-get").args(["download", "-qq", "docker-registry"]).dir(&place).run().unwrap();
     Command::new("sh").args(["-ec", "dpkg-deb --extract docker-registry_*.deb ."]).dir(&place).run().unwrap();
     let configuration = place.join("config.yml");
@@ -183,9 +213,9 @@ fn start_registry(sandbox: &Sandbox, scratch: &Path) -> Child {
     fs::write(&configuration, text).unwrap();
     let network = format!("--net={}", sandbox.network_namespace().display());
     let address = format!("{ADDRESS}/32");
-    Command::new("nsenter").args([&network, "ip", "address", "add", &address, "dev", "lo"]).run().unwrap();
+    Command::new("nsenter").args([&network, "ip", "address", "replace", &address, "dev", "lo"]).run().unwrap();
     let log = fs::File::create(scratch.join("registry.log")).unwrap();
-    let child = std::process::Command::new("nsenter")
+    std::process::Command::new("nsenter")
         .arg(&network)
         .arg(place.join("usr/bin/docker-registry"))
         .arg("serve")
@@ -195,7 +225,11 @@ fn start_registry(sandbox: &Sandbox, scratch: &Path) -> Child {
         .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+fn until_registry_answers(sandbox: &Sandbox) {
+    let network = format!("--net={}", sandbox.network_namespace().display());
     let connect = format!("exec 3<>/dev/tcp/{ADDRESS}/5000");
     let connect = Command::new("nsenter").args([&network, "bash", "-c", &connect]);
     poll("see the registry answer", Duration::from_secs(20), || {
@@ -203,5 +237,4 @@ fn start_registry(sandbox: &Sandbox, scratch: &Path) -> Child {
         Ok(if output.code == Some(0) { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) })
     })
     .unwrap();
-    child
 }
