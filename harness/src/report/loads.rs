@@ -289,11 +289,11 @@ impl LoadRecord {
         (self.held_us > 0).then(|| format!("no request could start for {held}, as nobody took the results"))
     }
 
-    /// Why its requests a second are not what was asked for, in as few words as will do.
+    /// Why its requests a second are not what was asked for, in as few words as will do: short of the rate, or held up by us.
     fn shortfall(&self) -> &'static str {
         match self.kept {
-            Some(kept) if !kept.is_kept() => " (rate not kept)",
-            _ if self.held_us > 0 => " (held up)",
+            Some(kept) if !kept.is_kept() => ", short",
+            _ if self.held_us > 0 => ", held up",
             _ => "",
         }
     }
@@ -410,13 +410,13 @@ mod tests {
                  or the machine."
             ]
         );
-        assert_eq!(load.shortfall(), " (rate not kept)");
+        assert_eq!(load.shortfall(), ", short");
     }
 
     #[test]
     fn a_load_that_the_harness_held_up_says_so() {
         let load = LoadRecord { held_us: 1_500_000, ..sample::loads::as_expected() };
-        assert_eq!(load.shortfall(), " (held up)");
+        assert_eq!(load.shortfall(), ", held up");
         assert!(explain_load(&load).contains("no request could start for 1.5 s"), "{}", explain_load(&load));
     }
 
