@@ -224,7 +224,7 @@ mod load_balancer_ready {
     /// Of each log, the lines with just this id: the request that ends it has another.
     fn lines_of(id: &str, logs: Vec<(String, String)>) -> Vec<(String, String)> {
         let is_of = |line: &&str| AccessLine::parse(line).is_some_and(|line| line.id() == Some(id));
-        let only = |text: String| text.lines().filter(is_of).map(|line| format!("{line}\n")).collect();
+        let only = |text: String| text.lines().filter(is_of).flat_map(|line| [line, "\n"]).collect();
         logs.into_iter().map(|(pod, text)| (pod, only(text))).collect()
     }
 

@@ -162,7 +162,7 @@ fn a_killed_speaker_fails_requests_only_while_the_address_moves() -> Result<()> 
             let killed = kill_speaker(session, &node).await?;
             until_it_runs_again(session, &node, &killed).await
         };
-        let (moved, runs_us) = Moved::while_it_moves(session, kill).await?;
+        let (moved, runs_us) = Box::pin(Moved::while_it_moves(session, kill)).await?;
         moved.record("speaker", "the announcing speaker is killed")?;
         let (taken, back) = moved.hold(runs_us);
         moved.told(&moved.takers[0].0, back);
@@ -190,7 +190,7 @@ fn a_node_that_is_cut_off_fails_requests_only_while_it_is() -> Result<()> {
             drop(endpoints);
             Ok(cut_us)
         };
-        let (moved, cut_us) = Moved::while_it_moves(session, cut).await?;
+        let (moved, cut_us) = Box::pin(Moved::while_it_moves(session, cut)).await?;
         moved.record("node", &format!("the announcing node is cut off for {CUT_OFF_SECONDS} s"))?;
         let off_us = CUT_OFF_SECONDS * 1_000_000;
         let (_, back) = moved.hold(moved.began_us() + off_us);

@@ -90,7 +90,7 @@ async fn a_masquerade_that_is_dropped_is_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
     if let Some(reason) = no_iptables(session) {
-        return session.not_supported(LAPTOP, "nodeport-worker-1", reason);
+        return session.not_supported(reason);
     }
     let is_mark = |rule: &str| rule.contains("KUBE-MARK-MASQ");
     let fault = Rule::find(session, WORKER_1, ("KUBE-EXT-", NODE_PORT), is_mark).await?.deleted()?;
