@@ -10,6 +10,7 @@ pub mod changes;
 pub mod live;
 pub mod lives;
 pub mod prelude;
+pub mod watched;
 pub mod web;
 
 use std::time::Duration;

@@ -2,9 +2,9 @@
 //! answers for it on the link.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     future::Future,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -22,17 +22,16 @@ use reachmap::{
         arp::{Answered, Question},
         timeline::{Mark, Timeline},
     },
-    probe::WatchingArp,
     report::{ArpRecord, ChangeRecord},
     session::Session,
     state::State,
-    wire::{SeenArp, WatchArp},
 };
 use reachmap_suites::{
     live::{until_announced, until_rules_are_new},
     lives::now_us,
     on_the_sessions_runtime,
     prelude::LAPTOP,
+    watched::Watched,
 };
 use tokio::time::Instant;
 
@@ -43,9 +42,6 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// The label of MetalLB's speakers.
 const SPEAKERS: &str = "component=speaker";
-
-/// How often it is asked by ARP, in milliseconds.
-const ARP_EVERY_MS: u64 = 100;
 
 /// How long a node is cut off from the network: longer than it takes until another one has taken over, and shorter than the
 /// harness is patient with agents that it does not hear of.
@@ -88,7 +84,7 @@ impl Moved {
                 is_over.store(true, Ordering::Relaxed);
                 Ok(told)
             };
-            try_join(change, watched.until_back(session, &first, &is_over)).await
+            try_join(change, until_back(&watched, session, &first, &is_over)).await
         })
         .await?;
         Ok((Self { line, answered: watched.answered(&watching.finish().await?), takers }, told))
@@ -200,72 +196,38 @@ fn a_node_that_is_cut_off_fails_requests_only_while_it_is() -> Result<()> {
     })
 }
 
-/// An address, and the nodes' own, by which their hardware addresses are known.
-struct Watched {
-    address: Ipv4Addr,
-    nodes: BTreeMap<String, IpAddr>,
-}
-
-impl Watched {
-    fn of(state: &State) -> Result<Self> {
-        let service = state.service(NAMESPACE, LOAD_BALANCER);
-        let address = service.and_then(|service| service.load_balancer_addresses.iter().find_map(as_v4));
-        let none = || Error::new(ErrorKind::Environment, "load the load balancer", "it has no IPv4 address");
-        Ok(Self { address: address.ok_or_else(none)?, nodes: nodes(state) })
-    }
-
-    async fn watch(&self, session: &Session) -> Result<WatchingArp> {
-        let addresses = [self.address].into_iter().chain(self.nodes.values().filter_map(as_v4)).collect();
-        session.agent(LAPTOP)?.watch_arp(WatchArp { addresses, every_ms: ARP_EVERY_MS }).await
-    }
-
-    fn answered(&self, seen: &SeenArp) -> Answered {
-        Answered::of(seen, self.address, &self.nodes)
-    }
-
-    /// Who announces it by the cluster's word, one after the other, until the change is over and the first of them alone
-    /// announces it and answers for it again: MetalLB's choice is always the same among the same nodes.
-    /// The cluster's word may leave out one who had the address for a moment; who answered for it does not.
-    async fn until_back(&self, session: &Session, first: &str, is_over: &AtomicBool) -> Result<Vec<(String, u64)>> {
-        let mut takers = vec![(first.to_owned(), now_us())];
-        let mut looks = tokio::time::interval(LOOK);
-        let (settled, deadline) = (Instant::now() + SETTLED, Instant::now() + AT_MOST);
-        loop {
-            looks.tick().await;
-            let now = announcer(&session.snapshot().await?);
-            if let Some(node) = now.filter(|node| takers.last().is_none_or(|(last, _)| last != node)) {
-                takers.push((node, now_us()));
-            }
-            let is_back = is_over.load(Ordering::Relaxed)
-                && (takers.len() > 1 || Instant::now() > settled)
-                && takers.last().is_some_and(|(last, _)| last == first);
-            if is_back && self.answered_by(session).await? == [first.to_owned()].into() {
-                return Ok(takers);
-            }
-            assert!(Instant::now() < deadline, "the address is not back at {first}: {takers:?}");
+/// Who announces it by the cluster's word, one after the other, until the change is over and the first of them alone
+/// announces it and answers for it again: MetalLB's choice is always the same among the same nodes.
+/// The cluster's word may leave out one who had the address for a moment; who answered for it does not.
+async fn until_back(
+    watched: &Watched,
+    session: &Session,
+    first: &str,
+    is_over: &AtomicBool,
+) -> Result<Vec<(String, u64)>> {
+    let mut takers = vec![(first.to_owned(), now_us())];
+    let mut looks = tokio::time::interval(LOOK);
+    let (settled, deadline) = (Instant::now() + SETTLED, Instant::now() + AT_MOST);
+    loop {
+        looks.tick().await;
+        let now = announcer(&session.snapshot().await?);
+        if let Some(node) = now.filter(|node| takers.last().is_none_or(|(last, _)| last != node)) {
+            takers.push((node, now_us()));
         }
-    }
-
-    /// The nodes that answer for it, asked for a second.
-    async fn answered_by(&self, session: &Session) -> Result<BTreeSet<String>> {
-        let watching = self.watch(session).await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let answered = self.answered(&watching.finish().await?);
-        Ok(answered.questions.into_iter().flat_map(|question| question.by).collect())
-    }
-}
-
-fn as_v4(address: &IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(*address),
-        IpAddr::V6(_) => None,
+        let is_back = is_over.load(Ordering::Relaxed)
+            && (takers.len() > 1 || Instant::now() > settled)
+            && takers.last().is_some_and(|(last, _)| last == first);
+        if is_back && answered_by(watched, session).await? == [first.to_owned()].into() {
+            return Ok(takers);
+        }
+        assert!(Instant::now() < deadline, "the address is not back at {first}: {takers:?}");
     }
 }
 
-/// The nodes by their names, with their IPv4 addresses.
-fn nodes(state: &State) -> BTreeMap<String, IpAddr> {
-    let v4 = |addresses: &[IpAddr]| addresses.iter().copied().find(IpAddr::is_ipv4);
-    state.nodes.iter().filter_map(|node| Some((node.name.clone(), v4(&node.addresses)?))).collect()
+/// The nodes that answer for it, asked for a second.
+async fn answered_by(watched: &Watched, session: &Session) -> Result<BTreeSet<String>> {
+    let answered = watched.watch_for(session, Duration::from_secs(1)).await?;
+    Ok(answered.questions.into_iter().flat_map(|question| question.by).collect())
 }
 
 /// The node that announces the load balancer's address, if exactly one does.
@@ -334,7 +296,8 @@ setsid sh -c "ip link set $link down; sleep $2; ip link set $link up; $back" </d
 
 async fn cut_off(session: &Session, node: &str) -> Result<()> {
     let tried = || format!("cut {node} off from the network");
-    let address = nodes(session.state()).remove(node);
+    let addresses = session.state().nodes.iter().find(|one| one.name == *node).map(|one| &one.addresses);
+    let address = addresses.and_then(|addresses| addresses.iter().copied().find(IpAddr::is_ipv4));
     let address = address.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "it has no IPv4 address"))?;
     let (address, seconds) = (address.to_string(), CUT_OFF_SECONDS.to_string());
     let argv = ["sh", "-e", "-c", CUT_OFF, "sh", &address, &seconds];

@@ -1,17 +1,11 @@
 //! What a test looks at before, under and after a fault, and what one look finds.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, net::Ipv4Addr, time::Duration};
 
 use reachmap::{
     Error, ErrorKind, Result,
     environment::workloads::{LOAD_BALANCER, NAMESPACE},
     load::{
-        arp::Answered,
         generator::Plan as LoadPlan,
         statistics::{EndpointCount, Judgement, Law, Plan, Question},
         summary::AsHey,
@@ -20,9 +14,9 @@ use reachmap::{
     report::explain_load,
     session::{Session, load::BothEnds},
     state::State,
-    wire::{Extent, WatchArp},
+    wire::Extent,
 };
-use reachmap_suites::changes::changed;
+use reachmap_suites::{changes::changed, watched::Watched};
 
 use super::super::super::node::{forget_attempts, no_node};
 
@@ -32,9 +26,8 @@ const LOOKS: u32 = 6 * 3;
 /// How many connections there are at once: many, since under some faults each waits for its timeout.
 pub(super) const AT_ONCE: u32 = 200;
 
-/// How long it is watched who answers for an address, and how often it is asked, in milliseconds.
+/// How long it is watched who answers for an address.
 const WATCHED: Duration = Duration::from_secs(2);
-const ARP_EVERY_MS: u64 = 100;
 
 /// What a test looks at, as it is before the fault.
 pub(super) struct Scene {
@@ -141,15 +134,7 @@ impl Scene {
             return Ok(Vec::new());
         }
         let Announced { address, by } = Announced::of(&self.state)?;
-        let nodes = self.state.nodes.iter();
-        let nodes: BTreeMap<String, Ipv4Addr> =
-            nodes.filter_map(|node| Some((node.name.clone(), node.addresses.iter().find_map(as_v4)?))).collect();
-        let addresses = [address].into_iter().chain(nodes.values().copied()).collect();
-        let agent = self.session.agent(self.vantage)?;
-        let watching = agent.watch_arp(WatchArp { addresses, every_ms: ARP_EVERY_MS }).await?;
-        tokio::time::sleep(WATCHED).await;
-        let nodes = nodes.into_iter().map(|(node, own)| (node, IpAddr::from(own))).collect();
-        let answered = Answered::of(&watching.finish().await?, address, &nodes);
+        let answered = Watched::of(&self.state)?.watch_for(self.session, WATCHED).await?;
         let due = [by.clone()].into();
         let mut others: BTreeMap<String, usize> = BTreeMap::new();
         for question in answered.questions.iter().filter(|question| question.by != due) {
@@ -199,22 +184,10 @@ pub(super) struct Announced {
 
 impl Announced {
     pub(super) fn of(state: &State) -> Result<Self> {
-        let service = state.service(NAMESPACE, LOAD_BALANCER);
-        let address = service.and_then(|service| service.load_balancer_addresses.iter().find_map(as_v4));
-        let by = service.and_then(|service| service.announced_by.clone());
-        match (address, by) {
-            (Some(address), Some(by)) => Ok(Self { address, by }),
-            (address, by) => {
-                let cause = format!("its IPv4 address is {address:?}, and the one node that announces it {by:?}");
-                Err(Error::new(ErrorKind::Environment, format!("find who announces {LOAD_BALANCER}"), cause))
-            }
-        }
-    }
-}
-
-fn as_v4(address: &IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(*address),
-        IpAddr::V6(_) => None,
+        let Watched { address, .. } = Watched::of(state)?;
+        let by = state.service(NAMESPACE, LOAD_BALANCER).and_then(|service| service.announced_by.clone());
+        let tried = || format!("find who announces {LOAD_BALANCER}");
+        let by = by.ok_or_else(|| Error::new(ErrorKind::Environment, tried(), "it is not one node alone"))?;
+        Ok(Self { address, by })
     }
 }
