@@ -198,12 +198,19 @@ impl Results {
         self.loads.iter().map(|load| load.loaded.held_us).max().unwrap_or_default()
     }
 
+    /// The requests a second that all of them were to start, if every load had a rate.
+    pub fn rate_per_second(&self) -> Option<f64> {
+        let rates: Option<Vec<f64>> = self.loads.iter().map(|one| one.load.rate_per_second).collect();
+        // Of no load at all, such as where a program of somebody else's made the requests, nobody asked for a rate.
+        rates.filter(|rates| !rates.is_empty()).map(|rates| rates.iter().sum())
+    }
+
     /// How the time table was kept, if every load had one.
     pub fn kept(&self) -> Option<Kept> {
+        let asked = self.rate_per_second()?;
         let mut late = histogram();
-        let (mut asked, mut due) = (0.0, 0);
+        let mut due = 0;
         for LoadResult { load, .. } in &self.loads {
-            asked += load.rate_per_second?;
             due += scheduled(load.extent, load.rate_per_second)?;
         }
         for request in self.requests() {

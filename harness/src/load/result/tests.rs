@@ -124,3 +124,9 @@ fn a_load_that_started_nothing_has_not_kept_its_rate() {
     assert_eq!((kept.due, kept.started), (100, 0));
     assert!(!kept.is_kept());
 }
+
+#[test]
+fn nobody_asked_for_a_rate_where_there_is_no_load() {
+    let all = Results::merge(Vec::new());
+    assert_eq!((all.rate_per_second(), all.kept()), (None, None));
+}

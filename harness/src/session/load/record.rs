@@ -140,7 +140,7 @@ pub(super) fn record(ends: &BothEnds) -> LoadRecord {
         extent: load.map_or(Extent::Requests(0), |load| load.extent),
         connections_at_once: results.loads.iter().map(|one| one.load.connections).sum(),
         keep_alive: keeps(ends),
-        rate_per_second: results.loads.iter().map(|one| one.load.rate_per_second).sum(),
+        rate_per_second: results.rate_per_second(),
         kept: results.kept(),
         held_us: results.held_us(),
         elapsed_us: results.elapsed_us,
