@@ -12,7 +12,6 @@ use crate::{
             EngineAccess, connect, lease, logs,
             record::{Record, Records},
         },
-        gc::Collected,
         images, release, running,
     },
     home::Home,
@@ -125,8 +124,10 @@ pub(super) async fn down(arguments: &ChosenCluster) -> Result<u8> {
     let (home, record) = chosen(arguments)?;
     let progress = Progress::new(show(), default_reports().join("logs"));
     say(lease::remove(&home, running(&home, record.config.engine)?.as_ref(), &record.name, &progress).await?);
-    // The others' trouble is told, and is not this command's.
-    told(&release(&home, false, &progress).await?);
+    let collected = release(&home, false, &progress).await?;
+    // The trouble of other clusters is told, and is not this command's.
+    collected.lines_but_own().for_each(say);
+    collected.of_own()?;
     Ok(0)
 }
 
@@ -141,14 +142,8 @@ pub(super) async fn gc(arguments: &GcArguments) -> Result<u8> {
     if collected.lines().next().is_none() {
         say("nothing to remove");
     }
-    told(&collected);
+    collected.lines().for_each(say);
     Ok(if collected.failed.is_empty() { 0 } else { ErrorKind::Environment.exit_code() })
-}
-
-fn told(collected: &Collected) {
-    for line in collected.lines() {
-        say(line);
-    }
 }
 
 /// The cluster that was named, else the only one.

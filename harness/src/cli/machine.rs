@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{CacheCommand, EnvironmentArguments, ProbesArguments, ShownArguments, say};
 use crate::{
     Error, ErrorKind, Result, doctor,
-    environment::{self, Environment, cluster::record::Record, images, release, workloads::NAMESPACE},
+    environment::{self, Environment, cluster::record::Record, gc::Collected, images, release, workloads::NAMESPACE},
     home::Home,
     model::Target,
     plan::EnvironmentOptions,
@@ -86,8 +86,13 @@ async fn warm(arguments: EnvironmentArguments) -> Result<u8> {
         Ok(made)
     })
     .await;
-    release(&home, false, &progress).await?;
-    say(format!("ready: {}", made?.1.node));
+    let collected = release(&home, false, &progress).await;
+    let made = made?;
+    for line in collected.iter().flat_map(Collected::lines_but_own) {
+        progress.line(line);
+    }
+    collected?.of_own()?;
+    say(format!("ready: {}", made.1.node));
     Ok(0)
 }
 

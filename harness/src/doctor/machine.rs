@@ -6,7 +6,7 @@ use super::{Answer, Check, Group};
 use crate::{
     environment::{
         engine::{Facts, Sandbox},
-        images::{packages, store, tools, versions::Versions},
+        images::{packages, store, toolchain, tools, versions::Versions},
     },
     home::Home,
 };
@@ -18,7 +18,7 @@ const MEMORY: u64 = 4 << 30;
 pub(super) fn checks(home: &Home, facts: &Facts) -> Vec<Check> {
     let mut checks = vec![system(), processors(), memory(), disk(home), root(facts)];
     checks.extend(engines(home, facts));
-    checks.extend(images());
+    checks.extend(images(home));
     checks
 }
 
@@ -107,8 +107,8 @@ fn engines(home: &Home, facts: &Facts) -> Vec<Check> {
     vec![Check::that(Group::Engine, "docker", answer, found), Check::that(Group::Engine, "sandbox", sandbox, state)]
 }
 
-fn images() -> Vec<Check> {
-    let mut checks = vec![go()];
+fn images(home: &Home) -> Vec<Check> {
+    let mut checks = vec![go(home)];
     let installs = rustix::process::geteuid().is_root() && which::which("apt-get").is_ok();
     checks.extend(tools::PROGRAMS.iter().map(|(program, package)| {
         let found = match (which::which(program), installs) {
@@ -124,16 +124,22 @@ fn images() -> Vec<Check> {
     checks
 }
 
-fn go() -> Check {
-    let minimum = Versions::embedded().map_or_else(|_| String::new(), |versions| versions.go.minimum);
-    let without = format!("Debian's ({}) is unpacked into the cache when it is needed", tools::GO_RELEASE);
+fn go(home: &Home) -> Check {
+    let versions = match Versions::embedded() {
+        Ok(versions) => versions,
+        Err(error) => return Check::new(Group::Images, "go", Answer::Unknown, error.to_string()),
+    };
+    let minimum = &versions.go.minimum;
+    let instead = || toolchain::instead(home, &versions);
     match which::which("go") {
-        Err(_) => Check::that(Group::Images, "go", false, format!("missing: {without}")),
+        Err(_) => Check::that(Group::Images, "go", false, format!("missing: {}", instead())),
         Ok(path) => match tools::version(&path) {
-            Ok(found) if tools::is_enough(&found, &minimum) => {
+            Ok(found) if tools::is_enough(&found, minimum) => {
                 Check::that(Group::Images, "go", true, format!("{found}, {}", path.display()))
             }
-            Ok(found) => Check::that(Group::Images, "go", false, format!("{found} is older than {minimum}: {without}")),
+            Ok(found) => {
+                Check::that(Group::Images, "go", false, format!("{found} is older than {minimum}: {}", instead()))
+            }
             Err(error) => Check::new(Group::Images, "go", Answer::Unknown, error.to_string()),
         },
     }

@@ -29,7 +29,8 @@ pub async fn check(options: &EnvironmentOptions, home: &Home) -> Result<()> {
     if let Some(kubeconfig) = &options.kubeconfig {
         Origins::of(options)?;
         if options.install_metallb {
-            blocking(images::check_manifest).await?;
+            let home = home.clone();
+            blocking(move || images::check_manifest(&home)).await?;
         }
         existing::connect(kubeconfig, options.context.as_deref(), Allowed::default()).await?;
         return Ok(());

@@ -46,6 +46,12 @@ impl Collected {
         self.done.iter().map(String::as_str).chain(self.failed.iter().map(|failure| failure.line.as_str()))
     }
 
+    /// All of it but what [`of_own`](Self::of_own) ends with, a line each.
+    pub fn lines_but_own(&self) -> impl Iterator<Item = &str> {
+        let of_others = self.failed.iter().filter(|failure| failure.cluster.is_some());
+        self.done.iter().map(String::as_str).chain(of_others.map(|failure| failure.line.as_str()))
+    }
+
     /// Whether all is well on the clusters that the run called `run` has used.
     ///
     /// # Errors
@@ -53,12 +59,33 @@ impl Collected {
     pub fn of_run(&self, home: &Home, run: &str) -> Result<()> {
         let is_its =
             |failure: &&Failure| failure.cluster.as_ref().is_some_and(|name| status::was_used(home, name, run));
-        let lines: Vec<&str> = self.failed.iter().filter(is_its).map(|failure| failure.line.as_str()).collect();
+        self.failures("clean up after the run", is_its)
+    }
+
+    /// Whether all is well but for clusters that others have left.
+    ///
+    /// ```
+    /// use reachmap::environment::gc::{Collected, Failure};
+    /// let failure = |cluster: Option<&str>| Failure { cluster: cluster.map(str::to_owned), line: "…".to_owned() };
+    /// let others = Collected { failed: vec![failure(Some("theirs"))], ..Collected::default() };
+    /// assert!(others.of_own().is_ok());
+    /// let own = Collected { failed: vec![failure(None)], ..Collected::default() };
+    /// assert!(own.of_own().is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] with what could not be removed that is about no cluster: an engine, a network, what a
+    /// build has left.
+    pub fn of_own(&self) -> Result<()> {
+        self.failures("clean up", |failure| failure.cluster.is_none())
+    }
+
+    fn failures(&self, tried: &str, counts: impl Fn(&&Failure) -> bool) -> Result<()> {
+        let lines: Vec<&str> = self.failed.iter().filter(counts).map(|failure| failure.line.as_str()).collect();
         if lines.is_empty() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Environment, "clean up after the run", lines.join("; "))
-            .hint("`cargo xtask gc` tries again."))
+        Err(Error::new(ErrorKind::Environment, tried, lines.join("; ")).hint("`cargo xtask gc` tries again."))
     }
 
     fn fail(&mut self, cluster: Option<&str>, what: &str, error: &Error) {

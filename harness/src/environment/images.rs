@@ -19,6 +19,7 @@ pub(super) mod preparation;
 pub mod reference;
 mod registry;
 pub mod store;
+pub(crate) mod toolchain;
 pub(crate) mod tools;
 pub mod versions;
 
@@ -136,15 +137,15 @@ pub(crate) fn check(
         return Err(registry_in_sandbox());
     }
     registry::node_image(versions.kubernetes_from(source, wanted)?)?;
-    tools::check_toolchain(&versions, which::which("mmdebstrap").is_ok())
+    toolchain::check(home, &versions)
 }
 
 /// Whether [`metallb_manifest`] can be had.
 ///
 /// # Errors
 /// [`ErrorKind::Missing`] without Go.
-pub(crate) fn check_manifest() -> Result<()> {
-    tools::check_toolchain(&Versions::embedded()?, which::which("mmdebstrap").is_ok())
+pub(crate) fn check_manifest(home: &Home) -> Result<()> {
+    toolchain::check(home, &Versions::embedded()?)
 }
 
 /// Asks whether an engine has `image`.
@@ -168,7 +169,7 @@ fn registry_in_sandbox() -> Error {
 /// # Errors
 /// [`ErrorKind::Missing`] without Go to fetch the module that it comes with.
 pub fn metallb_manifest(origins: &Origins, home: &Home, progress: &Progress) -> Result<String> {
-    let toolchain = tools::toolchain(home, progress, &Versions::embedded()?)?;
+    let toolchain = toolchain::find_or_unpack(home, progress, &Versions::embedded()?)?;
     registry::point(&go::metallb_manifest(home, progress, &toolchain)?, origins).map(|(text, _)| text)
 }
 

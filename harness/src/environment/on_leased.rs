@@ -65,7 +65,10 @@ impl Environment {
         let ground = Ground { engine, images, access, engine_use };
         match Box::pin(Self::on_ground(options, ground, cluster, run, progress)).await {
             // Whoever gives the cluster up deletes its nodes, and their logs.
-            Err(error) => Err(held.keep_logs(error).await),
+            Err(error) => {
+                held.keep_facts().await;
+                Err(held.keep_logs(error).await)
+            }
             made => made,
         }
     }

@@ -60,8 +60,8 @@ fn no_go() {
     let arguments = ["e2e", "--kubeconfig", &kubeconfig, "--install-metallb", "--pool", "10.0.0.1-10.0.0.9"];
     insta::assert_snapshot!(place.refused_as(User::Nobody, &arguments), @"
     exit 3
-    error: failed to find Go 1.21 or newer: there is no go command
-    Install Go from your distribution or from go.dev.
+    error: failed to find Go 1.21 or newer: there is no go command, and unpacking Debian's takes root
+    Install Go from your distribution or from go.dev; as root on Debian or Ubuntu, Debian's is fetched into the cache without that.
     ");
 }
 

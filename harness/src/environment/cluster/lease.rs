@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, api::ListParams};
 
 use super::{
-    EngineAccess, connect,
+    EngineAccess, connect, facts,
     kind::{ClusterConfig, Kind},
     laptop, logs,
     network::{self, Pool},
@@ -214,6 +214,7 @@ async fn create(
     let (client, kubeconfig) = match made.await {
         Ok(made) => made,
         Err(error) => {
+            facts::keep(home, access, &name, step.log()).await;
             let error = logs::keep(access, &name, step.log(), error).await;
             return Err(after_failure(home, access, record, error, progress).await);
         }
@@ -282,6 +283,18 @@ impl LeasedCluster {
         let error = logs::keep(&self.access, &self.record.name, step.log(), error).await;
         step.done();
         error
+    }
+
+    /// Keeps what it says, for a bundle: something went wrong before there was an environment.
+    pub(crate) async fn keep_facts(&self) {
+        let step = self.progress.step("Collect what the cluster says", Some(Duration::from_secs(10)));
+        facts::keep(&self.home, &self.access, &self.record.name, step.log()).await;
+        step.done();
+    }
+
+    /// How its engine is reached.
+    pub(crate) fn engine(&self) -> &EngineAccess {
+        &self.access
     }
 
     /// Keeps the cluster when it is given up.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     store::Recipe,
-    tools::{self, Toolchain},
+    toolchain::{self, Toolchain},
     versions::{Kubernetes, Versions},
 };
 use crate::{Context as _, ErrorKind, Result, command::Command, home::Home, progress::Progress};
@@ -110,7 +110,7 @@ impl Program {
         if path.is_dir() {
             return Ok(path);
         }
-        self.make(home, progress, &tools::toolchain(home, progress, &Versions::embedded()?)?)
+        self.make(home, progress, &toolchain::find_or_unpack(home, progress, &Versions::embedded()?)?)
     }
 }
 

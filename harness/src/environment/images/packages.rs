@@ -6,7 +6,7 @@ use super::{
     Images, debian, go, hey, is_there, linters, lookups,
     preparation::Preparation,
     store::{self, Recipe},
-    tools,
+    toolchain, tools,
     versions::{Kubernetes, Packages, Versions},
 };
 use crate::{
@@ -102,7 +102,7 @@ pub fn current_recipes() -> Result<Vec<Recipe>> {
         debian::node_recipe(debian),
         pause_recipe(),
         go::metallb_manifest_recipe(),
-        tools::go_recipe(),
+        toolchain::recipe(),
     ];
     recipes.extend(lookups::recipes());
     recipes.push(hey::recipe());
@@ -134,8 +134,7 @@ pub(super) fn check(versions: &Versions, wanted: Option<&str>, sandbox: bool, ho
         require_space(home)?;
         tools::missing_programs(&tools::PROGRAMS)?;
     }
-    // mmdebstrap is one of the programs: it is there, or will be.
-    tools::check_toolchain(versions, true)
+    toolchain::check(home, versions)
 }
 
 /// Makes whatever is missing of the images for `kubernetes` and says what they are called.
@@ -151,7 +150,7 @@ pub fn prepare(engine: &Engine, home: &Home, progress: &Progress, kubernetes: &K
         require_space(home)?;
         tools::ensure_programs(progress, &tools::PROGRAMS)?;
     }
-    let toolchain = tools::toolchain(home, progress, &versions)?;
+    let toolchain = toolchain::find_or_unpack(home, progress, &versions)?;
     // Downloads and unpacking wait for the network and the disk, compilers for the processor: side by side.
     let debian = &versions.debian;
     std::thread::scope(|scope| {

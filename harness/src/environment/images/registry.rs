@@ -6,7 +6,7 @@ use super::{
     Images, Pulled, go, is_there,
     origin::{Origin, Origins, Pin},
     reference::Reference,
-    tools,
+    toolchain, tools,
     versions::{Kubernetes, Versions},
 };
 use crate::{Error, ErrorKind, Result, command::Command, environment::engine::Engine, home::Home, progress::Progress};
@@ -39,7 +39,7 @@ pub(super) fn prepare(
     kubernetes: &Kubernetes,
 ) -> Result<Images> {
     let node = origins.find(&node_image(kubernetes)?)?;
-    let toolchain = tools::toolchain(home, progress, versions)?;
+    let toolchain = toolchain::find_or_unpack(home, progress, versions)?;
     let published = go::metallb_manifest(home, progress, &toolchain)?;
     let (metallb_manifest, metallb) = point(&published, origins)?;
     let nginx = origins.find(&versions.nginx.image)?;
