@@ -26,7 +26,7 @@ use rstest::rstest;
 
 mod changing;
 
-/// One load at a time: they share the machine.
+/// One load at a time: they share the machine. What a load needs of its own is deployed while others are under way.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Rows whose distribution is tested below, each for its shares and for independence; the load workers' come to them.

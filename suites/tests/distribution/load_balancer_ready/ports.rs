@@ -67,12 +67,12 @@ fn at(state: &State, way: &Way, port: u16) -> Result<Way> {
 #[test]
 fn each_port_leads_to_its_own_target_port_and_no_other_port_leads_anywhere() -> Result<()> {
     on_the_sessions_runtime(async {
-        let _alone = ONE_AT_A_TIME.lock().await;
         let session = Session::current()?;
         let web = web(session);
         changed(
             || web.deploy(),
             || async {
+                let _alone = ONE_AT_A_TIME.lock().await;
                 let state = session.snapshot().await?;
                 let cluster_ip = web.cluster_ip();
                 let node_port = Way::NodePort { service: ServiceRef::new(NAMESPACE, NAME), node: WORKER_1.to_owned() };

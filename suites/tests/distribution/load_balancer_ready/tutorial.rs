@@ -47,13 +47,13 @@ fn node_port(web: &Web, node: &str) -> Way {
 #[test]
 fn one_replica_on_one_node_gives_every_answer() -> Result<()> {
     on_the_sessions_runtime(async {
-        let _alone = ONE_AT_A_TIME.lock().await;
         let session = Session::current()?;
         let node = session.state().node_by_id(WORKER_1)?.name.clone();
         let web = web(session, "pinned", servers("pinned-one", 1, &page())).on_node(&node);
         changed(
             || web.deploy(),
             || async {
+                let _alone = ONE_AT_A_TIME.lock().await;
                 let rows = [
                     (TESTPOD, "pinned-cluster-ip", web.cluster_ip()),
                     (LAPTOP, "pinned-own-node", node_port(&web, WORKER_1)),
@@ -84,13 +84,13 @@ fn one_replica_on_one_node_gives_every_answer() -> Result<()> {
 #[test]
 fn three_replicas_without_the_header_cannot_be_told_apart() -> Result<()> {
     on_the_sessions_runtime(async {
-        let _alone = ONE_AT_A_TIME.lock().await;
         let session = Session::current()?;
         let plain = "location / { root /usr/share/nginx/html; index index.html; }";
         let web = web(session, "plain", servers("plain-three", 3, plain));
         changed(
             || web.deploy(),
             || async {
+                let _alone = ONE_AT_A_TIME.lock().await;
                 let method = Method { id: "plain-node-port".to_owned(), way: node_port(&web, WORKER_1) };
                 let one_by_one = LoadPlan { connections: 1, ..plan(TEN, false) };
                 let logged = Logged { says_who: false, ..web.logged() };
