@@ -15,7 +15,8 @@ use super::{
     tutorial::{self, Names},
 };
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
+    filter::Filter,
     matrix::Stage,
     model::Target,
     progress::Progress,
@@ -103,6 +104,24 @@ impl Environment {
         let change = coredns::change(&self.client, &self.journal, edit, ask, way, READY).await?;
         self.so_far.names = Some(names);
         Ok(change)
+    }
+
+    /// The stage that this environment can be brought into with the least of the tutorial left out.
+    pub(crate) fn usual_stage(&self) -> Stage {
+        if self.owns_load_balancer() { Stage::LoadBalancerReady } else { Stage::LoadBalancerPending }
+    }
+
+    /// Refuses a stage that this environment cannot be brought into.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] with what is not allowed, or not there.
+    pub(crate) fn check_stage(&self, stage: Stage) -> Result<()> {
+        for (filter, reason) in &self.unsupported {
+            if Filter::parse(filter)?.matches_stage(stage.id()) {
+                return Err(Error::new(ErrorKind::Missing, format!("enter the stage {stage}"), reason));
+            }
+        }
+        Ok(())
     }
 
     /// Brings the cluster into the state `stage`, and returns when every vantage has seen it.

@@ -278,7 +278,7 @@ impl SuiteBinary {
 }
 
 /// The module whose tests run in `stage`.
-fn module_of(stage: &str) -> String {
+pub(super) fn module_of(stage: &str) -> String {
     stage.replace('-', "_")
 }
 
