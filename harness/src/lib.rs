@@ -35,7 +35,7 @@
 //! ```
 //!
 //! [`Cluster::kind`] makes a cluster with every type of Service in it, or takes one that was kept; [`Cluster::existing`] goes to
-//! the one of a kubeconfig. Docker is used if it answers; as root on Debian, a private engine is built if not (half an hour, once).
+//! the one of a kubeconfig. Docker is used if it answers; as root on Debian, a private engine is built if not, once, which takes a while.
 //!
 //! ```no_run
 //! use reachmap::prelude::*;
@@ -62,8 +62,8 @@
 //! [the matrix](https://github.com/reachmap/reachmap/blob/main/docs/src/matrix.md); `cluster.vantages()` and [`model::Method::all`] have them, too.
 //!
 //! However the closure ends (an error, a panic, Ctrl-C), everything is given back afterwards: the cluster is deleted, or on one
-//! that is not ours whatever was made there. `.keep()` keeps it, and the next run takes a second instead of a minute to find
-//! it again. [`ClusterBuilder::start`] is the same without a closure, for those who can promise to call [`Started::end`].
+//! that is not ours whatever was made there. `.keep()` keeps it, and the next run finds it again instead of making one.
+//! [`ClusterBuilder::start`] is the same without a closure, for those who can promise to call [`Started::end`].
 //!
 //! ## The report
 //!

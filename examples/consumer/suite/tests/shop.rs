@@ -61,7 +61,8 @@ mod load_balancer_pending {
     }
 
     /// One pod that never answers would not be missed in forty requests: fewer than one time in 10^11.
-    #[tokio::test]
+    // Any runtime will do: the session has one of its own.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn is_served_by_every_pod() -> Result<()> {
         let shop = Shop::open().await?;
         let agent = shop.session().agent(TESTPOD)?;
