@@ -59,7 +59,7 @@ impl Environment {
     /// questions to those replicas alone. Nothing is done if it is live already.
     ///
     /// # Errors
-    /// [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) with CoreDNS's last words if it does not become live; it is put back then.
+    /// [`ErrorKind::Deadline`] with CoreDNS's last words if it does not become live; it is put back then.
     pub async fn publish_names(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
         let names = stage.corefile();
         if self.unsupported.contains_key(COREFILE_EDITS) || self.so_far.names == Some(names) {
@@ -127,7 +127,7 @@ impl Environment {
     /// Brings the cluster into the state `stage`, and returns when every vantage has seen it.
     ///
     /// # Errors
-    /// [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) with the last status of what did not change.
+    /// [`ErrorKind::Deadline`] with the last status of what did not change.
     pub async fn enter(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
         self.publish_names(stage, progress).await?;
         self.balance_load(stage, progress).await?;
