@@ -24,6 +24,7 @@ mod load;
 mod machine;
 mod output;
 mod report;
+mod session;
 mod statistics;
 mod status;
 mod watch;
@@ -60,6 +61,9 @@ enum Command {
     /// Make the environment and keep it for later runs.
     #[command(after_help = examples::UP)]
     Up(UpArguments),
+    /// Hold a cluster in a stage for tests that run by themselves, by `cargo test` or `cargo nextest run`.
+    #[command(after_help = examples::SESSION)]
+    Session(session::SessionArguments),
     /// Show what is there: engine, clusters, leases, journaled edits.
     #[command(after_help = examples::STATUS)]
     Status(ShownArguments),
@@ -356,6 +360,7 @@ impl Cli {
             match command {
                 Command::E2e(arguments) => Box::pin(run::e2e(&self.suites, arguments)).await,
                 Command::Up(arguments) => cluster::up(arguments).await,
+                Command::Session(arguments) => Box::pin(session::session(arguments)).await,
                 Command::Status(arguments) => status::status(&arguments).await,
                 Command::Kubectl(arguments) => cluster::kubectl(&arguments),
                 Command::Shell(arguments) => cluster::shell(&arguments),

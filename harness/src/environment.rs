@@ -223,6 +223,7 @@ impl Environment {
             here,
             lookups: self.so_far.lookups.clone(),
             hey: None,
+            holder: None,
         }
     }
 

@@ -21,7 +21,9 @@ use crate::{
 };
 
 /// A state of the cluster in which requests are sent and names are looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// MetalLB is installed and has no pool: the `LoadBalancer` Service waits for its address.

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::{Args as _, FromArgMatches as _};
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
 
 pub mod course;
 pub mod legs;
@@ -132,6 +135,22 @@ pub struct EnvironmentOptions {
     /// Allow MetalLB to be installed on an existing cluster.
     #[arg(long, requires = "kubeconfig")]
     pub install_metallb: bool,
+}
+
+impl EnvironmentOptions {
+    /// What a command line without any option means: the defaults, and what the variables `REACHMAP_ENGINE`, `REACHMAP_IMAGES`,
+    /// `REACHMAP_REGISTRY`, `REACHMAP_IMAGES_TABLE` and `REACHMAP_CACHE` say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if one of them says what it cannot.
+    pub fn from_variables() -> Result<Self> {
+        let command = Self::augment_args(clap::Command::new("reachmap"));
+        let matches = command.try_get_matches_from(["reachmap"]);
+        let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        // clap's own words begin so, too.
+        let words = |error: clap::Error| error.to_string().trim_start_matches("error: ").trim_end().to_owned();
+        read.map_err(|error| Error::new(ErrorKind::Usage, "read the environment's variables", words(error)))
+    }
 }
 
 impl Default for EnvironmentOptions {

@@ -12,7 +12,7 @@
 //! # }
 //! ```
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::OnceLock, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, net::SocketAddr, sync::OnceLock, time::Duration};
 
 use futures::future::try_join_all;
 
@@ -32,9 +32,11 @@ use crate::{
     wire::{self, Hello, Lookup, Observation, Resolve},
 };
 
+pub(crate) mod cluster;
 mod collector;
 mod commands;
 mod course;
+mod deploy;
 pub mod directory;
 pub mod handover;
 pub mod interrupt;
@@ -43,12 +45,14 @@ mod look;
 pub mod lookups;
 mod node;
 pub mod run;
+mod runtime;
 pub mod selection;
 pub mod suite;
 pub(crate) mod workplace;
 
-use handover::Handover;
+use handover::{Handover, this_thread};
 pub use node::NodeChange;
+use runtime::OwnRuntime;
 
 /// A running environment, as a test sees it: vantages to stand at, and the state that decides what must happen.
 pub struct Session {
@@ -59,7 +63,7 @@ pub struct Session {
     roles: Roles,
     panel: tokio::sync::OnceCell<Panel>,
     // Agents and client run on it, so it must live as long as they do.
-    runtime: tokio::runtime::Runtime,
+    runtime: OwnRuntime,
 }
 
 impl fmt::Debug for Session {
@@ -73,9 +77,12 @@ impl Session {
     ///
     /// It blocks the calling thread, once, for about a second.
     ///
+    /// In a session that `cargo xtask session` holds, nobody has chosen the tests by the stage that the cluster is in. Call it in
+    /// the test itself then, on the test's own thread: it is known by that, and has to be in the stage's module.
+    ///
     /// # Errors
-    /// [`ErrorKind::Missing`] if there is no session: a cluster test that finds no cluster fails.
-    /// The same error again at every further call if opening it failed.
+    /// [`ErrorKind::Missing`] if there is no session, or nobody holds it any more: a cluster test that finds no cluster fails.
+    /// The same error again at every further call if opening it failed. [`ErrorKind::Usage`] in a test of another stage.
     pub fn current() -> Result<&'static Self> {
         static CURRENT: OnceLock<Result<Session>> = OnceLock::new();
         // On a thread of its own, because the caller may be inside a runtime already.
@@ -84,13 +91,15 @@ impl Session {
                 Err(Error::new(ErrorKind::Internal, "open the session", "the thread that opened it panicked"))
             })
         };
-        CURRENT.get_or_init(open).as_ref().map_err(|error| {
+        let session = CURRENT.get_or_init(open).as_ref().map_err(|error| {
             let again = Error::new(error.kind(), "open the session", error);
             match error.hint_text() {
                 Some(hint) => again.hint(hint),
                 None => again,
             }
-        })
+        })?;
+        session.handover.check_test(&this_thread())?;
+        Ok(session)
     }
 
     /// Opens the session that `handover` describes; must not be called inside an async runtime.
@@ -114,6 +123,7 @@ impl Session {
         })?;
         let roles = Roles::of(&state);
         let panel = tokio::sync::OnceCell::new();
+        let runtime = OwnRuntime::new(runtime);
         let session = Self { handover, client, agents, state, roles, panel, runtime };
         let Handover { stage, suite, .. } = &session.handover;
         session.write(&format!("states/{stage}"), &session.state)?;
@@ -192,8 +202,11 @@ impl Session {
     /// On the session's own runtime: a connection that the client keeps for others must not end with a test's.
     async fn collect(&self, handover: Handover) -> Result<State> {
         let (client, places) = (self.client.clone(), self.state.places.clone());
-        let collected = self.runtime.spawn(async move { collect(&handover, &client, places).await });
-        collected.await.tried(ErrorKind::Internal, || "join a task")?
+        self.on_runtime(async move { collect(&handover, &client, places).await }).await
+    }
+
+    async fn on_runtime<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        self.runtime().spawn(work).await.tried(ErrorKind::Internal, || "join a task")?
     }
 
     /// Waits until every vantage in the cluster is answered at `target`: once a Service has endpoints, it takes a moment until
@@ -236,6 +249,7 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::Storage`] if it cannot be written down.
     pub fn record(&self, verdict: &Verdict) -> Result<()> {
+        self.handover.check_work(&this_thread())?;
         self.write(&verdict_file(verdict), verdict)
     }
 
@@ -300,6 +314,7 @@ impl Session {
     /// # Errors
     /// As [`Session::check`].
     pub async fn judge(&self, state: &State, vantage: &str, method: Method) -> Result<Verdict> {
+        self.handover.check_work(&this_thread())?;
         let vantage = self.vantage(vantage)?;
         let expectation = expect(state, vantage, &method)?;
         // What is not to be reached stays in connection tables on its way, and must meet no later connection there.

@@ -27,6 +27,13 @@ Examples:
   cargo xtask up                                a cluster as `e2e` makes it
   cargo xtask up --name nft --proxy-mode nftables --workers 1";
 
+pub(super) const SESSION: &str = "\
+Examples:
+  cargo xtask session -- cargo nextest run --test shop
+  cargo xtask session --stage load-balancer-pending --keep -- cargo test --test shop
+  cargo xtask session                           until Ctrl-C, for other shells
+  cargo xtask session --kubeconfig ~/.kube/config --context staging";
+
 pub(super) const STATUS: &str = "\
 Examples:
   cargo xtask status

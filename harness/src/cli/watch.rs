@@ -1,6 +1,6 @@
 //! `watch`: cells of a kept cluster, probed again whenever it changes.
 
-use std::{ops::Deref, path::PathBuf, thread, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde::Serialize;
@@ -144,26 +144,8 @@ async fn follow(
     }
 }
 
-/// A session whose runtime ends on a thread of its own: inside another one it may not.
-struct Standing(Option<Session>);
-
-impl Deref for Standing {
-    type Target = Session;
-
-    fn deref(&self) -> &Session {
-        self.0.as_ref().expect("it is taken out when this is dropped, and not before")
-    }
-}
-
-impl Drop for Standing {
-    fn drop(&mut self) {
-        let session = self.0.take();
-        drop(thread::spawn(move || drop(session)));
-    }
-}
-
 /// Stands at every vantage of the cluster; changes nothing in it.
-async fn open(home: &Home, record: &Record, run: &RunDirectory) -> Result<Standing> {
+async fn open(home: &Home, record: &Record, run: &RunDirectory) -> Result<Session> {
     let access = access(home, record)?;
     let kubeconfig = read_text(&Record::kubeconfig(home, &record.name))?;
     let vantages = environment::sites_through(&client(home, record).await?, record, &access).await?;
@@ -187,10 +169,11 @@ async fn open(home: &Home, record: &Record, run: &RunDirectory) -> Result<Standi
         journal: None,
         kubectl: None,
         here: Some(here),
+        holder: None,
     };
     blocking(move || {
         let agent = AgentBinary::find_or_build(&home, &progress)?.path().to_owned();
-        Session::open(Handover { agent, ..handover }).map(|session| Standing(Some(session)))
+        Session::open(Handover { agent, ..handover })
     })
     .await
 }

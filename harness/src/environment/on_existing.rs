@@ -16,7 +16,10 @@ use super::{
     missing_workers, put_back_earlier_edits, sites,
     workloads::{WorkloadImages, Workloads},
 };
-use crate::{Result, home::Home, plan::EnvironmentOptions, progress::Progress, session::run::blocking};
+use crate::{
+    Result, home::Home, kubernetes::apply::Manifest, plan::EnvironmentOptions, progress::Progress,
+    session::run::blocking,
+};
 
 impl Environment {
     /// Makes the environment on the cluster that `kubeconfig` names: in namespaces of the run's own, and outside them
@@ -111,6 +114,22 @@ impl Environment {
             so_far: SoFar::default(),
             held: Held::Existing { cluster: Box::new(cluster), journal_note, _lock: lock },
         })
+    }
+}
+
+impl Environment {
+    /// Records on a cluster that is not ours that `manifest` is about to be applied: it is removed with the rest. On a cluster
+    /// of ours, everything goes with the cluster.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if something of it is there already, and is not this record's.
+    pub(crate) async fn claim(&self, manifest: &Manifest, home: &Home) -> Result<()> {
+        let Held::Existing { cluster, .. } = &self.held else { return Ok(()) };
+        let mut record = existing::Record::read(home, &cluster.id())?.unwrap_or_else(|| cluster.record());
+        let wanted = removable(std::slice::from_ref(manifest));
+        record.refuse_strangers(&self.client, &wanted).await?;
+        record.add_objects(wanted);
+        record.write(home)
     }
 }
 

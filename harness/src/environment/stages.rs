@@ -15,7 +15,8 @@ use super::{
     tutorial::{self, Names},
 };
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
+    filter::Filter,
     matrix::Stage,
     model::Target,
     progress::Progress,
@@ -58,7 +59,7 @@ impl Environment {
     /// questions to those replicas alone. Nothing is done if it is live already.
     ///
     /// # Errors
-    /// [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) with CoreDNS's last words if it does not become live; it is put back then.
+    /// [`ErrorKind::Deadline`] with CoreDNS's last words if it does not become live; it is put back then.
     pub async fn publish_names(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
         let names = stage.corefile();
         if self.unsupported.contains_key(COREFILE_EDITS) || self.so_far.names == Some(names) {
@@ -105,10 +106,28 @@ impl Environment {
         Ok(change)
     }
 
+    /// The stage that this environment can be brought into with the least of the tutorial left out.
+    pub(crate) fn usual_stage(&self) -> Stage {
+        if self.owns_load_balancer() { Stage::LoadBalancerReady } else { Stage::LoadBalancerPending }
+    }
+
+    /// Refuses a stage that this environment cannot be brought into.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] with what is not allowed, or not there.
+    pub(crate) fn check_stage(&self, stage: Stage) -> Result<()> {
+        for (filter, reason) in &self.unsupported {
+            if Filter::parse(filter)?.matches_stage(stage.id()) {
+                return Err(Error::new(ErrorKind::Missing, format!("enter the stage {stage}"), reason));
+            }
+        }
+        Ok(())
+    }
+
     /// Brings the cluster into the state `stage`, and returns when every vantage has seen it.
     ///
     /// # Errors
-    /// [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) with the last status of what did not change.
+    /// [`ErrorKind::Deadline`] with the last status of what did not change.
     pub async fn enter(&mut self, stage: Stage, progress: &Progress) -> Result<()> {
         self.publish_names(stage, progress).await?;
         self.balance_load(stage, progress).await?;

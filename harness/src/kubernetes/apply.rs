@@ -1,5 +1,7 @@
 //! Server-side apply of manifests: YAML of many documents, filled in and sent in a working order.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::{
     Api, Client,
@@ -87,6 +89,11 @@ impl Manifest {
     /// Its objects.
     pub fn objects(&self) -> &[DynamicObject] {
         &self.objects
+    }
+
+    /// The namespaces that its objects live in, each once.
+    pub fn namespaces(&self) -> BTreeSet<&str> {
+        self.objects.iter().filter_map(|object| object.metadata.namespace.as_deref()).collect()
     }
 
     /// Applies every object by server-side apply: first what others need (namespaces, definitions),

@@ -114,6 +114,17 @@ impl ServiceRef {
 }
 
 impl Method {
+    /// A way under a name of the caller's own.
+    ///
+    /// ```
+    /// use reachmap::model::{Method, ServiceRef, Way};
+    /// let method = Method::new("shop-cluster-ip", Way::ClusterIp { service: ServiceRef::new("shop", "storefront") });
+    /// assert_eq!(method.to_string(), "shop-cluster-ip");
+    /// ```
+    pub fn new(id: impl Into<String>, way: Way) -> Self {
+        Self { id: id.into(), way }
+    }
+
     /// Every access method that the tutorial's Services give in a cluster with so many workers.
     ///
     /// ```

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{Session, handover::Start};
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Error, ErrorKind, Result,
     command::{Command, Output},
     probe::{Agent, AgentBinary, ProgramFile, exec, install::Place},
 };
@@ -72,7 +72,7 @@ impl Session {
             }
         };
         // On the session's own runtime, which the client belongs to.
-        self.runtime.spawn(run).await.tried(ErrorKind::Internal, || "join a task")?
+        self.on_runtime(run).await
     }
 
     /// Takes a program to a vantage, unless it is there; returns its path there.
@@ -82,7 +82,7 @@ impl Session {
     pub async fn put_at(&self, vantage: &str, program: &ProgramFile) -> Result<String> {
         let (place, program) = (self.place(vantage)?, program.clone());
         let put = async move { program.put(&place).await };
-        self.runtime.spawn(put).await.tried(ErrorKind::Internal, || "join a task")?
+        self.on_runtime(put).await
     }
 
     /// Starts an agent in a pod of the caller's own, such as one that is there to receive.
@@ -93,7 +93,7 @@ impl Session {
         let (client, binary) = (self.client.clone(), AgentBinary::read(&self.handover.agent)?);
         let [namespace, pod, container] = [namespace, pod, container].map(str::to_owned);
         let start = async move { Agent::in_pod(&client, &namespace, &pod, &container, &binary).await };
-        self.runtime.spawn(start).await.tried(ErrorKind::Internal, || "join a task")?
+        self.on_runtime(start).await
     }
 
     fn place(&self, vantage: &str) -> Result<Place> {

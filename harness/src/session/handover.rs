@@ -8,9 +8,15 @@ use crate::{
     Context as _, Error, ErrorKind, Result,
     command::{self, Command},
     home::write_atomically,
+    matrix::Stage,
     model::{Target, Vantage},
     probe::{Agent, AgentBinary},
+    process::ProcessId,
+    session::suite::module_of,
 };
+
+/// How tests get a session that no run of the suites starts.
+const BY_THEMSELVES: &str = "`cargo xtask session` holds one for `cargo test` and `cargo nextest run`.";
 
 /// The environment variable that names the session file.
 pub const SESSION_VARIABLE: &str = "REACHMAP_SESSION";
@@ -51,6 +57,41 @@ pub struct Handover {
     /// The options by which `cargo xtask shell` and the like find the cluster; absent on one that they do not know.
     #[serde(default)]
     pub here: Option<String>,
+    /// Who holds the cluster in its stage for tests that nobody has chosen by that stage; absent in the session of a run that
+    /// starts its tests itself.
+    #[serde(default)]
+    pub holder: Option<Holder>,
+}
+
+/// The process that holds a session for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// The process itself, where it can be told from another one of the same id.
+    pub process: Option<ProcessId>,
+}
+
+impl Holder {
+    /// This process.
+    pub fn here() -> Self {
+        let pid = std::process::id();
+        Self { pid, process: ProcessId::of(pid) }
+    }
+}
+
+fn no_session(cause: String) -> Error {
+    Error::new(ErrorKind::Missing, "find a session", cause)
+}
+
+/// Whether a thread of that name is that of a test in the module of `stage`.
+fn is_of(thread: &str, stage: &str) -> bool {
+    thread.split_once("::").is_some_and(|(module, _)| module == module_of(stage))
+}
+
+/// The name of this thread, which is that of the test that runs on it.
+pub(super) fn this_thread() -> String {
+    std::thread::current().name().unwrap_or("a thread without a name").to_owned()
 }
 
 /// The options by which commands find the cluster called `name`, whatever other clusters there are.
@@ -128,13 +169,62 @@ impl Handover {
     /// Reads the file that `REACHMAP_SESSION` names.
     ///
     /// # Errors
-    /// [`ErrorKind::Missing`] without a session: a cluster test that finds no cluster fails.
+    /// [`ErrorKind::Missing`] without a session, or with one that has ended: a cluster test that finds no cluster fails.
     pub fn from_environment() -> Result<Self> {
-        let path = std::env::var_os(SESSION_VARIABLE).ok_or_else(|| {
-            Error::new(ErrorKind::Missing, "open the session", format!("{SESSION_VARIABLE} is not set"))
-                .hint("Cluster tests need a running session: start them with `cargo xtask e2e`.")
-        })?;
-        Self::read(Path::new(&path))
+        let Some(path) = std::env::var_os(SESSION_VARIABLE) else {
+            let hint =
+                format!("Cluster tests need a running session: start them with `cargo xtask e2e`. {BY_THEMSELVES}");
+            return Err(no_session(format!("{SESSION_VARIABLE} is not set")).hint(hint));
+        };
+        Self::find(Path::new(&path))
+    }
+
+    /// Reads a session file that may be one of a session that has ended.
+    fn find(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            let cause = format!("{}, which {SESSION_VARIABLE} names, is gone: the session has ended", path.display());
+            return Err(no_session(cause).hint(BY_THEMSELVES));
+        }
+        let handover = Self::read(path)?;
+        match handover.holder {
+            Some(Holder { pid, process: Some(process) }) if !process.is_alive() => {
+                Err(no_session(format!("the process {pid}, which held it, has ended")).hint(BY_THEMSELVES))
+            }
+            _ => Ok(handover),
+        }
+    }
+
+    /// Refuses a thread that is not that of a test of the stage which the cluster is held in: nobody has chosen the tests by
+    /// stage. A run starts only those of the stage that it is in, and every thread of theirs may open the session.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] with the command that brings the cluster into the test's stage.
+    pub(super) fn check_test(&self, thread: &str) -> Result<()> {
+        self.check_work(thread)?;
+        if self.holder.is_none() || is_of(thread, &self.stage) {
+            return Ok(());
+        }
+        let module = module_of(&self.stage);
+        let cause = format!("the cluster is held in the stage {}, and this is in no stage's module", self.stage);
+        Err(Error::new(ErrorKind::Usage, format!("open the session in `{thread}`"), cause).hint(format!(
+            "A test of this stage is in a module `{module}`, and opens the session itself, not in what it spawns."
+        )))
+    }
+
+    /// Refuses a thread that is that of a test of another stage. What a test has spawned may have any name.
+    ///
+    /// # Errors
+    /// As [`Self::check_test`].
+    pub(super) fn check_work(&self, thread: &str) -> Result<()> {
+        let meant = Stage::ALL.into_iter().find(|stage| is_of(thread, stage.id()));
+        match meant {
+            Some(stage) if self.holder.is_some() && stage.id() != self.stage => {
+                let cause = format!("the cluster is held in the stage {}, and the test is one of {stage}", self.stage);
+                Err(Error::new(ErrorKind::Usage, format!("use the session in `{thread}`"), cause)
+                    .hint(format!("`cargo xtask session --stage {stage}` holds it there.")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads a session file.
@@ -219,8 +309,56 @@ mod tests {
             journal: None,
             kubectl,
             here,
+            holder: None,
         };
         (handover, vantage)
+    }
+
+    #[test]
+    fn a_test_of_another_stage_is_refused_where_nobody_has_chosen_it() {
+        let (chosen, _) = handover(Start::Here, None, None);
+        let held = Handover { holder: Some(Holder::here()), ..chosen.clone() };
+        for handover in [&chosen, &held] {
+            handover.check_test("load_balancer_ready::reaches::case_1").unwrap();
+            handover.check_work("tokio-rt-worker").unwrap();
+        }
+        // A run has chosen it: whatever its thread is called, it is of this stage.
+        for thread in ["tokio-rt-worker", "main", "load_balancer_pending::reaches"] {
+            chosen.check_test(thread).unwrap();
+        }
+        let other = "load_balancer_pending::reaches";
+        for error in [held.check_test(other), held.check_work(other)].map(Result::unwrap_err) {
+            assert!(error.to_string().ends_with("load-balancer-ready, and the test is one of load-balancer-pending"));
+            let hint = "`cargo xtask session --stage load-balancer-pending` holds it there.";
+            assert_eq!((error.kind(), error.hint_text()), (ErrorKind::Usage, Some(hint)));
+        }
+        for nobody in ["tokio-rt-worker", "main", "reaches", "load_balancer_redy::reaches", "load_balancer_ready"] {
+            let error = held.check_test(nobody).unwrap_err();
+            assert!(error.hint_text().unwrap().contains("`load_balancer_ready`"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_has_ended_with_its_file_or_with_who_held_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (chosen, _) = handover(Start::Here, None, None);
+        let mut held = Handover { holder: Some(Holder::here()), dir: dir.path().to_owned(), ..chosen };
+        let path = held.write().unwrap();
+        assert_eq!(Handover::find(&path).unwrap(), held);
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let pid = ended.id();
+        held.holder = Some(Holder { pid, process: Some(ProcessId { pid, start: 0 }) });
+        ended.wait().unwrap();
+        held.write().unwrap();
+        let error = Handover::find(&path).unwrap_err();
+        assert!(error.to_string().ends_with(&format!("the process {pid}, which held it, has ended")), "{error}");
+        Handover::remove(dir.path()).unwrap();
+        let gone = Handover::find(&path).unwrap_err();
+        assert!(gone.to_string().ends_with("is gone: the session has ended"), "{gone}");
+        for error in [error, gone] {
+            assert_eq!(error.kind(), ErrorKind::Missing);
+            assert!(error.hint_text().unwrap().contains("cargo xtask session"), "{error:?}");
+        }
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl Session {
             logs::follow(self.client.clone(), NAMESPACE, pod.clone(), lines)
         });
         // On the session's own runtime, which the client belongs to.
-        let opened = self.runtime.spawn(try_join_all(opened.collect::<Vec<_>>())).await;
+        let opened = self.runtime().spawn(try_join_all(opened.collect::<Vec<_>>())).await;
         let logs = opened.tried(ErrorKind::Internal, || "join a task")??;
         let done = work.await?;
         for (_, address) in &pods {

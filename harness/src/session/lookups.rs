@@ -36,7 +36,7 @@ impl Session {
         self.panel
             .get_or_try_init(|| async {
                 // Agents live on the runtime that they were started on, and the caller's may be gone before the session.
-                let opened = self.runtime.spawn(async {
+                let opened = self.runtime().spawn(async {
                     let programs = self.handover.lookups.as_ref().ok_or_else(|| {
                         Error::new(
                             ErrorKind::Usage,

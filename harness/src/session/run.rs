@@ -82,7 +82,7 @@ pub async fn e2e(all: &[Suite], arguments: E2eArguments) -> Result<u8> {
     Ok(record.exit_code())
 }
 
-fn describe(environment: &mut report::Environment, description: &BTreeMap<String, String>) {
+pub(super) fn describe(environment: &mut report::Environment, description: &BTreeMap<String, String>) {
     for (name, value) in description {
         let known = match name.as_str() {
             "engine" => &mut environment.engine,

@@ -136,7 +136,7 @@ pub fn of_stage<'a>(
 }
 
 /// The number of the worker that a vantage or a method is about: 2 of `worker-2` and `nodeport-worker-2`.
-fn worker(id: &str) -> Option<u8> {
+pub(super) fn worker(id: &str) -> Option<u8> {
     let (before, number) = id.rsplit_once("worker-")?;
     if before.is_empty() || before.ends_with('-') { number.parse().ok() } else { None }
 }

@@ -15,6 +15,10 @@ use crate::{
     session::handover::SESSION_VARIABLE,
 };
 
+mod own_cells;
+
+pub use own_cells::OwnCells;
+
 /// A suite: a test target of a package, and the Service states it is run in.
 ///
 /// Its tests are named `<stage>::…::from_<n>_<VANTAGE>::by_<n>_<METHOD>`, as rstest's `#[values]` names
@@ -34,6 +38,8 @@ pub struct Suite {
     pub about: About,
     /// Whether it breaks nodes, or what runs for the whole cluster, on purpose.
     pub breaks_nodes: bool,
+    /// The cells that it has by access methods of its own.
+    pub own: Vec<OwnCells>,
 }
 
 /// What a suite's tests are about.
@@ -113,6 +119,7 @@ impl Suite {
             default: true,
             about: About::Access,
             breaks_nodes: false,
+            own: Vec::new(),
         }
     }
 
@@ -144,12 +151,14 @@ impl Suite {
 
     /// The cells that it can probe in a cluster with so many workers.
     pub fn cells(&self, workers: u8) -> Vec<Cell> {
-        match self.about {
+        let mut cells = match self.about {
             About::Access => Matrix::tutorial(workers),
             About::Policies => Matrix::policies(workers),
             About::Lookups => Matrix::lookups(),
             About::Load | About::Stages => Vec::new(),
-        }
+        };
+        cells.extend(self.own.iter().flat_map(|own| own.cells(workers)));
+        cells
     }
 
     /// The stages in which it has tests that are about no single cell.
@@ -167,7 +176,7 @@ impl Suite {
     ///
     /// # Errors
     /// [`ErrorKind::Environment`] with the compiler's words if it does not build; [`ErrorKind::Usage`] if it has no tests, or
-    /// some that no run would start, because their names begin with no stage.
+    /// some that no run would start, because their names begin with no stage, or none for a [cell of its own](Self::cells_in).
     pub fn build(&self, log: &Path) -> Result<SuiteBinary> {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         // `cargo run` has set these for us; build scripts that look at them would run again and again.
@@ -193,6 +202,7 @@ impl Suite {
         let tests = listed.text().lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect();
         let binary = SuiteBinary { path, tests, dir };
         self.check_names(&binary)?;
+        self.check_own_cells(&binary)?;
         Ok(binary)
     }
 
@@ -278,7 +288,7 @@ impl SuiteBinary {
 }
 
 /// The module whose tests run in `stage`.
-fn module_of(stage: &str) -> String {
+pub(super) fn module_of(stage: &str) -> String {
     stage.replace('-', "_")
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What every such command begins with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Workplace {
     /// The home that the user chose, with what a killed run left running ended.
     pub(crate) home: Home,

@@ -16,21 +16,22 @@ const WORKER_1: &str = "worker-1";
 const CONTROL_PLANE: &str = "control-plane";
 const LAPTOP: &str = "laptop";
 
-const NAME: fn() -> Method = by_name;
-const CLUSTER_IP: fn() -> Method = by_cluster_ip;
+const SHOP_NAME: fn() -> Method = by_name;
+const SHOP_CLUSTER_IP: fn() -> Method = by_cluster_ip;
 
 /// The state of the cluster in which `cargo xtask e2e` runs these tests.
 mod load_balancer_pending {
     use super::*;
 
     /// From everywhere, what the model derives from the cluster's state is what happens, for that reason.
+    /// Each of these tests is a cell by its name: `xtask` says which there are.
     #[rstest]
     #[tokio::test]
     async fn is_reached_as_kubernetes_promises(
-        #[values(TESTPOD, TESTPOD_OTHER, WORKER_1, CONTROL_PLANE, LAPTOP)] start: &str,
-        #[values(NAME, CLUSTER_IP)] way: fn() -> Method,
+        #[values(TESTPOD, TESTPOD_OTHER, WORKER_1, CONTROL_PLANE, LAPTOP)] from: &str,
+        #[values(SHOP_NAME, SHOP_CLUSTER_IP)] by: fn() -> Method,
     ) -> Result<()> {
-        let verdict = Shop::open().await?.check(start, way()).await?;
+        let verdict = Shop::open().await?.check(from, by()).await?;
         reachmap::assert_as_expected!(verdict);
         Ok(())
     }
@@ -60,7 +61,8 @@ mod load_balancer_pending {
     }
 
     /// One pod that never answers would not be missed in forty requests: fewer than one time in 10^11.
-    #[tokio::test]
+    // Any runtime will do: the session has one of its own.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn is_served_by_every_pod() -> Result<()> {
         let shop = Shop::open().await?;
         let agent = shop.session().agent(TESTPOD)?;

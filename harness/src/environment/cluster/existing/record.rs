@@ -121,10 +121,15 @@ impl Record {
     /// Adds what the run `run` may make; `keep`: it stays when the run ends.
     pub(crate) fn add_run(&mut self, run: &str, objects: Vec<ObjectName>, keep: bool) {
         self.runs.push(run.to_owned());
+        self.add_objects(objects);
+        self.kept |= keep;
+    }
+
+    /// Adds what a run of this record may make.
+    pub(crate) fn add_objects(&mut self, objects: Vec<ObjectName>) {
         self.objects.extend(objects);
         self.objects.sort();
         self.objects.dedup();
-        self.kept |= keep;
     }
 
     /// Refuses to make what is there already and is not this record's: nothing of it is changed.
