@@ -138,7 +138,11 @@ fn a_machine_that_falls_behind_has_not_kept_a_rate_and_one_that_paused_has() {
     // Nothing started for some of a second, and then all that was due at once. The time table is caught up with.
     let paused = |pause_us: u64| late(|number| pause_us.saturating_sub(number * 1_000));
     assert!(paused(15_000).is_kept(), "{:?}", paused(15_000));
-    assert!(!paused(40_000).is_kept(), "more than a hundredth of them were late by more than that: {:?}", paused(40_000));
+    assert!(
+        !paused(40_000).is_kept(),
+        "more than a hundredth of them were late by more than that: {:?}",
+        paused(40_000)
+    );
 }
 
 #[test]
