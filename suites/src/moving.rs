@@ -188,7 +188,7 @@ async fn until_back(
         }
         let is_over = is_over.load(Ordering::Relaxed);
         if is_over {
-            deadline.get_or_insert(Instant::now() + BACK);
+            deadline.get_or_insert_with(|| Instant::now() + BACK);
         }
         let is_back = is_over
             && (takers.len() > 1 || Instant::now() > settled)

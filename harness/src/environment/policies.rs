@@ -174,7 +174,7 @@ impl Environment {
 
     /// Waits until what others make of the policies can be read: hints, and who announces the load balancer's address.
     ///
-    /// The EndpointSlices' controller hears of nodes and of Services over two watches. Of a Service that it heard of first, it
+    /// The EndpointSlice controller hears of nodes and of Services over two watches. Of a Service that it heard of first, it
     /// knows no zones, and makes no hints until that Service changes again.
     async fn until_published(&mut self, policies: Policies) -> Result<()> {
         let deadline = Instant::now() + READY;

@@ -28,7 +28,7 @@ use super::{ONE_AT_A_TIME, node::no_node};
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How long it may take until the cluster takes the node for lost. It waits for 50 s (`--node-monitor-grace-period`) from the
-/// last that it heard, and looks every 5 s; then the pods are not ready, and the EndpointSlices say so.
+/// last that it heard, and looks every 5 s; then the pods are not ready, and no EndpointSlice has them any more as such.
 const LOST: Duration = Duration::from_secs(75);
 
 /// How long it may take until the node is ready again, with its pods: what has waited for answers in vain connects anew.
@@ -37,8 +37,8 @@ const READY_AGAIN: Duration = Duration::from_secs(120);
 /// No node is stopped for longer, whatever becomes of us: systemd's own services are watched for three minutes.
 const AT_MOST: Duration = Duration::from_secs(150);
 
-/// How long after the EndpointSlices say so requests may still be sent to what is lost: until every node's kube-proxy has heard
-/// of it, which writes its rules once a second at most.
+/// How long after that requests may still be sent to what is lost: until every node's kube-proxy has heard of it, which writes
+/// its rules once a second at most.
 const UNHEARD_US: u64 = 2_000_000;
 
 /// How long a request that is sent in vain waits for its end.

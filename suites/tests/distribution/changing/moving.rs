@@ -141,11 +141,9 @@ const FOR_A_WHILE: &str = r#"setsid sh -c "$down; sleep $seconds; $up" </dev/nul
 async fn cut_off(session: &Session, node: &str) -> Result<()> {
     let script = format!("seconds={CUT_OFF_SECONDS}\n{}\n{FOR_A_WHILE}", link::of(session.state(), node)?);
     let said = session.run_on_node(node, &["sh", "-e", "-c", &script], Duration::from_secs(10)).await?;
-    match said.code {
-        Some(0) => Ok(()),
-        _ => {
-            let tried = format!("cut {node} off from the network");
-            Err(Error::new(ErrorKind::Environment, tried, String::from_utf8_lossy(&said.stderr)))
-        }
+    if said.code == Some(0) {
+        return Ok(());
     }
+    let tried = format!("cut {node} off from the network");
+    Err(Error::new(ErrorKind::Environment, tried, String::from_utf8_lossy(&said.stderr)))
 }
