@@ -147,7 +147,7 @@ fn every_form_says_the_same() {
     let legs = json.as_array().unwrap();
     assert_eq!(lines.len(), legs.len());
     for (line, leg) in lines.iter().zip(legs) {
-        let words = ["kubernetes", "proxy-mode", "ip-family"].map(|name| leg[name].as_str().unwrap());
+        let words = ["kubernetes", "proxy-mode", "ip-family", "cni", "images"].map(|name| leg[name].as_str().unwrap());
         assert_eq!(line.split('\t').collect::<Vec<_>>(), words);
     }
     let pretty = refused(&["matrix"]);
@@ -309,7 +309,7 @@ fn list_shows_every_cell_and_touches_nothing() {
     load-balancer-pending/testpod/clusterip-fqdn
     …
     corefile-original/ndots5-six/dig-search
-    603 lines
+    638 lines
     ");
     assert_eq!(
         refused(&["e2e", "--list", "--only", "load-balancer-ready/laptop/pod-ip"]),
