@@ -95,7 +95,7 @@ enum Command {
     Bundle(bundle::BundleArguments),
     /// Measure.
     Bench(BenchArguments),
-    /// Print the legs of a CI matrix: Kubernetes versions, proxy modes and IP families.
+    /// Print the legs of a CI matrix: Kubernetes versions, proxy modes, IP families and network plugins.
     #[command(after_help = examples::MATRIX)]
     Matrix(ci::MatrixArguments),
     /// Check what runs in CI.

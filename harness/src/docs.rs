@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use crate::{
     Result,
     environment::panel::PanelConfiguration,
+    environment::{policies::Distribution, zones},
     matrix::{Cell, Matrix, Stage},
     model::{Expectation, Vantage, dns::Resolver, expect},
     plan::MOST_WORKERS,
@@ -86,10 +87,23 @@ fn state(stage: Stage) -> State {
             service.session_affinity = SessionAffinity::ClientIp { timeout_seconds: seconds.into() };
         }
     }
-    if policies.prefer_same_node {
-        // The EndpointSlice controller's hints: each endpoint for its own node (KEP-3015).
-        for endpoint in &mut state.endpoints {
-            endpoint.for_nodes = endpoint.node.iter().cloned().collect();
+    match policies.distribution {
+        None => {}
+        // The EndpointSlice controller's hints: each endpoint for its own node (KEP-3015), or for its zone (KEP-4444).
+        Some(Distribution::SameNode) => {
+            for endpoint in &mut state.endpoints {
+                endpoint.for_nodes = endpoint.node.iter().cloned().collect();
+            }
+        }
+        Some(Distribution::Close) => {
+            let zones = zones::of(&state.nodes);
+            let zone = |node: &str| zones.get(node).map(|zone| (*zone).to_owned());
+            for node in &mut state.nodes {
+                node.zone = zone(&node.name);
+            }
+            for endpoint in &mut state.endpoints {
+                endpoint.for_zones = endpoint.node.as_deref().and_then(zone).into_iter().collect();
+            }
         }
     }
     state

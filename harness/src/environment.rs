@@ -47,6 +47,7 @@ mod sites;
 mod stages;
 pub mod tutorial;
 pub mod workloads;
+pub(crate) mod zones;
 
 use addons::{coredns, metallb};
 pub use check::check;
@@ -255,6 +256,11 @@ impl Environment {
             Held::Leased { .. } => true,
             Held::Existing { cluster, .. } => cluster.allowed.metallb,
         }
+    }
+
+    /// Whether its nodes are ours to change.
+    fn owns_nodes(&self) -> bool {
+        matches!(self.held, Held::Leased { .. })
     }
 
     /// How many workers the cluster has.

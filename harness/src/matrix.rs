@@ -13,7 +13,7 @@ pub use tutorial::{RowOutcome, TutorialRow};
 use crate::{
     environment::{
         panel::PanelConfiguration,
-        policies::{AFFINITY_SECONDS, Policies},
+        policies::{AFFINITY_SECONDS, Distribution, Policies},
         tutorial::Names,
     },
     model::{Method, Vantage, dns::Resolver},
@@ -37,6 +37,8 @@ pub enum Stage {
     PolicyInternalLocal,
     /// With `trafficDistribution: PreferSameNode`: endpoints of the node that translates, where it has any (KEP-3015).
     PolicySameNode,
+    /// With `trafficDistribution: PreferClose`: endpoints in the zone of the node that translates, where it has any (KEP-4444).
+    PolicySameZone,
     /// With `sessionAffinity: ClientIP`: a client stays with its endpoint until it has been silent for a while.
     PolicyAffinity,
     /// The tutorial's last Corefile: name, alias and `fallthrough`. All stages before have it, too.
@@ -53,12 +55,13 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order in which a run passes through them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::LoadBalancerPending,
         Self::LoadBalancerReady,
         Self::PolicyExternalLocal,
         Self::PolicyInternalLocal,
         Self::PolicySameNode,
+        Self::PolicySameZone,
         Self::PolicyAffinity,
         Self::CorefileFallthrough,
         Self::CorefileAlias,
@@ -71,8 +74,13 @@ impl Stage {
     pub const OF_TUTORIAL: [Self; 2] = [Self::LoadBalancerPending, Self::LoadBalancerReady];
 
     /// Those in which they have other policies.
-    pub const OF_POLICIES: [Self; 4] =
-        [Self::PolicyExternalLocal, Self::PolicyInternalLocal, Self::PolicySameNode, Self::PolicyAffinity];
+    pub const OF_POLICIES: [Self; 5] = [
+        Self::PolicyExternalLocal,
+        Self::PolicyInternalLocal,
+        Self::PolicySameNode,
+        Self::PolicySameZone,
+        Self::PolicyAffinity,
+    ];
 
     /// Those that differ in the Corefile, where names are looked up.
     pub const OF_COREFILES: [Self; 4] =
@@ -90,6 +98,7 @@ impl Stage {
             Self::PolicyExternalLocal => "policy-external-local",
             Self::PolicyInternalLocal => "policy-internal-local",
             Self::PolicySameNode => "policy-same-node",
+            Self::PolicySameZone => "policy-same-zone",
             Self::PolicyAffinity => "policy-affinity",
             Self::CorefileFallthrough => "corefile-fallthrough",
             Self::CorefileAlias => "corefile-alias",
@@ -115,7 +124,8 @@ impl Stage {
         match self {
             Self::PolicyExternalLocal => Policies { external: TrafficPolicy::Local, ..tutorial },
             Self::PolicyInternalLocal => Policies { internal: TrafficPolicy::Local, ..tutorial },
-            Self::PolicySameNode => Policies { prefer_same_node: true, ..tutorial },
+            Self::PolicySameNode => Policies { distribution: Some(Distribution::SameNode), ..tutorial },
+            Self::PolicySameZone => Policies { distribution: Some(Distribution::Close), ..tutorial },
             Self::PolicyAffinity => Policies { affinity_seconds: Some(AFFINITY_SECONDS), ..tutorial },
             _ => tutorial,
         }
@@ -222,7 +232,7 @@ impl Matrix {
     /// Every way of translating, from every vantage, under every policy. The suite `policies` has a test for each.
     ///
     /// ```
-    /// assert_eq!(reachmap::matrix::Matrix::policies(3).len(), 4 * 7 * 5);
+    /// assert_eq!(reachmap::matrix::Matrix::policies(3).len(), 5 * 7 * 5);
     /// ```
     pub fn policies(workers: u8) -> Vec<Cell> {
         let mut cells = Vec::new();

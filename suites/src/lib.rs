@@ -7,9 +7,12 @@
 //! `cargo xtask e2e` starts them with a session; without one they fail.
 
 pub mod changes;
+pub mod link;
 pub mod live;
 pub mod lives;
+pub mod moving;
 pub mod prelude;
+pub mod steady;
 pub mod watched;
 pub mod web;
 

@@ -1,6 +1,6 @@
 //! Web servers of a test's own, made after the tutorial's, and a Service before them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -9,7 +9,10 @@ use k8s_openapi::api::{
 use reachmap::{
     Context as _, Error, ErrorKind, Result,
     environment::workloads::NAMESPACE,
-    kube::Api,
+    kube::{
+        Api,
+        api::{Patch, PatchParams},
+    },
     kubernetes::{
         conditions,
         wait::{self, Seen},
@@ -58,6 +61,8 @@ pub struct Web {
     spec: Value,
     /// The node that all of them are pinned to, if they are.
     node: Option<String>,
+    /// The nodes that some kinds of them are pinned to.
+    pinned: BTreeMap<&'static str, String>,
 }
 
 /// An nginx `server` block that listens at these ports.
@@ -74,13 +79,20 @@ pub fn page() -> String {
 impl Web {
     /// What is to be made; nothing is sent yet.
     pub fn new(session: &'static Session, name: &'static str, servers: Vec<Servers>, spec: Value) -> Self {
-        Self { session, name, servers, spec, node: None }
+        Self { session, name, servers, spec, node: None, pinned: BTreeMap::new() }
     }
 
     /// The same, all of it pinned to a node.
     #[must_use]
     pub fn on_node(self, node: &str) -> Self {
         Self { node: Some(node.to_owned()), ..self }
+    }
+
+    /// The same, one kind of it pinned to a node.
+    #[must_use]
+    pub fn pinned(mut self, kind: &'static str, node: &str) -> Self {
+        self.pinned.insert(kind, node.to_owned());
+        self
     }
 
     /// The Service's cluster IP, as a way.
@@ -126,6 +138,29 @@ impl Web {
         until_live(self.session, self.name, endpoints).await
     }
 
+    /// Has so many servers of one kind, and of all kinds together, and returns when every node translates the Service to them.
+    ///
+    /// # Errors
+    /// As [`Web::deploy`].
+    pub async fn scale(&self, kind: &str, replicas: usize, all: usize) -> Result<()> {
+        let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+        let scaled = self.api::<Deployment>().patch(kind, &PatchParams::default(), &patch).await;
+        scaled.map(drop).tried(ErrorKind::Environment, || format!("scale {kind} to {replicas}"))?;
+        let selector = format!("app={},kind={kind}", self.name);
+        wait::until_all(
+            self.api::<Pod>(),
+            &selector,
+            "see as many servers as there are to be",
+            AT_MOST,
+            |pods| match (pods.len(), pods.values().filter(|pod| conditions::is_ready(pod)).count()) {
+                counts if counts == (replicas, replicas) => Seen::Met(()),
+                (all, ready) => Seen::NotYet(format!("{ready} of {all} are ready, for {replicas}")),
+            },
+        )
+        .await?;
+        until_live(self.session, self.name, all).await
+    }
+
     /// Deletes all of it, and waits until no pod is left.
     ///
     /// # Errors
@@ -165,7 +200,7 @@ impl Web {
         // The kinds together are spread over the nodes.
         template["topologySpreadConstraints"][0]["labelSelector"] = json!({ "matchLabels": { "app": self.name } });
         template["topologySpreadConstraints"][0]["matchLabelKeys"] = json!([]);
-        if let Some(node) = &self.node {
+        if let Some(node) = self.pinned.get(servers.name).or(self.node.as_ref()) {
             template["nodeSelector"] = json!({ "kubernetes.io/hostname": node });
         }
         template["volumes"][0]["configMap"]["name"] = json!(servers.name);

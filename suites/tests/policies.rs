@@ -12,6 +12,7 @@ use reachmap::{
         statistics::{Law, Plan as Statistics},
         summary::AsHey,
     },
+    model::{Method, Selection},
     report::explain_load,
     session::{Session, load::BothEnds},
     wire::Extent,
@@ -45,10 +46,17 @@ async fn check(from: &str, by: &str) -> Result<()> {
 async fn load(vantage: &str, method: &str) -> Result<BothEnds> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let session = Session::current()?;
-    let extent = Extent::Requests(CONNECTIONS.into());
-    let plan = LoadPlan { extent, connections: 10, keep_alive: false, ..LoadPlan::default() };
     let id = format!("{}-{vantage}-{method}", session.handover().stage);
-    let ends = session.load(vantage, method, &plan, &id).await?;
+    holds(session, session.load(vantage, method, &plan(), &id).await?)
+}
+
+fn plan() -> LoadPlan {
+    let extent = Extent::Requests(CONNECTIONS.into());
+    LoadPlan { extent, connections: 10, keep_alive: false, ..LoadPlan::default() }
+}
+
+/// What holds of every load here.
+fn holds(session: &Session, ends: BothEnds) -> Result<BothEnds> {
     let law = Law::of(&ends.balance)?;
     let exact = (law.tests() == 0).then(Statistics::default);
     let record = session.judge_load(&ends, exact.as_ref())?;
@@ -123,6 +131,86 @@ mod policy_same_node {
     #[tokio::test]
     async fn where_a_node_has_none_every_pod_answers() -> Result<()> {
         assert_eq!(spreads(CONTROL_PLANE, CLUSTERIP_ADDRESS).await?, 3);
+        Ok(())
+    }
+}
+
+mod policy_same_zone {
+    use reachmap_suites::{
+        changes::changed,
+        on_the_sessions_runtime,
+        web::{ALWAYS, Servers, Web, page, server},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    /// A Service of the test's own, with a server in each of two zones.
+    const NAME: &str = "zoned";
+    const HERE: &str = "zoned-here";
+    const ELSEWHERE: &str = "zoned-elsewhere";
+
+    cells!();
+
+    /// Two of the three pods are in the zone of worker-1 and worker-2, one is in that of worker-3.
+    #[tokio::test]
+    async fn where_a_zone_has_pods_those_answer() -> Result<()> {
+        assert_eq!(spreads(WORKER_1, CLUSTERIP_ADDRESS).await?, 2);
+        assert_eq!(spreads(WORKER_3, CLUSTERIP_ADDRESS).await?, 1);
+        // The node that is named translates, and goes by its own zone.
+        assert_eq!(spreads(WORKER_3, NODEPORT_WORKER_1).await?, 2);
+        Ok(())
+    }
+
+    /// The control plane is in a zone without a pod of the tutorial's.
+    #[tokio::test]
+    async fn where_a_zone_has_none_every_pod_answers() -> Result<()> {
+        assert_eq!(spreads(CONTROL_PLANE, CLUSTERIP_ADDRESS).await?, 3);
+        Ok(())
+    }
+
+    /// From worker-3: its zone's only server answers; once that is gone, the one elsewhere; and once it is there again, it
+    /// alone. `PreferSameZone` is the same as `PreferClose`, by its newer name.
+    #[test]
+    fn a_zone_that_loses_its_endpoints_is_served_from_elsewhere() -> Result<()> {
+        on_the_sessions_runtime(async {
+            let session = Session::current()?;
+            let node = |id| session.state().node_by_id(id).map(|node| node.name.clone());
+            let kind = |name| Servers {
+                name,
+                replicas: 1,
+                configuration: server(&[80, ALWAYS], &page()),
+                ports: vec![("web", 80), ("always", ALWAYS)],
+            };
+            let ports = json!([{ "port": 80, "targetPort": 80 }]);
+            let spec = json!({ "ports": ports, "trafficDistribution": "PreferSameZone" });
+            let web = Web::new(session, NAME, vec![kind(HERE), kind(ELSEWHERE)], spec)
+                .pinned(HERE, &node(WORKER_3)?)
+                .pinned(ELSEWHERE, &node(WORKER_1)?);
+            changed(
+                || web.deploy(),
+                || async {
+                    answers(session, &web, HERE, Selection::SameZone, "zoned-before").await?;
+                    web.scale(HERE, 0, 1).await?;
+                    answers(session, &web, ELSEWHERE, Selection::Ready, "zoned-without").await?;
+                    web.scale(HERE, 1, 2).await?;
+                    answers(session, &web, HERE, Selection::SameZone, "zoned-after").await
+                },
+                || web.remove(),
+            )
+            .await
+        })
+    }
+
+    /// To worker-3, every answer is from that kind of server alone, and by that selection.
+    async fn answers(session: &Session, web: &Web, kind: &str, by: Selection, name: &str) -> Result<()> {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        let method = Method { id: "zoned-address".to_owned(), way: web.cluster_ip() };
+        let ends = session.load_by(WORKER_3, &method, web.logged(), &plan(), name).await?;
+        let ends = holds(session, ends)?;
+        assert_eq!(ends.balance.selection, Some(by), "{}", ends.balance.why());
+        let due: BTreeSet<String> = web.pods_of(&session.snapshot().await?, kind)?.into_iter().collect();
+        assert_eq!(answered(&ends), due, "who answered (left), and the pods of {kind}");
         Ok(())
     }
 }

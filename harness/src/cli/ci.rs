@@ -11,7 +11,7 @@ use crate::{
     lint,
     plan::{
         ImagesChoice,
-        legs::{self, Extent},
+        legs::{self, Extent, Leg},
     },
     progress::Progress,
     session::run::{blocking, show},
@@ -23,10 +23,10 @@ pub(super) struct MatrixArguments {
     /// One line of JSON, as GitHub's `fromJSON` takes it for a `strategy.matrix`.
     #[arg(long, conflicts_with = "output")]
     json: bool,
-    /// Every version in every mode and family; else only the newest is tried in all of them.
+    /// Every version in every mode and family, with every plugin; else only the newest is tried in all of them.
     #[arg(long)]
     full: bool,
-    /// Only the versions that can be had from there.
+    /// Only the versions and plugins that can be had from there; auto is all.
     #[arg(long, value_enum, default_value_t = ImagesChoice::Registry)]
     images: ImagesChoice,
     #[command(flatten)]
@@ -62,7 +62,10 @@ pub(super) fn matrix(arguments: &MatrixArguments) -> Result<u8> {
     if arguments.json {
         say(legs::json(&legs)?);
     } else {
-        let line = |leg: &legs::Leg| format!("{:<10} {:<9} {}", leg.kubernetes, leg.proxy_mode, leg.ip_family);
+        let line = |leg: &Leg| {
+            let Leg { kubernetes, proxy_mode, ip_family, cni, images } = leg;
+            format!("{kubernetes:<10} {proxy_mode:<9} {ip_family:<5} {cni:<16} {images}")
+        };
         arguments.output.print(&legs, || legs.iter().map(line).collect::<Vec<_>>().join("\n"))?;
     }
     Ok(0)

@@ -15,6 +15,7 @@ use super::{
     journal::Journal,
     missing_workers, put_back_earlier_edits, sites,
     workloads::{WorkloadImages, Workloads},
+    zones,
 };
 use crate::{
     Result, home::Home, kubernetes::apply::Manifest, plan::EnvironmentOptions, progress::Progress,
@@ -91,6 +92,7 @@ impl Environment {
         let sites = sites(&client, None).await?;
         let workers = sites.iter().filter(|site| site.vantage.id.starts_with("worker-")).count();
         let workers = u8::try_from(workers).unwrap_or(u8::MAX);
+        let has_zones = zones::are_there(&client).await?;
         let description = BTreeMap::from([
             ("engine", "none: an existing cluster".to_owned()),
             ("cluster", cluster.context.clone()),
@@ -109,7 +111,7 @@ impl Environment {
             cache_dir: options.cache_dir.clone(),
             pool: options.pool.clone(),
             workers,
-            unsupported: unsupported(options, workers),
+            unsupported: unsupported(options, workers, has_zones),
             description: description.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             so_far: SoFar::default(),
             held: Held::Existing { cluster: Box::new(cluster), journal_note, _lock: lock },
@@ -146,7 +148,7 @@ async fn record(cluster: &ExistingCluster, home: &Home, progress: &Progress) -> 
 }
 
 /// The cells that need more than the user allows, or knows.
-fn unsupported(options: &EnvironmentOptions, workers: u8) -> BTreeMap<String, String> {
+fn unsupported(options: &EnvironmentOptions, workers: u8, has_zones: bool) -> BTreeMap<String, String> {
     let mut unsupported = missing_workers(workers);
     let mut without = |filter: &str, reason: &str| unsupported.insert(filter.to_owned(), reason.to_owned());
     without("laptop", "the laptop is known only beside a cluster that we made");
@@ -155,6 +157,9 @@ fn unsupported(options: &EnvironmentOptions, workers: u8) -> BTreeMap<String, St
         for filter in [NO_LOAD_BALANCER, "policy-*/*/loadbalancer-address"] {
             without(filter, reason);
         }
+    }
+    if !has_zones {
+        without("policy-same-zone/*/*", "not every node here has a zone, and they are not ours to label");
     }
     if options.pool.is_none() {
         let reason = "which addresses a load balancer could give here is not known: name them with --pool";

@@ -16,11 +16,13 @@ use tokio::time::Instant;
 use super::{
     Environment, READY,
     workloads::{CLUSTER_IP, LOAD_BALANCER, NAMESPACE, NODE_PORT},
+    zones,
 };
 use crate::{
     Context as _, Error, ErrorKind, Result,
     progress::Progress,
-    state::{self, State, TrafficPolicy},
+    report::Retry,
+    state::{self, Endpoint, State, TrafficPolicy},
 };
 
 /// How long a client may be silent before its endpoint is chosen anew, in the stage that has affinity: short, so that
@@ -35,18 +37,40 @@ pub struct Policies {
     pub external: TrafficPolicy,
     /// `internalTrafficPolicy`.
     pub internal: TrafficPolicy,
-    /// `trafficDistribution: PreferSameNode`.
-    pub prefer_same_node: bool,
+    /// `trafficDistribution`, if it is set.
+    pub distribution: Option<Distribution>,
     /// The timeout of `sessionAffinity: ClientIP`, in seconds.
     pub affinity_seconds: Option<u16>,
 }
+
+/// Endpoints that a Service prefers, where there are any
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#traffic-distribution>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distribution {
+    /// Those on the node that translates (KEP-3015).
+    SameNode,
+    /// Those in its zone (KEP-4444), by the word that every version has; v1.34 calls it `PreferSameZone`, too.
+    Close,
+}
+
+impl Distribution {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SameNode => "PreferSameNode",
+            Self::Close => "PreferClose",
+        }
+    }
+}
+
+/// After how long without hints for zones the Services are changed again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl Policies {
     /// What the tutorial's Services have: the defaults.
     pub const TUTORIAL: Self = Self {
         external: TrafficPolicy::Cluster,
         internal: TrafficPolicy::Cluster,
-        prefer_same_node: false,
+        distribution: None,
         affinity_seconds: None,
     };
 
@@ -62,7 +86,7 @@ impl Policies {
     pub fn patch(self, takes_traffic_from_outside: bool) -> Value {
         let mut spec = json!({
             "internalTrafficPolicy": self.internal,
-            "trafficDistribution": self.prefer_same_node.then_some("PreferSameNode"),
+            "trafficDistribution": self.distribution.map(Distribution::as_str),
             "sessionAffinity": if self.affinity_seconds.is_some() { "ClientIP" } else { "None" },
             "sessionAffinityConfig": self.affinity_seconds.map(|seconds| json!({"clientIP": {"timeoutSeconds": seconds}})),
         });
@@ -72,12 +96,23 @@ impl Policies {
         json!({ "spec": spec })
     }
 
+    /// Whether an endpoint has the hints that these policies give it. Where nodes have zones, those for nodes come with hints
+    /// for zones.
+    fn has_hints_of(self, endpoint: &Endpoint) -> bool {
+        let (for_nodes, for_zones) = (!endpoint.for_nodes.is_empty(), !endpoint.for_zones.is_empty());
+        match self.distribution {
+            None => !for_nodes && !for_zones,
+            Some(Distribution::SameNode) => for_nodes,
+            Some(Distribution::Close) => !for_nodes && for_zones,
+        }
+    }
+
     /// What of `state` is not yet as these policies make it, beside the Services themselves; `None` if all is.
     fn missing(self, state: &State) -> Option<String> {
         let services = SERVICES.iter().filter_map(|(name, _)| state.service(NAMESPACE, name));
         for service in services {
             let ready: Vec<_> = state.endpoints_of(service).filter(|endpoint| endpoint.ready).collect();
-            if ready.iter().any(|endpoint| endpoint.for_nodes.is_empty() == self.prefer_same_node) {
+            if !ready.iter().all(|endpoint| self.has_hints_of(endpoint)) {
                 return Some(format!("the endpoints of {} have other hints", service.name));
             }
             if service.load_balancer_addresses.is_empty() {
@@ -117,6 +152,14 @@ impl Environment {
             return Ok(());
         }
         let client = self.client.clone();
+        if policies.distribution == Some(Distribution::Close) {
+            if self.owns_nodes() {
+                zones::give(&client, &self.run).await?;
+            }
+        } else {
+            // Also those that a killed run has left; on a cluster that is not ours there are none.
+            zones::take_off(&client).await?;
+        }
         let changed = patch(&client, policies).await?;
         // What a kept cluster had before is not known; if it was the same, there is nothing to wait for.
         if changed {
@@ -130,8 +173,12 @@ impl Environment {
     }
 
     /// Waits until what others make of the policies can be read: hints, and who announces the load balancer's address.
-    async fn until_published(&self, policies: Policies) -> Result<()> {
+    ///
+    /// The EndpointSlice controller hears of nodes and of Services over two watches. Of a Service that it heard of first, it
+    /// knows no zones, and makes no hints until that Service changes again.
+    async fn until_published(&mut self, policies: Policies) -> Result<()> {
         let deadline = Instant::now() + READY;
+        let mut again = Instant::now() + AGAIN;
         let mut looks = tokio::time::interval(Duration::from_millis(200));
         loop {
             looks.tick().await;
@@ -140,6 +187,13 @@ impl Environment {
                 None => return Ok(()),
                 Some(missing) if Instant::now() > deadline => {
                     return Err(Error::new(ErrorKind::Deadline, "see the Services' policies take effect", missing));
+                }
+                Some(missing) if policies.distribution == Some(Distribution::Close) && Instant::now() > again => {
+                    patch(&self.client, Policies::TUTORIAL).await?;
+                    patch(&self.client, policies).await?;
+                    again = Instant::now() + AGAIN;
+                    let what = "let the Services prefer their clients' zones".to_owned();
+                    self.so_far.retries.push(Retry { what, times: 2, why: missing });
                 }
                 Some(_) => {}
             }
@@ -189,6 +243,14 @@ mod tests {
         }
         assert_eq!(same_node.missing(&state), None);
         assert!(Policies::TUTORIAL.missing(&state).unwrap().contains("hints"));
+        let close = Stage::PolicySameZone.policies();
+        assert!(close.missing(&state).unwrap().contains("hints"), "those for nodes are no hints for zones");
+        for endpoint in &mut state.endpoints {
+            endpoint.for_zones = vec!["a".to_owned()];
+        }
+        assert_eq!(same_node.missing(&state), None, "where nodes have zones, hints for both come together");
+        state.endpoints.iter_mut().for_each(|endpoint| endpoint.for_nodes.clear());
+        assert_eq!(close.missing(&state), None);
     }
 
     #[test]

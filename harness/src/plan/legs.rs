@@ -1,9 +1,9 @@
-//! The legs of a CI matrix: which Kubernetes versions, proxy modes and IP families a change is tried on.
+//! The legs of a CI matrix: which Kubernetes versions, proxy modes, IP families and network plugins a change is tried on.
 
 use clap::ValueEnum as _;
 use serde::Serialize;
 
-use super::{ImagesChoice, IpFamilyChoice, ProxyModeChoice};
+use super::{CniChoice, ImagesChoice, IpFamilyChoice, ProxyModeChoice};
 use crate::{Context as _, Error, ErrorKind, Result, environment::images::versions::Versions};
 
 /// GitHub refuses a matrix of more jobs than this
@@ -20,15 +20,20 @@ pub struct Leg {
     pub proxy_mode: String,
     /// The IP families, as `--ip-family` takes them.
     pub ip_family: String,
+    /// The network plugin, as `--cni` takes it.
+    pub cni: String,
+    /// Where the images come from, as `--images` takes it: it is what has the version and the plugin.
+    pub images: String,
 }
 
-/// How much of the product of versions, proxy modes and IP families is wanted.
+/// How much of the product of versions, proxy modes, IP families and network plugins is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Extent {
-    /// The newest version in every mode and family; the older ones with the defaults alone.
+    /// The newest version of the first source in every mode and family, with its usual plugin; the newest version of each
+    /// source with its other plugins; all others with the defaults alone.
     #[default]
     Edges,
-    /// Every version in every mode and family.
+    /// Every version in every mode and family, with every plugin that its source has.
     Full,
 }
 
@@ -37,7 +42,16 @@ struct Include<'a> {
     include: &'a [Leg],
 }
 
-/// The legs over the Kubernetes versions in `versions` that `source` has, newest first, the defaults before the rest.
+/// The network plugins that clusters have whose images come from there, the usual one first.
+const fn plugins(source: ImagesChoice) -> &'static [CniChoice] {
+    match source {
+        ImagesChoice::Packages => &[CniChoice::Flannel, CniChoice::FlannelHostGw],
+        ImagesChoice::Registry | ImagesChoice::Auto => &[CniChoice::Kindnet],
+    }
+}
+
+/// The legs over the Kubernetes versions in `versions` that `source` has (`Auto`: every source), newest first, the defaults
+/// before the rest.
 ///
 /// ```
 /// use reachmap::{environment::images::versions::Versions, plan::{ImagesChoice, legs::{Extent, legs}}};
@@ -49,25 +63,21 @@ struct Include<'a> {
 /// # Errors
 /// [`ErrorKind::Internal`] if there are none, or more than GitHub takes: an empty matrix is a run that proves nothing.
 pub fn legs(versions: &Versions, source: ImagesChoice, extent: Extent) -> Result<Vec<Leg>> {
-    let kubernetes: Vec<&str> = versions
-        .kubernetes
-        .iter()
-        .filter(|kubernetes| kubernetes.is_in(source))
-        .map(|kubernetes| kubernetes.version.as_str())
-        .collect();
+    let sources = match &source {
+        ImagesChoice::Auto => &[ImagesChoice::Registry, ImagesChoice::Packages][..],
+        one => std::slice::from_ref(one),
+    };
     let mut legs = Vec::new();
-    for (age, version) in kubernetes.into_iter().enumerate() {
-        for ip_family in IpFamilyChoice::value_variants() {
-            for proxy_mode in ProxyModeChoice::value_variants() {
-                let defaults = (*proxy_mode, *ip_family) == (ProxyModeChoice::default(), IpFamilyChoice::default());
-                if age == 0 || defaults || extent == Extent::Full {
-                    legs.push(Leg {
-                        kubernetes: version.to_owned(),
-                        proxy_mode: word(proxy_mode),
-                        ip_family: word(ip_family),
-                    });
-                }
-            }
+    for (number, source) in sources.iter().enumerate() {
+        let kubernetes = versions.kubernetes.iter().filter(|kubernetes| kubernetes.is_in(*source));
+        for (age, kubernetes) in kubernetes.enumerate() {
+            let is_tried = |leg: &Leg| {
+                let is_usual = leg.cni == word(&plugins(*source)[0]);
+                extent == Extent::Full
+                    || is_usual && age == 0 && number == 0
+                    || leg.has_defaults() && (is_usual || age == 0)
+            };
+            legs.extend(every_way(&kubernetes.version, *source).filter(is_tried));
         }
     }
     if legs.is_empty() || legs.len() > MOST {
@@ -77,12 +87,41 @@ pub fn legs(versions: &Versions, source: ImagesChoice, extent: Extent) -> Result
     Ok(legs)
 }
 
+/// One version in every mode, family and plugin.
+fn every_way(kubernetes: &str, images: ImagesChoice) -> impl Iterator<Item = Leg> {
+    let of_plugin = move |cni| IpFamilyChoice::value_variants().iter().map(move |family| (cni, family));
+    let all = plugins(images).iter().flat_map(of_plugin);
+    let all =
+        all.flat_map(|(cni, family)| ProxyModeChoice::value_variants().iter().map(move |mode| (cni, family, mode)));
+    all.map(move |(cni, ip_family, proxy_mode)| Leg {
+        kubernetes: kubernetes.to_owned(),
+        proxy_mode: word(proxy_mode),
+        ip_family: word(ip_family),
+        cni: word(cni),
+        images: word(&images),
+    })
+}
+
+impl Leg {
+    fn has_defaults(&self) -> bool {
+        let defaults = (word(&ProxyModeChoice::default()), word(&IpFamilyChoice::default()));
+        (&self.proxy_mode, &self.ip_family) == (&defaults.0, &defaults.1)
+    }
+}
+
 /// The legs as GitHub's `fromJSON` takes them for a `strategy.matrix`: one line, in `include`.
 ///
 /// ```
 /// use reachmap::plan::legs::{Leg, json};
-/// let leg = Leg { kubernetes: "v1.37.0".into(), proxy_mode: "iptables".into(), ip_family: "dual".into() };
-/// assert_eq!(json(&[leg])?, r#"{"include":[{"kubernetes":"v1.37.0","proxy-mode":"iptables","ip-family":"dual"}]}"#);
+/// let leg = Leg {
+///     kubernetes: "v1.37.0".into(),
+///     proxy_mode: "iptables".into(),
+///     ip_family: "dual".into(),
+///     cni: "kindnet".into(),
+///     images: "registry".into(),
+/// };
+/// let line = r#"{"kubernetes":"v1.37.0","proxy-mode":"iptables","ip-family":"dual","cni":"kindnet","images":"registry"}"#;
+/// assert_eq!(json(&[leg])?, format!(r#"{{"include":[{line}]}}"#));
 /// # Ok::<(), reachmap::Error>(())
 /// ```
 ///
@@ -110,19 +149,44 @@ mod tests {
         legs(&Versions::embedded().unwrap(), source, extent).unwrap()
     }
 
+    fn lines(source: ImagesChoice, extent: Extent) -> String {
+        let line = |leg: &Leg| {
+            let Leg { kubernetes, proxy_mode, ip_family, cni, images } = leg;
+            format!("{kubernetes} {proxy_mode} {ip_family} {cni} {images}")
+        };
+        chosen(source, extent).iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
     #[test]
     fn the_newest_version_is_tried_in_every_way_and_the_older_ones_in_one() {
-        let lines: Vec<String> = chosen(ImagesChoice::Registry, Extent::Edges)
-            .iter()
-            .map(|leg| format!("{} {} {}", leg.kubernetes, leg.proxy_mode, leg.ip_family))
-            .collect();
-        insta::assert_snapshot!(lines.join("\n"), @r"
-        v1.37.0 iptables ipv4
-        v1.37.0 nftables ipv4
-        v1.37.0 iptables dual
-        v1.37.0 nftables dual
-        v1.36.1 iptables ipv4
-        v1.35.0 iptables ipv4
+        insta::assert_snapshot!(lines(ImagesChoice::Registry, Extent::Edges), @r"
+        v1.37.0 iptables ipv4 kindnet registry
+        v1.37.0 nftables ipv4 kindnet registry
+        v1.37.0 iptables dual kindnet registry
+        v1.37.0 nftables dual kindnet registry
+        v1.36.1 iptables ipv4 kindnet registry
+        v1.35.0 iptables ipv4 kindnet registry
+        ");
+    }
+
+    #[test]
+    fn every_plugin_is_tried_that_a_source_has() {
+        insta::assert_snapshot!(lines(ImagesChoice::Auto, Extent::Edges), @r"
+        v1.37.0 iptables ipv4 kindnet registry
+        v1.37.0 nftables ipv4 kindnet registry
+        v1.37.0 iptables dual kindnet registry
+        v1.37.0 nftables dual kindnet registry
+        v1.36.1 iptables ipv4 kindnet registry
+        v1.35.0 iptables ipv4 kindnet registry
+        v1.37.2 iptables ipv4 flannel packages
+        v1.37.2 iptables ipv4 flannel-host-gw packages
+        ");
+        insta::assert_snapshot!(lines(ImagesChoice::Packages, Extent::Edges), @r"
+        v1.37.2 iptables ipv4 flannel packages
+        v1.37.2 nftables ipv4 flannel packages
+        v1.37.2 iptables dual flannel packages
+        v1.37.2 nftables dual flannel packages
+        v1.37.2 iptables ipv4 flannel-host-gw packages
         ");
     }
 
@@ -143,6 +207,7 @@ mod tests {
             for leg in chosen(source, Extent::Full) {
                 let kubernetes = versions.kubernetes(Some(&leg.kubernetes)).unwrap();
                 assert!(kubernetes.is_in(source), "{source:?}: {}", leg.kubernetes);
+                assert_eq!(leg.images, word(&source));
             }
         }
     }
@@ -156,7 +221,8 @@ mod tests {
         }
         for leg in chosen(ImagesChoice::Auto, Extent::Full) {
             let words = ["--k8s", &leg.kubernetes, "--proxy-mode", &leg.proxy_mode, "--ip-family", &leg.ip_family];
-            Line::try_parse_from(std::iter::once("e2e").chain(words)).unwrap();
+            let more = ["--cni", &leg.cni, "--images", &leg.images];
+            Line::try_parse_from(std::iter::once("e2e").chain(words).chain(more)).unwrap();
         }
     }
 

@@ -176,8 +176,9 @@ impl Way<'_> {
         collector: &mut Collector,
     ) -> Result<()> {
         let Self { arguments, progress, .. } = self;
-        environment.stand_everywhere(&compiled.agent).await?;
         loop {
+            // Each time anew: a test that stops a node loses the agents there.
+            environment.stand_everywhere(&compiled.agent).await?;
             course.begin(progress, environment.retries().len(), environment.edits().len());
             if let Some((stage, tests)) = self.pass(compiled, environment, course, collector).await? {
                 environment.keep(home)?;

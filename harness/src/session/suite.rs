@@ -66,7 +66,7 @@ impl About {
     pub(crate) const fn usual_seconds(self) -> u64 {
         match self {
             Self::Access => 12,
-            Self::Policies => 40,
+            Self::Policies => 50,
             Self::Lookups | Self::Load => 120,
             Self::Stages => 240,
         }

@@ -16,7 +16,7 @@ use super::{
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
 /// The label that says which zone a node is in.
-const ZONE: &str = "topology.kubernetes.io/zone";
+pub(crate) const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// How long `ClientIP` affinity lasts where the Service does not say: the API server's default, three hours.
 const AFFINITY_SECONDS: i32 = 10_800;

@@ -16,15 +16,14 @@ use reachmap_suites::{
     changes::changed,
     lives::{Lives, now_us},
     on_the_sessions_runtime,
+    steady::during,
 };
 use tokio::sync::Mutex;
 
 mod moving;
-mod steady;
 mod udp;
 mod workload;
 
-use steady::during;
 use workload::{Grace, Workload};
 
 /// Who changes where pods are while every place loads them, or takes a node away: one after the other, so that what fails

@@ -36,6 +36,7 @@ use reachmap_suites::changes::changed;
 
 use self::node::{NodeFault, forget_attempts, no_iptables, no_node};
 
+mod changing;
 mod node;
 
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -10,7 +10,7 @@ use reachmap::{
     },
 };
 
-use super::script::{Machine, all, find, root};
+use super::script::{Machine, all, find, reports_and_exit, root};
 
 fn values(values: &[(&str, &str)]) -> BTreeMap<String, String> {
     values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -27,6 +27,7 @@ fn every_script_is_run_by_a_test() {
     .github/workflows/ci.yml: check: Check
     .github/workflows/ci.yml: ci-ok: Every check has passed
     .github/workflows/ci.yml: minimum: Check with the version that Cargo.toml promises
+    .github/workflows/e2e.yml: e2e: Every way to a Service, without Docker and without a registry
     .github/workflows/e2e.yml: e2e: Say what became of it
     .github/workflows/e2e.yml: e2e-ok: Every leg has passed
     .github/workflows/e2e.yml: plan: rustup show active-toolchain || rustup toolchain install
@@ -47,7 +48,7 @@ fn the_matrix_is_the_one_of_the_versions_table() {
         let machine = Machine::new("exit 9");
         let ended = machine.run(&script, &values(&[("github.event_name", event)]));
         assert_eq!(ended.code, Some(0), "{ended:?}");
-        let legs = legs::legs(&Versions::embedded().unwrap(), ImagesChoice::Registry, extent).unwrap();
+        let legs = legs::legs(&Versions::embedded().unwrap(), ImagesChoice::Auto, extent).unwrap();
         assert_eq!(ended.outputs["matrix"], legs::json(&legs).unwrap(), "{event}");
         assert!(!machine.has_anywhere("pwned"));
     }
@@ -173,6 +174,29 @@ fn the_minimum_version_is_the_one_that_cargo_toml_promises() {
         format!("cargo +{promised} check --workspace"),
     ];
     assert_eq!(machine.calls().iter().map(|call| call.join(" ")).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_leg_from_packages_runs_in_an_engine_of_its_own() {
+    let script = find(".github/workflows/e2e.yml: e2e: Every way to a Service, without Docker and without a registry");
+    for code in [0, 1] {
+        let machine = Machine::new(&reports_and_exit(code));
+        let leg = [
+            ("matrix.kubernetes", "v1.37.2"),
+            ("matrix.proxy-mode", "nftables"),
+            ("matrix.ip-family", "dual"),
+            ("matrix.cni", "flannel-host-gw"),
+        ];
+        let ended = machine.run(&script, &values(&leg));
+        assert_eq!(ended.code, Some(code.into()), "{ended:?}");
+        let reports = format!("--report-dir={}", machine.path("workspace/out").display());
+        let expected = ["cargo", "xtask", "e2e", "--engine=sandbox", "--images=packages", "--k8s=v1.37.2"];
+        let options = ["--proxy-mode=nftables", "--ip-family=dual", "--cni=flannel-host-gw", &reports];
+        let calls = machine.calls();
+        let call: Vec<&str> = calls.last().unwrap().iter().map(String::as_str).collect();
+        // As whoever runs this test: without root, `sudo` would be there to ask.
+        assert!(call.iter().rev().eq(expected.iter().chain(&options).rev()), "{call:?}");
+    }
 }
 
 #[test]

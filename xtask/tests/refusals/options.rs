@@ -33,7 +33,7 @@ fn a_suite_that_breaks_nodes_on_a_cluster_of_the_user_s() {
 fn a_filter_that_matches_nothing() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "labtop/clusterip-fdqn"]), @"
     exit 2
-    error: failed to choose cells by `labtop/clusterip-fdqn`: `labtop/clusterip-fdqn` matches none of the 602 cells
+    error: failed to choose cells by `labtop/clusterip-fdqn`: `labtop/clusterip-fdqn` matches none of the 637 cells
     Near are: laptop, clusterip-fqdn, clusterip-svc, clusterip-short, glibc. `--list` shows every cell.
     ");
 }
@@ -42,7 +42,7 @@ fn a_filter_that_matches_nothing() {
 fn a_filter_whose_parts_never_meet() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "pod-ip/laptop"]), @"
     exit 2
-    error: failed to choose cells by `pod-ip/laptop`: `pod-ip/laptop` matches none of the 602 cells
+    error: failed to choose cells by `pod-ip/laptop`: `pod-ip/laptop` matches none of the 637 cells
     Each of its segments is known, but no cell has them together. `--list` shows every cell.
     ");
 }
@@ -147,7 +147,7 @@ fn every_form_says_the_same() {
     let legs = json.as_array().unwrap();
     assert_eq!(lines.len(), legs.len());
     for (line, leg) in lines.iter().zip(legs) {
-        let words = ["kubernetes", "proxy-mode", "ip-family"].map(|name| leg[name].as_str().unwrap());
+        let words = ["kubernetes", "proxy-mode", "ip-family", "cni", "images"].map(|name| leg[name].as_str().unwrap());
         assert_eq!(line.split('\t').collect::<Vec<_>>(), words);
     }
     let pretty = refused(&["matrix"]);
@@ -309,7 +309,7 @@ fn list_shows_every_cell_and_touches_nothing() {
     load-balancer-pending/testpod/clusterip-fqdn
     …
     corefile-original/ndots5-six/dig-search
-    603 lines
+    638 lines
     ");
     assert_eq!(
         refused(&["e2e", "--list", "--only", "load-balancer-ready/laptop/pod-ip"]),
@@ -329,12 +329,12 @@ fn plan_shows_steps_and_counts_and_touches_nothing() {
      Deploy the workloads                       ┆ 10 s
      Edit the Corefile and see it live          ┆ 8.0 s
      Run the suite access, stage by stage       ┆ 12 s
-     Run the suite policies, stage by stage     ┆ 40 s
+     Run the suite policies, stage by stage     ┆ 50 s
      Run the suite dns, stage by stage          ┆ 2 min 0 s
      Run the suite distribution, stage by stage ┆ 2 min 0 s
      Put back and clean up                      ┆ 5.0 s
 
-    In all about 6 min 12 s; less where steps overlap, or an earlier run has done them.
+    In all about 6 min 22 s; less where steps overlap, or an earlier run has done them.
 
      vantage       ┆ load-balancer-pending ┆ load-balancer-ready
     ═══════════════╪═══════════════════════╪═════════════════════
@@ -347,16 +347,16 @@ fn plan_shows_steps_and_counts_and_touches_nothing() {
      laptop        ┆ 22                    ┆ 8
      in all        ┆ 154                   ┆ 56
 
-     vantage       ┆ policy-external-local ┆ policy-internal-local ┆ policy-same-node ┆ policy-affinity
-    ═══════════════╪═══════════════════════╪═══════════════════════╪══════════════════╪═════════════════
-     testpod       ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
-     testpod-other ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
-     worker-1      ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
-     worker-2      ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
-     worker-3      ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
-     control-plane ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
-     laptop        ┆ 5                     ┆ 5                     ┆ 5                ┆ 5
-     in all        ┆ 35                    ┆ 35                    ┆ 35               ┆ 35
+     vantage       ┆ policy-external-local ┆ policy-internal-local ┆ policy-same-node ┆ policy-same-zone ┆ policy-affinity
+    ═══════════════╪═══════════════════════╪═══════════════════════╪══════════════════╪══════════════════╪═════════════════
+     testpod       ┆ 5                     ┆ 5                     ┆ 5                ┆ 5                ┆ 5
+     testpod-other ┆ 5                     ┆ 5                     ┆ 5                ┆ 5                ┆ 5
+     worker-1      ┆ 5                     ┆ 5                     ┆ 5                ┆ 5                ┆ 5
+     worker-2      ┆ 5                     ┆ 5                     ┆ 5                ┆ 5                ┆ 5
+     worker-3      ┆ 5                     ┆ 5                     ┆ 5                ┆ 5                ┆ 5
+     control-plane ┆ 5                     ┆ 5                     ┆ 5                ┆ 5                ┆ 5
+     laptop        ┆ 5                     ┆ 5                     ┆ 5                ┆ 5                ┆ 5
+     in all        ┆ 35                    ┆ 35                    ┆ 35               ┆ 35               ┆ 35
 
      vantage        ┆ corefile-fallthrough ┆ corefile-alias ┆ corefile-name ┆ corefile-original
     ════════════════╪══════════════════════╪════════════════╪═══════════════╪═══════════════════
@@ -371,6 +371,6 @@ fn plan_shows_steps_and_counts_and_touches_nothing() {
      ndots5-six     ┆ 7                    ┆ 7              ┆ 7             ┆ 7
      in all         ┆ 63                   ┆ 63             ┆ 63            ┆ 63
 
-    602 cells would be probed.
+    637 cells would be probed.
     ");
 }

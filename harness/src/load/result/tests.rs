@@ -115,6 +115,36 @@ fn a_rate_beyond_the_machine_is_told() {
     assert!(all.latency.max() >= 8_050, "the latency counts from when the request was due");
 }
 
+/// A load of a thousand requests in a second, each so many microseconds late, by its number.
+fn late(late_us: impl Fn(u64) -> u64) -> Kept {
+    let requests = 1_000;
+    let mut load = result((0..requests).map(|number| answered(number, 0, 50, "a")).collect(), vec![connection(0, 9)]);
+    load.load.rate_per_second = Some(1_000.0);
+    load.load.extent = Extent::Requests(requests);
+    for request in &mut load.requests {
+        let late_us = late_us(request.number);
+        request.late_us = Some(late_us);
+        request.start_us = request.number * 1_000 + late_us;
+    }
+    Results::merge(vec![load]).kept().unwrap()
+}
+
+#[test]
+fn a_machine_that_falls_behind_has_not_kept_a_rate_and_one_that_paused_has() {
+    // Each request is a little later than the one before: 98 and 99.5 of 100 of the rate.
+    let behind = |each_us: u64| late(|number| number * each_us);
+    assert!(!behind(20).is_kept(), "{:?}", behind(20));
+    assert!(behind(5).is_kept(), "{:?}", behind(5));
+    // Nothing started for some of a second, and then all that was due at once. The time table is caught up with.
+    let paused = |pause_us: u64| late(|number| pause_us.saturating_sub(number * 1_000));
+    assert!(paused(15_000).is_kept(), "{:?}", paused(15_000));
+    assert!(
+        !paused(40_000).is_kept(),
+        "more than a hundredth of them were late by more than that: {:?}",
+        paused(40_000)
+    );
+}
+
 #[test]
 fn a_load_that_started_nothing_has_not_kept_its_rate() {
     let mut load = result(Vec::new(), Vec::new());

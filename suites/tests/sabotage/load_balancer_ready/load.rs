@@ -125,7 +125,8 @@ async fn a_pod_that_does_not_log_is_found() -> Result<()> {
 }
 
 /// One pod has all of the connections but some of those that were begun at the same moment as the first one: kube-proxy's rules look
-/// whether the client is known and then write it down (`-m recent --rcheck`, `--set`), so that each of these may choose.
+/// whether the client is known and then write it down (`-m recent --rcheck`, `--set`; in the mode nftables, a set of clients for
+/// each endpoint), so that each of these may choose.
 #[tokio::test]
 async fn affinity_that_was_left_on_is_found() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().await;

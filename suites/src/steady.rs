@@ -8,10 +8,10 @@ use std::{
 };
 
 use futures::future::{try_join, try_join_all};
+use k8s_openapi::api::core::v1::Pod;
 use reachmap::{
     Result,
     environment::workloads::NAMESPACE,
-    k8s_openapi::api::core::v1::Pod,
     kube::Api,
     load::{
         LoadResult, Results,
@@ -21,7 +21,8 @@ use reachmap::{
     session::Session,
     wire::Extent,
 };
-use reachmap_suites::lives::{Lives, now_us};
+
+use crate::lives::{Lives, now_us};
 
 /// Requests a second from each place, a new connection for each.
 const RATE: f64 = 50.0;
@@ -48,7 +49,7 @@ const STEADY_OF_100: u64 = 95;
 ///
 /// # Panics
 /// If the load of a vantage was not as steady as it had to be: that nothing failed would then say nothing.
-pub(super) async fn during<T>(
+pub async fn during<T>(
     session: &Session,
     vantages: &[String],
     target: SocketAddr,
