@@ -303,7 +303,7 @@ impl Environment {
     /// Where what the cluster says is collected for a bundle.
     pub(crate) fn ground(&self) -> Ground<'_> {
         let nodes = match &self.held {
-            Held::Leased { engine, .. } => NodeAccess::Engine(engine.clone()),
+            Held::Leased { cluster, .. } => NodeAccess::Engine(cluster.engine().clone()),
             Held::Existing { .. } => NodeAccess::ProxyPods,
         };
         Ground { client: &self.client, nodes, sites: &self.sites, namespaces: namespaces() }

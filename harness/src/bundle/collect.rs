@@ -15,7 +15,7 @@ use kube::{Api, Client, api::ListParams};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Contents, File, TIME_LIMIT, contents::Side};
-use crate::{Context as _, ErrorKind, Result, environment::engine::Engine, session::handover::Site};
+use crate::{Context as _, ErrorKind, Result, environment::cluster::EngineAccess, session::handover::Site};
 
 /// How long one request may take.
 const EACH: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ pub(crate) struct Ground<'a> {
 #[derive(Debug, Clone)]
 pub(crate) enum NodeAccess {
     /// In their containers, by the engine that we made them with.
-    Engine(Engine),
+    Engine(EngineAccess),
     /// In kube-proxy's pods, which stand in the nodes' networks: as far as the cluster allows that.
     ProxyPods,
 }
@@ -61,7 +61,7 @@ pub(crate) async fn collect(ground: &Ground<'_>, suite: &str, stage: &str) -> Co
     collect_within(ground, &format!("facts/{suite}.{stage}"), TIME_LIMIT).await
 }
 
-async fn collect_within(ground: &Ground<'_>, root: &str, limit: Duration) -> Contents {
+pub(super) async fn collect_within(ground: &Ground<'_>, root: &str, limit: Duration) -> Contents {
     let until = Instant::now() + limit;
     let mut contents = Contents::default();
     let namespaces: BTreeSet<&str> = SYSTEM.into_iter().chain(ground.namespaces.iter().map(String::as_str)).collect();
@@ -104,7 +104,7 @@ async fn collect_within(ground: &Ground<'_>, root: &str, limit: Duration) -> Con
 }
 
 /// What comes of `work` in the time that is left, else why nothing does.
-async fn within<T>(until: Instant, work: impl Future<Output = Result<T>>) -> Result<T, String> {
+pub(super) async fn within<T>(until: Instant, work: impl Future<Output = Result<T>>) -> Result<T, String> {
     let own = Instant::now() + EACH;
     match timeout_at(own.min(until), work).await {
         Ok(done) => done.map_err(|error| error.to_string()),

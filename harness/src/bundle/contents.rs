@@ -1,9 +1,11 @@
 //! What has been gathered for a bundle, before it is scrubbed and packed.
 
+use serde::{Deserialize, Serialize};
+
 use super::{FILE_LIMIT, Missing};
 
 /// The files of a bundle, and what could not be had of them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Contents {
     /// The files, in the order in which they are packed while there is room.
     pub files: Vec<File>,
@@ -12,13 +14,14 @@ pub struct Contents {
 }
 
 /// A file that goes into a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     /// Its path in the archive.
     pub path: String,
     /// What it is, in a few words.
     pub about: String,
-    /// What is in it.
+    /// What is in it: in the index of files that are kept beside it, it is left out.
+    #[serde(skip)]
     pub text: String,
     /// What was left out of it; none if it is whole.
     pub cut: Option<String>,

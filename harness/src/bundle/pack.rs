@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Contents, FILE, FILE_LIMIT, Manifest, Part, RecordedState, SIZE_LIMIT, Scrubber, VERSION,
+    Contents, FACTS, FILE, FILE_LIMIT, Manifest, Part, RecordedState, SIZE_LIMIT, Scrubber, VERSION,
     contents::{File, Side},
+    half_made,
 };
 use crate::{
     Context as _, ErrorKind, Result, command,
@@ -36,6 +37,7 @@ pub fn of_run(run: &Run, directory: &Path) -> Contents {
     }
     add_logs(&mut contents, &directory.join("logs"));
     add_node_logs(&mut contents, &directory.join("logs"));
+    add_facts(&mut contents, run, &directory.join("logs"));
     contents
 }
 
@@ -96,6 +98,19 @@ fn add_node_logs(contents: &mut Contents, logs: &Path) {
             }
             Err(error) => contents.miss(path, error.to_string()),
         }
+    }
+}
+
+/// What a cluster said that no environment came of, or why nobody was asked.
+fn add_facts(contents: &mut Contents, run: &Run, logs: &Path) {
+    let mut kept: Vec<PathBuf> =
+        entries(logs).filter(|path| path.extension().is_some_and(|extension| extension == FACTS)).collect();
+    kept.sort();
+    for directory in &kept {
+        contents.extend(half_made::kept(directory));
+    }
+    if kept.is_empty() && run.failure.is_some() && run.environment == report::Environment::default() {
+        contents.miss("facts", "the run ended before there was a cluster to ask");
     }
 }
 

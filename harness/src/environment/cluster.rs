@@ -3,6 +3,7 @@
 pub mod connect;
 mod containers;
 pub mod existing;
+pub(crate) mod facts;
 pub mod kind;
 mod laptop;
 pub mod lease;

@@ -7,7 +7,7 @@ use super::{
     addons::metallb,
     cluster::{
         existing::{self, Allowed, ExistingCluster, removable},
-        lease,
+        facts, lease,
     },
     deploy, gc,
     images::{self, origin::Origins},
@@ -31,6 +31,28 @@ impl Environment {
     ) -> Result<Self> {
         let allowed = Allowed { cluster_edits: options.allow_cluster_edits, metallb: options.install_metallb };
         let cluster = existing::connect(kubeconfig, options.context.as_deref(), allowed).await?;
+        match Box::pin(Self::on_connected(options, cluster.clone(), keep, home, run, progress)).await {
+            Ok(made) => Ok(made),
+            Err(error) if facts::may_tell_of(error.kind()) => {
+                let step = progress.step("Collect what the cluster says", Some(Duration::from_secs(10)));
+                Box::pin(facts::keep_of_existing(&cluster, step.log())).await;
+                step.done();
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the environment on a cluster that answers.
+    async fn on_connected(
+        options: &EnvironmentOptions,
+        cluster: ExistingCluster,
+        keep: bool,
+        home: &Home,
+        run: &str,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let allowed = cluster.allowed;
         let lock = lease::wait_for_lock(home, &lease::lock_name(&cluster.id()), progress).await?;
         let client = cluster.client.clone();
         let mut record = record(&cluster, home, progress).await?;

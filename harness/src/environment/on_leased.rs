@@ -7,7 +7,7 @@ use super::{
     addons::cni::{Backend, Flannel},
     check,
     cluster::{
-        EngineAccess,
+        EngineAccess, facts,
         kind::{self, ClusterConfig},
         lease::{self, LeasedCluster},
         registry,
@@ -65,7 +65,12 @@ impl Environment {
         let ground = Ground { engine, images, access, engine_use };
         match Box::pin(Self::on_ground(options, ground, cluster, run, progress)).await {
             // Whoever gives the cluster up deletes its nodes, and their logs.
-            Err(error) => Err(held.keep_logs(error).await),
+            Err(error) => {
+                if facts::may_tell_of(error.kind()) {
+                    Box::pin(held.keep_facts()).await;
+                }
+                Err(held.keep_logs(error).await)
+            }
             made => made,
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     Context as _, Error, ErrorKind, Result,
     bundle::{FILE_LIMIT, contents::Side},
     command::{Command, Output},
-    environment::engine::Engine,
+    environment::cluster::EngineAccess,
     probe::exec,
     session::handover::{Site, Start},
 };
@@ -128,7 +128,7 @@ async fn in_pod(
     text(&exec::output(client, namespace, &pod, container, argv, b"", COMMAND).await?, argv)
 }
 
-async fn in_container(engine: &Engine, node: String, argv: &'static [&'static str]) -> Result<String> {
+async fn in_container(engine: &EngineAccess, node: String, argv: &'static [&'static str]) -> Result<String> {
     run(engine.command(Command::new("docker").args(["exec", &node]).args(argv.iter().copied()))).await
 }
 

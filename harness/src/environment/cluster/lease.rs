@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, api::ListParams};
 
 use super::{
-    EngineAccess, connect,
+    EngineAccess, connect, facts,
     kind::{ClusterConfig, Kind},
     laptop, logs,
     network::{self, Pool},
@@ -209,11 +209,14 @@ async fn create(
         write_atomically(&Record::kubeconfig(home, &name), kubeconfig.as_bytes())?;
         let client = connect::client(&kubeconfig, access.network_namespace.as_deref()).await?;
         until_ready(&client, &record.config, &request.pull_policy, &request.run).await?;
-        Ok((client, kubeconfig))
+        Ok::<_, Error>((client, kubeconfig))
     };
     let (client, kubeconfig) = match made.await {
         Ok(made) => made,
         Err(error) => {
+            if facts::may_tell_of(error.kind()) {
+                Box::pin(facts::keep(home, access, &name, step.log())).await;
+            }
             let error = logs::keep(access, &name, step.log(), error).await;
             return Err(after_failure(home, access, record, error, progress).await);
         }
@@ -282,6 +285,18 @@ impl LeasedCluster {
         let error = logs::keep(&self.access, &self.record.name, step.log(), error).await;
         step.done();
         error
+    }
+
+    /// Keeps what it says, for a bundle: something went wrong before there was an environment.
+    pub(crate) async fn keep_facts(&self) {
+        let step = self.progress.step("Collect what the cluster says", Some(Duration::from_secs(10)));
+        facts::keep(&self.home, &self.access, &self.record.name, step.log()).await;
+        step.done();
+    }
+
+    /// How its engine is reached.
+    pub(crate) fn engine(&self) -> &EngineAccess {
+        &self.access
     }
 
     /// Keeps the cluster when it is given up.
@@ -366,5 +381,6 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     let hint = "Use lower-case letters, digits and `-`, at most 40, starting and ending with a letter or digit.";
-    Err(Error::new(ErrorKind::Usage, format!("use the cluster name `{name}`"), "it is no valid name").hint(hint))
+    Err(Error::new(ErrorKind::Usage, format!("use the cluster name `{name}`"), "it is no valid name")
+        .hint(hint))
 }
