@@ -418,7 +418,7 @@ impl Cli {
 
 #[expect(clippy::print_stderr, reason = "the command line speaks to its user")]
 fn print_error(error: &Error) {
-    eprintln!("error: {error}");
+    eprintln!("error[{}]: {error}", error.code().as_str());
     if let Some(hint) = error.hint_text() {
         eprintln!("{hint}");
     }

@@ -6,7 +6,7 @@ use super::{
     ChosenCluster, DownArguments, GcArguments, KubectlArguments, LogsArguments, MadeArguments, ShellArguments, say,
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     command::Command,
     environment::{
         self, Environment,
@@ -177,7 +177,7 @@ pub(super) fn chosen(arguments: &ChosenCluster) -> Result<(Home, Record)> {
         return Err(error);
     }
     let refused = |cause: &str, hint: String| {
-        Error::new(ErrorKind::Usage, "choose a cluster", cause).hint(hint)
+        Error::new(ErrorKind::Usage, "choose a cluster", cause).with_code(ErrorCode::Cluster).hint(hint)
     };
     if let Some(name) = &arguments.name {
         return match all.into_iter().find(|record| record.name == *name) {
@@ -198,7 +198,7 @@ fn list(names: &[String]) -> String {
 
 pub(super) fn access(home: &Home, record: &Record) -> Result<EngineAccess> {
     running(home, record.config.engine)?.ok_or_else(|| {
-        Error::new(ErrorKind::Environment, format!("reach the cluster {}", record.name), "its engine does not run").hint(
+        Error::new(ErrorKind::Environment, format!("reach the cluster {}", record.name), "its engine does not run").with_code(ErrorCode::EngineEnded).hint(
             "`cargo xtask up` starts it again, and makes the cluster anew; `cargo xtask down` removes what is left of it.",
         )
     })

@@ -8,7 +8,8 @@ Examples:
   cargo xtask e2e --only 'laptop/*'             … from the laptop alone
   cargo xtask down                              and away with it
 
-Exit codes: 0 all as expected, 1 something is not, 2 wrong options, 3 no environment, 4 a defect of Reachmap, 130 interrupted.";
+Exit codes: 0 all as expected, 1 something is not, 2 wrong options, 3 no environment, 4 a defect of Reachmap, 130 interrupted.
+Each error has a code, such as RM-GO: docs/src/errors.md has what it means and what to do.";
 
 pub(super) const E2E: &str = "\
 Examples:

@@ -14,7 +14,7 @@ use super::{
     engine::Sandbox,
     images::preparation,
 };
-use crate::{Error, ErrorKind, Result, home::Home, progress::Progress, session::run::blocking};
+use crate::{Error, ErrorCode, ErrorKind, Result, home::Home, progress::Progress, session::run::blocking};
 
 mod edits;
 mod status;
@@ -88,6 +88,7 @@ impl Collected {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Environment, tried, lines.join("; "))
+            .with_code(ErrorCode::CleanUp)
             .hint("`cargo xtask gc` tries again."))
     }
 

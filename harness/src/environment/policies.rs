@@ -18,7 +18,7 @@ use super::{
     workloads::{CLUSTER_IP, LOAD_BALANCER, NAMESPACE, NODE_PORT},
 };
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Context as _, Error, ErrorCode, ErrorKind, Result,
     progress::Progress,
     state::{self, State, TrafficPolicy},
 };
@@ -139,7 +139,8 @@ impl Environment {
             match policies.missing(&state) {
                 None => return Ok(()),
                 Some(missing) if Instant::now() > deadline => {
-                    return Err(Error::new(ErrorKind::Deadline, "see the Services' policies take effect", missing));
+                    return Err(Error::new(ErrorKind::Deadline, "see the Services' policies take effect", missing)
+                        .with_code(ErrorCode::Policies));
                 }
                 Some(_) => {}
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Context as _, Error, ErrorCode, ErrorKind, Result,
     command::{self, Command},
     home::write_atomically,
     model::{Target, Vantage},
@@ -132,6 +132,7 @@ impl Handover {
     pub fn from_environment() -> Result<Self> {
         let path = std::env::var_os(SESSION_VARIABLE).ok_or_else(|| {
             Error::new(ErrorKind::Missing, "open the session", format!("{SESSION_VARIABLE} is not set"))
+                .with_code(ErrorCode::NoSession)
                 .hint("Cluster tests need a running session: start them with `cargo xtask e2e`.")
         })?;
         Self::read(Path::new(&path))

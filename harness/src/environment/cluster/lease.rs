@@ -19,7 +19,7 @@ use super::{
     record::{Phase, Record, free_pool, refuse_shared},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     environment::addons::cni,
     home::{Home, Lock, write_atomically},
     kubernetes::conditions,
@@ -362,6 +362,7 @@ async fn refuse_stranger(home: &Home, access: &EngineAccess, name: &str) -> Resu
     }
     let cause = format!("a cluster of that name exists, but {} does not know it", home.clusters().display());
     Err(Error::new(ErrorKind::Usage, format!("make the cluster {name}"), cause)
+        .with_code(ErrorCode::Cluster)
         .hint(format!("Choose another name with --name, or delete it with `kind delete cluster --name {name}`.")))
 }
 
@@ -382,5 +383,6 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
     let hint = "Use lower-case letters, digits and `-`, at most 40, starting and ending with a letter or digit.";
     Err(Error::new(ErrorKind::Usage, format!("use the cluster name `{name}`"), "it is no valid name")
+        .with_code(ErrorCode::Cluster)
         .hint(hint))
 }
