@@ -19,6 +19,8 @@ mod cluster;
 mod completion;
 mod dns;
 mod docs;
+#[cfg(test)]
+mod elsewhere;
 mod examples;
 mod load;
 mod machine;
@@ -29,6 +31,8 @@ mod statistics;
 mod status;
 mod watch;
 
+#[cfg(test)]
+pub(crate) use output::forms;
 pub use output::{Output, OutputArguments};
 
 /// The command line, with the suites that `e2e` can run.
@@ -60,7 +64,7 @@ enum Command {
     E2e(E2eArguments),
     /// Make the environment and keep it for later runs.
     #[command(after_help = examples::UP)]
-    Up(UpArguments),
+    Up(MadeArguments),
     /// Hold a cluster in a stage for tests that run by themselves, by `cargo test` or `cargo nextest run`.
     #[command(after_help = examples::SESSION)]
     Session(session::SessionArguments),
@@ -78,7 +82,7 @@ enum Command {
     Logs(LogsArguments),
     /// Delete a kept cluster, and the engine if nothing else uses it.
     #[command(after_help = examples::DOWN)]
-    Down(ChosenCluster),
+    Down(DownArguments),
     /// Put back and remove everything of ours that no live run owns.
     #[command(after_help = examples::GC)]
     Gc(GcArguments),
@@ -153,7 +157,7 @@ pub struct E2eArguments {
 }
 
 #[derive(Debug, Args)]
-struct UpArguments {
+struct MadeArguments {
     #[command(flatten)]
     made: EnvironmentArguments,
     #[command(flatten)]
@@ -229,6 +233,16 @@ struct GcArguments {
     /// Kept clusters too.
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+#[derive(Debug, Args)]
+struct DownArguments {
+    #[command(flatten)]
+    cluster: ChosenCluster,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -247,7 +261,7 @@ enum CacheCommand {
     Prune(ShownArguments),
     /// Build everything that a run needs, and run nothing.
     #[command(after_help = examples::CACHE_WARM)]
-    Warm(EnvironmentArguments),
+    Warm(MadeArguments),
 }
 
 #[derive(Debug, Args)]
@@ -263,7 +277,7 @@ enum BenchCommand {
     Probes(ProbesArguments),
     /// The boot's time line, step by step, in a new cluster.
     #[command(after_help = examples::BENCH_BOOT)]
-    Boot(EnvironmentArguments),
+    Boot(MadeArguments),
     /// How long an edit of the Corefile takes until every replica of CoreDNS serves it.
     #[command(after_help = examples::BENCH_COREFILE)]
     Corefile(CorefileArguments),
@@ -283,6 +297,8 @@ struct StatisticsArguments {
     /// The seed of the random numbers; the same seed gives the same counts.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -298,6 +314,8 @@ struct BenchLoadArguments {
     /// How many runs of each program.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: u32,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -310,6 +328,8 @@ struct CorefileArguments {
     /// How CoreDNS is brought to read them.
     #[arg(long, value_enum, default_value_t = Way::Reload)]
     way: Way,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -322,6 +342,8 @@ struct ProbesArguments {
     /// How many of them side by side.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=512))]
     in_flight: u32,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 impl Cli {
@@ -401,7 +423,7 @@ impl Cli {
 
 #[expect(clippy::print_stderr, reason = "the command line speaks to its user")]
 fn print_error(error: &Error) {
-    eprintln!("error: {error}");
+    eprintln!("error[{}]: {error}", error.code().as_str());
     if let Some(hint) = error.hint_text() {
         eprintln!("{hint}");
     }

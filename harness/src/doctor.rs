@@ -209,6 +209,7 @@ mod tests {
           --engine auto  sandbox: we are root
           --images auto  packages: the private engine has no way out to a registry
         ");
+        insta::assert_snapshot!("in_every_form", crate::cli::forms(&doctor, || doctor.to_string()));
     }
 
     #[test]

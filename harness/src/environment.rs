@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 use kube::Client;
 
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     bundle::{Ground, NodeAccess},
     home::{Home, Lock},
     matrix::Stage,
@@ -319,6 +319,7 @@ impl Environment {
 
 pub(crate) fn no_pool() -> Error {
     Error::new(ErrorKind::Usage, "give MetalLB addresses", "none are known for this cluster")
+        .with_code(ErrorCode::Pool)
         .hint("Name a range of the nodes' network with --pool first-last.")
 }
 

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+mod code;
+
+pub use code::ErrorCode;
+
 /// What kind of thing went wrong: decides the exit code, and is what callers match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -58,6 +62,7 @@ pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
+    code: Option<ErrorCode>,
     tried: String,
     cause: String,
     hint: Option<String>,
@@ -70,7 +75,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`: `tried` is a lowercase fragment that completes "failed to …".
     pub fn new(kind: ErrorKind, tried: impl Into<String>, cause: impl fmt::Display) -> Self {
-        Self(Box::new(Inner { kind, tried: tried.into(), cause: cause.to_string(), hint: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            code: None,
+            tried: tried.into(),
+            cause: cause.to_string(),
+            hint: None,
+            source: None,
+        }))
     }
 
     /// The same, keeping `source` for callers that walk the chain.
@@ -100,6 +112,13 @@ impl Error {
         self
     }
 
+    /// Says under which name the documentation has it; without that, it is that of the kind.
+    #[must_use]
+    pub(crate) fn with_code(mut self, code: ErrorCode) -> Self {
+        self.0.code = Some(code);
+        self
+    }
+
     /// Adds to what the user can do, or has to know.
     pub(crate) fn also(mut self, more: impl AsRef<str>) -> Self {
         self.0.hint =
@@ -110,6 +129,17 @@ impl Error {
     /// What kind of error this is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// The name under which the documentation has what to do about it.
+    ///
+    /// ```
+    /// use reachmap::{Error, ErrorCode, ErrorKind};
+    /// let error = Error::new(ErrorKind::Usage, "read the options", "there are none");
+    /// assert_eq!(error.code(), ErrorCode::Usage);
+    /// ```
+    pub fn code(&self) -> ErrorCode {
+        self.0.code.unwrap_or_else(|| ErrorCode::of(self.0.kind))
     }
 
     /// What was tried, as a fragment that completes "failed to …".

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     matrix::{Cell, Stage},
 };
 
@@ -71,13 +71,15 @@ impl Filter {
             let whole_stage = stages.iter().any(|stage| pattern.matches([stage.id(), "", ""]));
             if !whole_stage && !cells.iter().any(|cell| pattern.matches(segments(cell))) {
                 let cause = format!("`{}` matches none of the {} cells", pattern.text(), cells.len());
-                return Err(Error::new(ErrorKind::Usage, tried(), cause).hint(pattern.near_misses(cells)));
+                return Err(Error::new(ErrorKind::Usage, tried(), cause)
+                    .with_code(ErrorCode::Cells)
+                    .hint(pattern.near_misses(cells)));
             }
         }
         let chosen: Vec<Cell> =
             cells.iter().filter(|cell| self.matches(cell.stage.id(), &cell.vantage, &cell.method)).cloned().collect();
         if chosen.is_empty() && !stages.iter().any(|stage| self.matches_stage(stage.id())) {
-            return Err(Error::new(ErrorKind::Usage, tried(), "its patterns leave no cell").hint(
+            return Err(Error::new(ErrorKind::Usage, tried(), "its patterns leave no cell").with_code(ErrorCode::Cells).hint(
                 "What a pattern with `!` matches is left out, whatever the others choose. `--list` shows every cell.",
             ));
         }
@@ -118,7 +120,7 @@ impl Pattern {
         } else {
             return Ok(Self { negated, segments });
         };
-        Err(Error::new(ErrorKind::Usage, format!("read the filter `{whole}`"), cause).hint(
+        Err(Error::new(ErrorKind::Usage, format!("read the filter `{whole}`"), cause).with_code(ErrorCode::Cells).hint(
             "A pattern is `stage/vantage/method`, with `*`; one or two of these segments do as well. \
              `,` is or, a leading `!` is not.",
         ))

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Context as _, Error, ErrorKind, Result, progress::Progress};
+use crate::{Context as _, Error, ErrorCode, ErrorKind, Result, progress::Progress};
 
 mod remove;
 
@@ -151,7 +151,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |error: std::io::Error| {
         let full = error.kind() == std::io::ErrorKind::StorageFull;
         let error = Error::from_source(ErrorKind::Storage, tried(), error);
-        if full { error.hint(FULL) } else { error }
+        if full { error.with_code(ErrorCode::NoRoom).hint(FULL) } else { error }
     };
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;

@@ -174,7 +174,7 @@ pub mod verdict;
 mod versioned;
 mod watch;
 
-pub use error::{Context, Error, ErrorKind, Result};
+pub use error::{Context, Error, ErrorCode, ErrorKind, Result};
 pub use k8s_openapi;
 pub use kube;
 pub use reachmap_wire as wire;

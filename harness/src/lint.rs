@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Context as _, Error, ErrorKind, Result,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What one program said.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What was run, and over what.
     pub what: String,

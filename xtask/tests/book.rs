@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
+
+use reachmap::ErrorCode;
 
 #[path = "book/links.rs"]
 mod links;
@@ -146,4 +148,19 @@ fn the_book_builds() {
     let said = xtask(&["docs", "build", "--into", into.to_str().unwrap()]);
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     assert!(into.join("dns-pictures.html").is_file());
+}
+
+/// The page about what went wrong has an entry for every code that an error may have, and for no other.
+#[test]
+fn every_error_code_has_an_entry_with_what_it_means_and_what_to_do() {
+    let page = &pages()["errors.md"];
+    let entries: BTreeMap<&str, &str> =
+        page.split("\n### ").skip(1).map(|entry| entry.split_once('\n').unwrap()).collect();
+    let codes: BTreeSet<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(entries.keys().copied().collect::<BTreeSet<_>>(), codes);
+    for (code, entry) in entries {
+        for part in ["\n- **It means:** ", "\n- **What was tried:** ", "\n- **What to do:** "] {
+            assert!(entry.contains(part), "{code} has no `{}`", part.trim());
+        }
+    }
 }

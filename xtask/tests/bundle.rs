@@ -96,6 +96,6 @@ fn bad_input_is_refused_with_the_exit_code_for_it() {
         let told = xtask(&["bundle", "explain", file]);
         let said = String::from_utf8(told.stderr).unwrap();
         assert_eq!(told.status.code(), Some(2), "{said}");
-        assert!(said.starts_with(&format!("error: failed to read the bundle {file}: ")), "{said}");
+        assert!(said.starts_with(&format!("error[RM-USAGE]: failed to read the bundle {file}: ")), "{said}");
     }
 }

@@ -103,6 +103,7 @@ fn the_same_model_comes_to_the_same_verdicts() {
     let shown = text(&explanation, Look::PLAIN);
     assert!(shown.contains(&crate::report::explain(&explanation.cells[0].recorded)), "{shown}");
     assert!(shown.ends_with("every verdict is the same"), "{shown}");
+    insta::assert_snapshot!("explained_in_every_form", crate::cli::forms(&explanation, || shown.clone()));
 }
 
 #[test]

@@ -54,6 +54,8 @@ struct LintActionsArguments {
     /// The repository.
     #[arg(default_value = ".", value_name = "DIR")]
     directory: PathBuf,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 pub(super) fn matrix(arguments: &MatrixArguments) -> Result<u8> {
@@ -77,12 +79,31 @@ pub(super) async fn lint(arguments: LintArguments) -> Result<u8> {
     let progress = Progress::new(show(), home.root().join("logs"));
     let actions = lint::Actions::of(&arguments.directory)?;
     let checks = blocking(move || actions.check(&Linters::find_or_build(&home, &progress)?)).await?;
-    let found = checks.iter().any(|check| !check.is_clean);
-    for lint::Check { what, is_clean, said } in checks {
-        say(format!("{} {what}", if is_clean { "ok      " } else { "findings" }));
-        if !is_clean {
-            say(said);
-        }
+    arguments.output.print(&checks, || found(&checks))?;
+    Ok(u8::from(checks.iter().any(|check| !check.is_clean)))
+}
+
+fn found(checks: &[lint::Check]) -> String {
+    let lines = checks.iter().flat_map(|lint::Check { what, is_clean, said }| {
+        let line = format!("{} {what}", if *is_clean { "ok      " } else { "findings" });
+        std::iter::once(line).chain((!is_clean).then(|| said.clone()))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::forms;
+
+    #[test]
+    fn what_the_linters_found_is_told_in_every_form() {
+        let check =
+            |what: &str, is_clean, said: &str| lint::Check { what: what.to_owned(), is_clean, said: said.to_owned() };
+        let checks = [
+            check("actionlint: 2 workflows", true, ""),
+            check("zizmor: 2 workflows", false, "ci.yml:7: unpinned-uses\nci.yml:9: artipacked"),
+        ];
+        insta::assert_snapshot!("lint-actions", forms(&checks, || found(&checks)));
     }
-    Ok(u8::from(found))
 }

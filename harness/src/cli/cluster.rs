@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use super::{ChosenCluster, GcArguments, KubectlArguments, LogsArguments, ShellArguments, UpArguments, say};
+use super::{
+    ChosenCluster, DownArguments, GcArguments, KubectlArguments, LogsArguments, MadeArguments, ShellArguments, say,
+};
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     command::Command,
     environment::{
         self, Environment,
@@ -12,6 +14,7 @@ use crate::{
             EngineAccess, connect, lease, logs,
             record::{Record, Records},
         },
+        gc::Collected,
         images, release, running,
     },
     home::Home,
@@ -26,8 +29,8 @@ use crate::{
     },
 };
 
-pub(super) async fn up(arguments: UpArguments) -> Result<u8> {
-    let UpArguments { made: arguments, output } = arguments;
+pub(super) async fn up(arguments: MadeArguments) -> Result<u8> {
+    let MadeArguments { made: arguments, output } = arguments;
     let Workplace { home, run, progress } = Workplace::open(&arguments.environment, None).await?;
     let body = async {
         let agent = {
@@ -120,13 +123,19 @@ pub(super) fn logs(arguments: &LogsArguments) -> Result<u8> {
     Ok(0)
 }
 
-pub(super) async fn down(arguments: &ChosenCluster) -> Result<u8> {
-    let (home, record) = chosen(arguments)?;
+pub(super) async fn down(arguments: &DownArguments) -> Result<u8> {
+    let (home, record) = chosen(&arguments.cluster)?;
     let progress = Progress::new(show(), default_reports().join("logs"));
-    say(lease::remove(&home, running(&home, record.config.engine)?.as_ref(), &record.name, &progress).await?);
-    let collected = release(&home, false, &progress).await?;
+    let removed = lease::remove(&home, running(&home, record.config.engine)?.as_ref(), &record.name, &progress).await?;
+    let collected = match release(&home, false, &progress).await {
+        Ok(Collected { done, failed }) => Collected { done: [vec![removed], done].concat(), failed },
+        Err(error) => {
+            progress.line(&removed);
+            return Err(error);
+        }
+    };
     // The trouble of other clusters is told, and is not this command's.
-    collected.lines_but_own().for_each(say);
+    arguments.output.print(&collected, || lines(collected.lines_but_own()))?;
     collected.of_own()?;
     Ok(0)
 }
@@ -135,15 +144,27 @@ pub(super) async fn gc(arguments: &GcArguments) -> Result<u8> {
     let home = Home::chosen(arguments.home.cache_dir.as_deref())?;
     let progress = Progress::new(show(), home.root().join("logs"));
     crate::process::record_in(&home);
-    for command in crate::process::end_orphans(&home)? {
-        say(format!("ended what a killed run left running: {command}"));
-    }
-    let collected = release(&home, arguments.all, &progress).await?;
-    if collected.lines().next().is_none() {
-        say("nothing to remove");
-    }
-    collected.lines().for_each(say);
+    let orphans = crate::process::end_orphans(&home)?;
+    let ended: Vec<String> =
+        orphans.iter().map(|command| format!("ended what a killed run left running: {command}")).collect();
+    let collected = match release(&home, arguments.all, &progress).await {
+        Ok(Collected { done, failed }) => Collected { done: [ended, done].concat(), failed },
+        Err(error) => {
+            for line in &ended {
+                progress.line(line);
+            }
+            return Err(error);
+        }
+    };
+    arguments.output.print(&collected, || match collected.lines().next() {
+        Some(_) => lines(collected.lines()),
+        None => "nothing to remove".to_owned(),
+    })?;
     Ok(if collected.failed.is_empty() { 0 } else { ErrorKind::Environment.exit_code() })
+}
+
+fn lines<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The cluster that was named, else the only one.
@@ -155,7 +176,9 @@ pub(super) fn chosen(arguments: &ChosenCluster) -> Result<(Home, Record)> {
     if let Some((_, error)) = unreadable.into_iter().find(|(name, _)| is_meant(name)) {
         return Err(error);
     }
-    let refused = |cause: &str, hint: String| Error::new(ErrorKind::Usage, "choose a cluster", cause).hint(hint);
+    let refused = |cause: &str, hint: String| {
+        Error::new(ErrorKind::Usage, "choose a cluster", cause).with_code(ErrorCode::Cluster).hint(hint)
+    };
     if let Some(name) = &arguments.name {
         return match all.into_iter().find(|record| record.name == *name) {
             Some(record) => Ok((home, record)),
@@ -175,7 +198,7 @@ fn list(names: &[String]) -> String {
 
 pub(super) fn access(home: &Home, record: &Record) -> Result<EngineAccess> {
     running(home, record.config.engine)?.ok_or_else(|| {
-        Error::new(ErrorKind::Environment, format!("reach the cluster {}", record.name), "its engine does not run").hint(
+        Error::new(ErrorKind::Environment, format!("reach the cluster {}", record.name), "its engine does not run").with_code(ErrorCode::EngineEnded).hint(
             "`cargo xtask up` starts it again, and makes the cluster anew; `cargo xtask down` removes what is left of it.",
         )
     })
@@ -195,4 +218,25 @@ fn in_network_of(access: &EngineAccess, command: Command) -> Command {
 
 fn network_flag(namespace: &Path) -> String {
     format!("--net={}", namespace.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cli::output::forms, environment::gc::Failure};
+
+    #[test]
+    fn what_was_cleaned_up_and_what_was_not_is_told_in_every_form() {
+        let failure =
+            |cluster: Option<&str>, line: &str| Failure { cluster: cluster.map(str::to_owned), line: line.to_owned() };
+        let collected = Collected {
+            done: vec!["removed the cluster mine".to_owned(), "stopped the private engine".to_owned()],
+            failed: vec![
+                failure(Some("theirs"), "could not clean up the cluster theirs: it is busy."),
+                failure(None, "could not remove networks: the engine refused."),
+            ],
+        };
+        insta::assert_snapshot!("gc", forms(&collected, || lines(collected.lines())));
+        insta::assert_snapshot!("down", forms(&collected, || lines(collected.lines_but_own())));
+    }
 }

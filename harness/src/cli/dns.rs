@@ -2,10 +2,12 @@
 
 mod explain;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
 
 pub(super) use self::explain::{DnsArguments, run};
-use super::{CorefileArguments, say};
+use super::CorefileArguments;
 use crate::{
     Result,
     environment::{
@@ -51,36 +53,79 @@ pub(super) async fn bench_corefile(arguments: CorefileArguments) -> Result<u8> {
     };
     let measured = guarded(body).await;
     release(&home, false, &progress).await?.of_run(&home, &run.id)?;
-    say(table(&measured?, arguments.way));
+    let measured = Measured::of(&measured?, arguments.way);
+    arguments.output.print(&measured, || measured.to_string())?;
     Ok(0)
 }
 
-/// The percentiles of the whole edits, and of the single replicas.
-fn table(changes: &[Change], way: Way) -> String {
-    let replicas = changes.iter().flat_map(|change| change.replicas.iter().map(|replica| replica.live_after));
-    let line = |what: &str, times: Vec<Duration>| {
-        let mut times: Vec<u64> =
-            times.into_iter().map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).collect();
+/// What `bench corefile` has found.
+#[derive(Debug, Serialize)]
+struct Measured {
+    way: Way,
+    /// Of the whole edits.
+    edits: Times,
+    /// Of the single replicas.
+    replicas: Times,
+}
+
+/// How long something took, over and over, in milliseconds.
+#[derive(Debug, Serialize)]
+struct Times {
+    count: usize,
+    p50_ms: u64,
+    p99_ms: u64,
+    least_ms: u64,
+    most_ms: u64,
+}
+
+impl Measured {
+    fn of(changes: &[Change], way: Way) -> Self {
+        let replicas = changes.iter().flat_map(|change| change.replicas.iter().map(|replica| replica.live_after));
+        Self { way, edits: Times::of(changes.iter().map(|change| change.elapsed)), replicas: Times::of(replicas) }
+    }
+}
+
+impl Times {
+    fn of(times: impl Iterator<Item = Duration>) -> Self {
+        let mut times: Vec<u64> = times.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).collect();
         times.sort_unstable();
-        let [p50, p99] = [50, 99].map(|percent| percentile(&times, percent));
+        let [p50_ms, p99_ms] = [50, 99].map(|percent| percentile(&times, percent));
+        let (least_ms, most_ms) = (times.first().copied().unwrap_or(0), times.last().copied().unwrap_or(0));
+        Self { count: times.len(), p50_ms, p99_ms, least_ms, most_ms }
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |milliseconds: u64| format!("{}.{:03} s", milliseconds / 1000, milliseconds % 1000);
-        let (first, last) = (times.first().copied().unwrap_or(0), times.last().copied().unwrap_or(0));
-        format!(
-            "{what:<12} {:>4} times   p50 {}   p99 {}   least {}   most {}",
-            times.len(),
-            seconds(p50),
-            seconds(p99),
-            seconds(first),
-            seconds(last)
-        )
-    };
-    let way = match way {
-        Way::Restart => "restart: from the edit until the Service has only replicas that serve it",
-        Way::Reload => "reload: from the edit until every replica serves it",
-    };
-    format!(
-        "{way}\n{}\n{}",
-        line("the edit", changes.iter().map(|change| change.elapsed).collect()),
-        line("a replica", replicas.collect())
-    )
+        let [p50, p99, least, most] = [self.p50_ms, self.p99_ms, self.least_ms, self.most_ms].map(seconds);
+        write!(f, "{:>4} times   p50 {p50}   p99 {p99}   least {least}   most {most}", self.count)
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = match self.way {
+            Way::Restart => "restart: from the edit until the Service has only replicas that serve it",
+            Way::Reload => "reload: from the edit until every replica serves it",
+        };
+        write!(f, "{way}\n{:<12} {}\n{:<12} {}", "the edit", self.edits, "a replica", self.replicas)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::forms;
+
+    #[test]
+    fn how_long_edits_took_is_told_in_every_form() {
+        let times = |all: &[u64]| Times::of(all.iter().map(|milliseconds| Duration::from_millis(*milliseconds)));
+        let measured = Measured {
+            way: Way::Reload,
+            edits: times(&[2_100, 1_900]),
+            replicas: times(&[1_400, 2_100, 1_200, 1_900]),
+        };
+        insta::assert_snapshot!("corefile", forms(&measured, || measured.to_string()));
+    }
 }

@@ -8,7 +8,8 @@ Examples:
   cargo xtask e2e --only 'laptop/*'             … from the laptop alone
   cargo xtask down                              and away with it
 
-Exit codes: 0 all as expected, 1 something is not, 2 wrong options, 3 no environment, 4 a defect of Reachmap, 130 interrupted.";
+Exit codes: 0 all as expected, 1 something is not, 2 wrong options, 3 no environment, 4 a defect of Reachmap, 130 interrupted.
+Each error has a code, such as RM-GO: docs/src/errors.md has what it means and what to do.";
 
 pub(super) const E2E: &str = "\
 Examples:
@@ -63,7 +64,8 @@ Examples:
 pub(super) const GC: &str = "\
 Examples:
   cargo xtask gc                                what killed runs left behind
-  cargo xtask gc --all                          and every cluster that is kept";
+  cargo xtask gc --all                          and every cluster that is kept
+  cargo xtask gc --output json                  what was done, and what could not be, for a script";
 
 pub(super) const DOCTOR: &str = "\
 Examples:
@@ -127,7 +129,8 @@ Examples:
 
 pub(super) const BENCH_BOOT: &str = "\
 Examples:
-  cargo xtask bench boot --workers 1";
+  cargo xtask bench boot --workers 1
+  cargo xtask bench boot --output plain         for a table of one's own";
 
 pub(super) const BENCH_COREFILE: &str = "\
 Examples:
@@ -235,5 +238,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The commands whose result is no data: what other programs print, files that are written, a page that is opened.
+    const WITHOUT_FORMS: [&str; 8] =
+        ["kubectl", "shell", "logs", "report open", "report screenshots", "completion", "docs build", "docs matrix"];
+
+    #[test]
+    fn every_command_that_has_a_result_prints_it_in_every_form() {
+        fn without(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+            let subcommands: Vec<_> = command.get_subcommands().filter(|sub| sub.get_name() != "help").collect();
+            if subcommands.is_empty() && !command.get_arguments().any(|argument| argument.get_id() == "output") {
+                found.push(path.to_owned());
+            }
+            for sub in subcommands {
+                without(sub, format!("{path} {}", sub.get_name()).trim(), found);
+            }
+        }
+        let mut found = Vec::new();
+        without(&Arguments::command(), "", &mut found);
+        assert_eq!(found, WITHOUT_FORMS);
     }
 }

@@ -1,6 +1,6 @@
 //! The commands about load.
 
-use super::{BenchLoadArguments, say};
+use super::BenchLoadArguments;
 use crate::{
     Result,
     load::bench::{Bench, bench},
@@ -12,8 +12,8 @@ pub(super) async fn bench_load(arguments: BenchLoadArguments) -> Result<u8> {
     let home = crate::home::Home::chosen(arguments.home.cache_dir.as_deref())?;
     let run = RunDirectory::create(None)?;
     let progress = Progress::new(show(), run.path.join("logs"));
-    let BenchLoadArguments { requests, connections, rounds, .. } = arguments;
+    let BenchLoadArguments { requests, connections, rounds, output, .. } = arguments;
     let measured = guarded(bench(Bench { requests, connections, rounds }, &home, &progress)).await?;
-    say(measured);
+    output.print(&measured, || measured.to_string().trim_end().to_owned())?;
     Ok(0)
 }

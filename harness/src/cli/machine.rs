@@ -1,12 +1,17 @@
 //! The commands about this machine: what it can do, what is cached, how fast it is.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{CacheCommand, EnvironmentArguments, ProbesArguments, ShownArguments, say};
+use super::{CacheCommand, MadeArguments, ProbesArguments, ShownArguments};
 use crate::{
     Error, ErrorKind, Result, doctor,
-    environment::{self, Environment, cluster::record::Record, gc::Collected, images, release, workloads::NAMESPACE},
+    environment::{
+        self, Environment, cluster::record::Record, gc::Collected, images, images::Images, release,
+        workloads::NAMESPACE,
+    },
     home::Home,
     model::Target,
     plan::EnvironmentOptions,
@@ -75,7 +80,23 @@ impl Kept {
     }
 }
 
-async fn warm(arguments: EnvironmentArguments) -> Result<u8> {
+/// What `cache warm` has made ready.
+#[derive(Debug, Serialize)]
+struct Warmed {
+    engine: String,
+    images: &'static str,
+    kubernetes: String,
+    node_image: String,
+}
+
+impl Warmed {
+    fn line(&self) -> String {
+        format!("ready: {}", self.node_image)
+    }
+}
+
+async fn warm(arguments: MadeArguments) -> Result<u8> {
+    let MadeArguments { made: arguments, output } = arguments;
     let Workplace { home, progress, .. } = Workplace::open(&arguments.environment, None).await?;
     let made = guarded(async {
         let hold = environment::engine::hold(&home)?;
@@ -92,8 +113,37 @@ async fn warm(arguments: EnvironmentArguments) -> Result<u8> {
         progress.line(line);
     }
     collected?.of_own()?;
-    say(format!("ready: {}", made.1.node));
+    let (engine, images) = made;
+    let engine = engine.name().to_owned();
+    let Images { source, kubernetes, node, .. } = images;
+    let warmed = Warmed { engine, images: source, kubernetes, node_image: node };
+    output.print(&warmed, || warmed.line())?;
     Ok(0)
+}
+
+/// What `bench probes` has found.
+#[derive(Debug, Serialize)]
+struct Probes {
+    /// Through one agent.
+    agent: BenchResult,
+    /// By one exec'd curl each.
+    curl: BenchResult,
+    /// How many times as many a second the agent answers.
+    ratio: f64,
+}
+
+impl fmt::Display for Probes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, BenchResult { count, seconds, per_second, p50_us, p99_us, .. }) in
+            [("through one agent", &self.agent), ("one exec'd curl each", &self.curl)]
+        {
+            writeln!(
+                f,
+                "{what:<21} {count:>6} in {seconds:6.2} s: {per_second:8.1} a second, p50 {p50_us} µs, p99 {p99_us} µs"
+            )?;
+        }
+        write!(f, "ratio                 {:.0}", self.ratio)
+    }
 }
 
 pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
@@ -115,16 +165,10 @@ pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
     };
     let measured = guarded(body).await;
     release(&home, false, &progress).await?.of_run(&home, &run.id)?;
-    let (probes, curl) = measured?;
-    for (what, BenchResult { count, seconds, per_second, p50_us, p99_us, .. }) in
-        [("through one agent", &probes), ("one exec'd curl each", &curl)]
-    {
-        say(format!(
-            "{what:<21} {count:>6} in {seconds:6.2} s: {per_second:8.1} a second, p50 {p50_us} µs, p99 {p99_us} µs"
-        ));
-    }
-    say(format!("ratio                 {:.0}", probes.per_second / curl.per_second));
-    for BenchResult { count, failures, first_failure, .. } in [probes, curl] {
+    let (agent, curl) = measured?;
+    let measured = Probes { ratio: agent.per_second / curl.per_second, agent, curl };
+    arguments.output.print(&measured, || measured.to_string())?;
+    for BenchResult { count, failures, first_failure, .. } in [measured.agent, measured.curl] {
         if failures > 0 {
             let cause = format!("{failures} of {count} failed; first: {}", first_failure.unwrap_or_default());
             return Err(Error::new(ErrorKind::Environment, "measure probes", cause));
@@ -133,8 +177,8 @@ pub(super) async fn bench_probes(arguments: ProbesArguments) -> Result<u8> {
     Ok(0)
 }
 
-pub(super) async fn bench_boot(arguments: EnvironmentArguments) -> Result<u8> {
-    let options = in_a_cluster_of_its_own(arguments.environment);
+pub(super) async fn bench_boot(arguments: MadeArguments) -> Result<u8> {
+    let options = in_a_cluster_of_its_own(arguments.made.environment);
     let Workplace { home, run, progress } = Workplace::open(&options, None).await?;
     refuse_kept(&home, &options)?;
     let up = guarded(Environment::up(&options, true, false, &home, &run.id, &progress)).await;
@@ -143,10 +187,15 @@ pub(super) async fn bench_boot(arguments: EnvironmentArguments) -> Result<u8> {
     let up = up.map(drop);
     release(&home, false, &progress).await?.of_run(&home, &run.id)?;
     up?;
-    for StepTime { title, start_seconds, seconds, .. } in timeline {
-        say(format!("{start_seconds:7.1}s  +{seconds:6.1}s  {title}"));
-    }
+    arguments.output.print(&timeline, || boot(&timeline))?;
     Ok(0)
+}
+
+fn boot(timeline: &[StepTime]) -> String {
+    let line = |StepTime { title, start_seconds, seconds, .. }: &StepTime| {
+        format!("{start_seconds:7.1}s  +{seconds:6.1}s  {title}")
+    };
+    timeline.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The options with a name that no kept cluster has which they describe: it is made anew, and deleted.
@@ -168,7 +217,59 @@ fn refuse_kept(home: &Home, options: &EnvironmentOptions) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::cluster::{lease, record::tests::record};
+    use crate::{
+        cli::output::forms,
+        environment::cluster::{lease, record::tests::record},
+        progress::StepEnd,
+    };
+
+    #[test]
+    fn the_boot_s_time_line_is_told_in_every_form() {
+        let step = |title: &str, start_seconds, seconds| StepTime {
+            title: title.to_owned(),
+            start_seconds,
+            seconds,
+            end: StepEnd::Done,
+        };
+        let timeline = [step("Start the engine", 0.0, 2.25), step("cluster reachmap-bench-boot", 2.5, 31.0)];
+        insta::assert_snapshot!("boot", forms(&timeline, || boot(&timeline)));
+    }
+
+    #[test]
+    fn probes_are_told_in_every_form() {
+        let of = |count, seconds, per_second| BenchResult {
+            count,
+            seconds,
+            per_second,
+            p50_us: 12_000,
+            p99_us: 40_000,
+            failures: 0,
+            first_failure: None,
+        };
+        let probes = Probes { agent: of(10_000, 2.0, 5_000.0), curl: of(20, 2.5, 8.0), ratio: 625.0 };
+        insta::assert_snapshot!("probes", forms(&probes, || probes.to_string()));
+    }
+
+    #[test]
+    fn what_is_kept_and_what_is_ready_is_told_in_every_form() {
+        let entry = |name: &str, current: bool| Kept {
+            name: name.to_owned(),
+            hash: "0123456789ab".to_owned(),
+            bytes: 7 << 20,
+            last_used: current.then(|| "2026-11-24T02:45:46Z".parse().unwrap()),
+            current,
+        };
+        let kept = [entry("coredns", true), entry("etcd", false)];
+        let pretty = || kept.iter().map(Kept::line).collect::<Vec<_>>().join("\n");
+        insta::assert_snapshot!("cache-list", forms(&kept, pretty));
+        let warmed = Warmed {
+            engine: "sandbox".to_owned(),
+            images: "packages",
+            kubernetes: "v1.37.2".to_owned(),
+            node_image: "reachmap.local/node:0123456789ab".to_owned(),
+        };
+        insta::assert_snapshot!("cache-warm", forms(&warmed, || warmed.line()));
+    }
 
     #[test]
     fn what_is_booted_to_be_measured_is_no_cluster_that_is_kept() {

@@ -39,17 +39,29 @@ pub struct OutputArguments {
 impl OutputArguments {
     /// Prints `value`; for people, as `pretty` has it.
     pub(crate) fn print(self, value: &impl Serialize, pretty: impl FnOnce() -> String) -> Result<()> {
-        let text = match self.output {
-            Output::Pretty => pretty(),
-            Output::Plain => plain(value)?,
-            Output::Json => json(value)?,
-        };
+        let text = self.text(value, pretty)?;
         // Of nothing there is no line.
         if !text.is_empty() {
             say(text);
         }
         Ok(())
     }
+
+    /// What [`print`](Self::print) prints.
+    fn text(self, value: &impl Serialize, pretty: impl FnOnce() -> String) -> Result<String> {
+        match self.output {
+            Output::Pretty => Ok(pretty()),
+            Output::Plain => plain(value),
+            Output::Json => json(value),
+        }
+    }
+}
+
+/// A value in all forms, for snapshots.
+#[cfg(test)]
+pub(crate) fn forms(value: &impl Serialize, pretty: impl Fn() -> String) -> String {
+    let form = |output| format!("--- {output:?}\n{}", OutputArguments { output }.text(value, &pretty).unwrap());
+    [Output::Pretty, Output::Plain, Output::Json].map(form).join("\n")
 }
 
 impl OutputArguments {

@@ -199,6 +199,39 @@ mod tests {
         (200, json!({ "kind": kind, "apiVersion": "v1", "metadata": {}, "items": items }).to_string())
     }
 
+    #[test]
+    fn what_is_there_is_told_in_every_form() {
+        let cluster = Cluster {
+            name: "mine".to_owned(),
+            state: "mine: free, kept, 7 min old".to_owned(),
+            in_use: false,
+            kept: true,
+            age_seconds: 430,
+            edits_to_put_back: false,
+            kubernetes: "v1.37.2".to_owned(),
+            workers: 3,
+            proxy_mode: "Iptables".to_owned(),
+            ip_family: "Ipv4".to_owned(),
+            pool: "172.18.255.200-172.18.255.210".to_owned(),
+            runs: vec![("r1".to_owned(), "2026-11-24T02:45:46Z".to_owned())],
+            says: vec!["node mine-worker: Ready".to_owned()],
+        };
+        let existing = Existing {
+            context: "staging".to_owned(),
+            kubeconfig: "/home/me/.kube/config".into(),
+            kept: false,
+            runs: vec!["r2".to_owned()],
+        };
+        let status = Status {
+            home: "/home/me/.cache/reachmap".into(),
+            private_engine: true,
+            clusters: vec![cluster],
+            existing_clusters: vec![existing],
+            unreadable: Vec::new(),
+        };
+        insta::assert_snapshot!("status", crate::cli::forms(&status, || status.to_string()));
+    }
+
     #[tokio::test]
     async fn nodes_that_are_not_ready_and_add_ons_that_are_not_there_are_told() {
         let (client, _served) = mock::server(|asked| match asked.path.as_str() {

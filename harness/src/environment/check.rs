@@ -12,7 +12,7 @@ use super::{
     images::{self, origin::Origins},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     home::Home,
     plan::{CniChoice, EngineChoice, EnvironmentOptions, ImagesChoice},
     session::run::blocking,
@@ -72,10 +72,12 @@ pub(super) fn check_cni(choice: CniChoice, packages: bool) -> Result<()> {
     match (choice, packages) {
         (CniChoice::Kindnet, true) => {
             Err(Error::new(ErrorKind::Usage, "use kindnet", "it is not to be had from packages")
+                .with_code(ErrorCode::Source)
                 .hint("kindnet is in kind's own node images: choose --images registry, or --cni flannel."))
         }
         (CniChoice::Flannel | CniChoice::FlannelHostGw, false) => {
             Err(Error::new(ErrorKind::Usage, "use Flannel", "registry images bring kindnet")
+                .with_code(ErrorCode::Source)
                 .hint("Choose --images packages, or --cni kindnet."))
         }
         _ => Ok(()),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     command::Command,
     environment::cluster::EngineKind,
     home::{Home, Lock},
@@ -58,19 +58,23 @@ impl Facts {
             (EngineChoice::Auto | EngineChoice::Docker, Ok(version)) => {
                 Ok((EngineChoice::Docker, format!("`docker info` answers: server version {version}")))
             }
-            (EngineChoice::Docker, Err(why)) => Err(Error::new(ErrorKind::Missing, "use the Docker engine", why).hint(
-                "Start it, point DOCKER_HOST or `docker context use` at one that runs, or choose --engine sandbox.",
-            )),
+            (EngineChoice::Docker, Err(why)) => {
+                Err(Error::new(ErrorKind::Missing, "use the Docker engine", why).with_code(ErrorCode::NoEngine).hint(
+                    "Start it, point DOCKER_HOST or `docker context use` at one that runs, or choose --engine sandbox.",
+                ))
+            }
             (EngineChoice::Auto, Err(why)) if sandbox => {
                 Ok((EngineChoice::Sandbox, format!("no Docker engine answers ({why}); this is Linux and we are root")))
             }
             (EngineChoice::Sandbox, _) if sandbox => Ok((EngineChoice::Sandbox, "as chosen".to_owned())),
             (EngineChoice::Auto | EngineChoice::Sandbox, _) => {
                 let why = if self.linux { "this process is not root" } else { "this is not Linux" };
-                Err(Error::new(ErrorKind::Missing, "find something to run containers", why).hint(
-                    "Either start a Docker engine that `docker info` reaches, or run as root on Debian or Ubuntu, \
+                Err(Error::new(ErrorKind::Missing, "find something to run containers", why)
+                    .with_code(ErrorCode::NoEngine)
+                    .hint(
+                        "Either start a Docker engine that `docker info` reaches, or run as root on Debian or Ubuntu, \
                      where a private engine is built from the distribution's packages.",
-                ))
+                    ))
             }
         }
     }

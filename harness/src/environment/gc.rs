@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use serde::Serialize;
+
 use super::{
     cluster::{
         EngineAccess, EngineKind,
@@ -12,7 +14,7 @@ use super::{
     engine::Sandbox,
     images::preparation,
 };
-use crate::{Error, ErrorKind, Result, home::Home, progress::Progress, session::run::blocking};
+use crate::{Error, ErrorCode, ErrorKind, Result, home::Home, progress::Progress, session::run::blocking};
 
 mod edits;
 mod status;
@@ -23,7 +25,7 @@ pub(crate) use edits::clean;
 pub use status::{ClusterStatus, existing_clusters, status, unreadable};
 
 /// What a collection came to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Collected {
     /// What was done, and what was left because a run holds it: a line each.
     pub done: Vec<String>,
@@ -32,7 +34,7 @@ pub struct Collected {
 }
 
 /// Something that could not be removed or put back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// The cluster that it is about, by the name of its record; none if it is about an engine.
     pub cluster: Option<String>,
@@ -85,7 +87,9 @@ impl Collected {
         if lines.is_empty() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Environment, tried, lines.join("; ")).hint("`cargo xtask gc` tries again."))
+        Err(Error::new(ErrorKind::Environment, tried, lines.join("; "))
+            .with_code(ErrorCode::CleanUp)
+            .hint("`cargo xtask gc` tries again."))
     }
 
     fn fail(&mut self, cluster: Option<&str>, what: &str, error: &Error) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    Error, ErrorKind, Result, command::Command, environment::engine::Engine, home::Home, plan::ImagesChoice,
+    Error, ErrorCode, ErrorKind, Result, command::Command, environment::engine::Engine, home::Home, plan::ImagesChoice,
     progress::Progress,
 };
 
@@ -160,6 +160,7 @@ fn is_there(engine: &Engine, image: &str) -> Result<bool> {
 
 fn registry_in_sandbox() -> Error {
     Error::new(ErrorKind::Usage, "pull images into the sandbox", "it has no way out of its network")
+        .with_code(ErrorCode::Source)
         .hint("Choose --images packages, or --engine docker.")
 }
 

@@ -37,12 +37,13 @@ impl Environment {
         let cluster = existing::connect(kubeconfig, options.context.as_deref(), allowed).await?;
         match Box::pin(Self::on_connected(options, cluster.clone(), keep, home, run, progress)).await {
             Ok(made) => Ok(made),
-            Err(error) => {
+            Err(error) if facts::may_tell_of(error.kind()) => {
                 let step = progress.step("Collect what the cluster says", Some(Duration::from_secs(10)));
-                facts::keep_of_existing(&cluster, step.log()).await;
+                Box::pin(facts::keep_of_existing(&cluster, step.log())).await;
                 step.done();
                 Err(error)
             }
+            Err(error) => Err(error),
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     addons::cni::{Backend, Flannel},
     check,
     cluster::{
-        EngineAccess,
+        EngineAccess, facts,
         kind::{self, ClusterConfig},
         lease::{self, LeasedCluster},
         registry,
@@ -66,7 +66,9 @@ impl Environment {
         match Box::pin(Self::on_ground(options, ground, cluster, run, progress)).await {
             // Whoever gives the cluster up deletes its nodes, and their logs.
             Err(error) => {
-                held.keep_facts().await;
+                if facts::may_tell_of(error.kind()) {
+                    Box::pin(held.keep_facts()).await;
+                }
                 Err(held.keep_logs(error).await)
             }
             made => made,

@@ -19,7 +19,7 @@ use super::{
     zones,
 };
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Context as _, Error, ErrorCode, ErrorKind, Result,
     progress::Progress,
     report::Retry,
     state::{self, Endpoint, State, TrafficPolicy},
@@ -186,7 +186,8 @@ impl Environment {
             match policies.missing(&state) {
                 None => return Ok(()),
                 Some(missing) if Instant::now() > deadline => {
-                    return Err(Error::new(ErrorKind::Deadline, "see the Services' policies take effect", missing));
+                    return Err(Error::new(ErrorKind::Deadline, "see the Services' policies take effect", missing)
+                        .with_code(ErrorCode::Policies));
                 }
                 Some(missing) if policies.distribution == Some(Distribution::Close) && Instant::now() > again => {
                     patch(&self.client, Policies::TUTORIAL).await?;

@@ -9,6 +9,8 @@ mod server;
 
 use std::fmt::{self, Display, Formatter};
 
+use serde::Serialize;
+
 use self::{
     programs::{Program, Run},
     server::Server,
@@ -16,7 +18,7 @@ use self::{
 use crate::{Error, ErrorKind, Result, environment::images::hey, home::Home, probe::AgentBinary, progress::Progress};
 
 /// What to measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Bench {
     /// How many requests each run sends.
     pub requests: u64,
@@ -27,7 +29,7 @@ pub struct Bench {
 }
 
 /// All runs of one program in one mode.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measured {
     /// Its name.
     pub program: &'static str,
@@ -47,7 +49,7 @@ impl Measured {
 }
 
 /// What a benchmark has found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BenchResult {
     bench: Bench,
     server: String,
@@ -200,6 +202,7 @@ mod tests {
             ],
         };
         insta::assert_snapshot!(result);
+        insta::assert_snapshot!("in_every_form", crate::cli::forms(&result, || result.to_string()));
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use super::{
     dns::{Corefile, QuestionKind, Resolution, ResolvConf, Source, absolute, is_in_zone, resolve, search::Outcome},
     route::Origin,
 };
-use crate::{Error, ErrorKind, Result, state::State};
+use crate::{Error, ErrorCode, ErrorKind, Result, state::State};
 
 /// How a resolver outside the cluster says that it does not know a name: it is not ours to say which.
 const UNKNOWN_OUTSIDE: [DnsFailure; 6] = [
@@ -71,7 +71,7 @@ pub(super) fn derive(state: &State, vantage: &Vantage, method: &Method) -> Resul
 
 /// The error for what the model does not cover.
 pub(super) fn not_covered(tried: impl Into<String>, cause: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Missing, tried, format!("not covered by the model: {cause}"))
+    Error::new(ErrorKind::Missing, tried, format!("not covered by the model: {cause}")).with_code(ErrorCode::NotCovered)
 }
 
 fn expectation(target: Target, mut facts: Vec<Fact>, reason: Reason, delivery: Delivery) -> Derived {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Result, environment::sha256, matrix::Cell};
+use crate::{Error, ErrorCode, ErrorKind, Result, environment::sha256, matrix::Cell};
 
 /// The most shards that a run may be divided into: as many jobs as GitHub takes in a matrix
 /// (<https://docs.github.com/actions/reference/limits>).
@@ -56,6 +56,7 @@ impl FromStr for Shard {
     fn from_str(text: &str) -> Result<Self> {
         let refused = |cause: String| {
             Err(Error::new(ErrorKind::Usage, format!("read the shard `{text}`"), cause)
+                .with_code(ErrorCode::Shard)
                 .hint("Shards look like 1/4: the first of four. They go from 1/4 to 4/4."))
         };
         // Digits alone: `parse` would take a sign, too.

@@ -20,7 +20,7 @@ use super::{
     link::{self, Pending},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     command::Command,
     load::LoadResult,
     wire::{
@@ -229,7 +229,7 @@ impl Agent {
     pub(super) fn lost(&self, what: &str, why: impl Into<Option<String>>) -> Error {
         let why = why.into().or_else(|| self.shared.pending.lost()).unwrap_or_default();
         let tried = format!("have the agent in {} answer ({what})", self.shared.label);
-        Error::new(ErrorKind::Environment, tried, format!("the agent is gone: {why}"))
+        Error::new(ErrorKind::Environment, tried, format!("the agent is gone: {why}")).with_code(ErrorCode::AgentGone)
     }
 
     /// One request and its reply.
@@ -256,7 +256,10 @@ impl Agent {
             };
             format!("have the agent in {} answer ({what})", shared.label)
         };
-        let lost = |why: String| Error::new(ErrorKind::Environment, tried(), format!("the agent is gone: {why}"));
+        let lost = |why: String| {
+            Error::new(ErrorKind::Environment, tried(), format!("the agent is gone: {why}"))
+                .with_code(ErrorCode::AgentGone)
+        };
         // A semaphore that is never closed always has a permit in the end.
         let _slot = shared.slots.acquire().await;
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 //! without it everything is there to be read, folded.
 
 mod cell;
+mod compact;
 mod facets;
 #[cfg(test)]
 mod in_browser;
@@ -12,7 +13,7 @@ mod way;
 
 use std::fmt::Write as _;
 
-use minijinja::{AutoEscape, Environment, Value, context, value::merge_maps};
+use minijinja::{AutoEscape, Environment, Value, context, escape_formatter, value::merge_maps};
 
 pub(super) use self::{cell::anchor as cell_anchor, way::Way};
 use super::{
@@ -51,13 +52,23 @@ const SCRIPT: &str = fixture!("report.js");
 
 /// The run as one HTML page, light or dark as the reader prefers; every mark is a symbol too, never a colour alone.
 pub fn html(run: &Run) -> String {
+    compact::compact(&page(run))
+}
+
+/// The same page as its templates have it.
+fn page(run: &Run) -> String {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    // The templates' own way writes more than HTML needs, such as each slash in six letters.
+    environment.set_formatter(|out, state, value| match value.as_str() {
+        Some(text) if !value.is_safe() => out.write_str(&escape(text)).map_err(minijinja::Error::from),
+        _ => escape_formatter(out, state, value),
+    });
     for (name, text) in TEMPLATES {
         let added = environment.add_template(name, text);
         added.unwrap_or_else(|error| unreachable!("{name} is part of this crate, and tested: {error:#}"));
     }
-    let style = format!("{STYLE}{}", plot::STYLE);
+    let style = format!("{STYLE}{}{}", way::style(), plot::STYLE);
     let page = environment.get_template("page").and_then(|page| {
         page.render(context! {
             policy => policy::policy(&style, SCRIPT),
@@ -70,6 +81,11 @@ pub fn html(run: &Run) -> String {
         })
     });
     page.unwrap_or_else(|error| unreachable!("the page's templates are part of this crate, and tested: {error:#}"))
+}
+
+/// Text that stays text, also between quotation marks.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 /// A part of a place in the page: letters, digits and `-_.` as they are, all else by its number, so that different
@@ -284,7 +300,6 @@ fn timeline(run: &Run) -> Vec<Value> {
 pub(super) fn bar(from: f64, length: f64, class: &str) -> Value {
     let (from, length) = (from.clamp(0.0, 0.99) * 100.0, (length * 100.0).clamp(0.4, 100.0));
     Value::from_safe_string(format!(
-        "<svg class=\"bar\" viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"{class}\" \
-         x=\"{from:.2}\" width=\"{length:.2}\" height=\"1\"/></svg>"
+        "<svg class=\"bar\" aria-hidden=\"true\"><rect class=\"{class}\" x=\"{from:.1}%\" width=\"{length:.1}%\"/></svg>"
     ))
 }

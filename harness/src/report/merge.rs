@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Run, compare};
-use crate::{Error, ErrorKind, Result, plan::shard::Shard, progress::StepTime};
+use crate::{Error, ErrorCode, ErrorKind, Result, plan::shard::Shard, progress::StepTime};
 
 /// Names of what is in an environment and does not decide how requests are answered: it is each cluster's own.
 const OWN: [&str; 3] = ["cluster", "cluster reused", "pool"];
@@ -24,7 +24,7 @@ const NAMED: usize = 10;
 pub fn merge(id: &str, runs: &[Run]) -> Result<Run> {
     let tried = || format!("merge {}", runs.iter().map(|run| run.id.as_str()).collect::<Vec<_>>().join(", "));
     let Some((first, others)) = runs.split_first() else {
-        return Err(Error::new(ErrorKind::Usage, "merge reports", "there is none"));
+        return Err(Error::new(ErrorKind::Usage, "merge reports", "there is none").with_code(ErrorCode::Merge));
     };
     for other in others {
         check_environment(first, other, tried)?;
@@ -70,6 +70,7 @@ fn check_environment(a: &Run, b: &Run, tried: impl Fn() -> String) -> Result<()>
         b.id
     );
     Err(Error::new(ErrorKind::Usage, tried(), cause)
+        .with_code(ErrorCode::Merge)
         .hint("Only shards of one configuration make one run. `cargo xtask report compare` holds two configurations against each other."))
 }
 
@@ -77,7 +78,9 @@ fn check_environment(a: &Run, b: &Run, tried: impl Fn() -> String) -> Result<()>
 fn check_shards(runs: &[Run], tried: impl Fn() -> String) -> Result<()> {
     let shards: BTreeSet<Shard> = runs.iter().filter_map(|run| run.shard).collect();
     let Some(of) = shards.first().map(|shard| shard.of()) else { return Ok(()) };
-    let refused = |cause: String, hint: &str| Err(Error::new(ErrorKind::Usage, tried(), cause).hint(hint));
+    let refused = |cause: String, hint: &str| {
+        Err(Error::new(ErrorKind::Usage, tried(), cause).with_code(ErrorCode::Merge).hint(hint))
+    };
     if let Some(other) = shards.iter().find(|shard| shard.of() != of) {
         let cause = format!("one is a shard of {of}, and {other} is one of {}", other.of());
         return refused(cause, "Merge the shards of one division.");
@@ -106,6 +109,7 @@ fn check_conflicts(a: &Run, b: &Run, tried: impl Fn() -> String) -> Result<()> {
     let named = conflicts[..conflicts.len().min(NAMED)].join(", ");
     let cause = format!("{} and {} do not say the same of {named}{more}", a.id, b.id);
     Err(Error::new(ErrorKind::Usage, tried(), cause)
+        .with_code(ErrorCode::Merge)
         .hint(format!("`cargo xtask report compare` shows what each says. Leave out one of {} and {}.", a.id, b.id)))
 }
 

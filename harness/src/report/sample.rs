@@ -3,6 +3,7 @@
 mod large;
 pub(super) mod loads;
 mod lookups;
+mod whole;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +12,7 @@ use reachmap_wire::{
     RecordData, Resolve, Respond, Route, RouteOutcome, Step,
 };
 
-pub(super) use self::large::of_cells;
+pub(super) use self::{large::of_cells, whole::of_all_suites};
 use super::{
     ArpMove, ArpRecord, Beside, ChangeRecord, Counts, Environment, FailedTest, Holds, OtherTest, Retry, Row, Run, grid,
     plot::{Course, Interval, Mark},

@@ -305,7 +305,7 @@ fn every_report_shows_the_loads_and_what_is_wrong_with_one() {
     }
     assert!(github::annotations(&run).contains("(skewed)"));
     let page = html(&run);
-    assert_eq!(page.matches("<svg class=\"plot\"").count(), 2 * run.loads.len() + run.changes.len());
+    assert_eq!(page.matches("<svg class=plot ").count(), 2 * run.loads.len() + run.changes.len());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Context as _, Error, ErrorCode, ErrorKind, Result,
     command::{self, Command},
     home::write_atomically,
     matrix::Stage,
@@ -81,7 +81,7 @@ impl Holder {
 }
 
 fn no_session(cause: String) -> Error {
-    Error::new(ErrorKind::Missing, "find a session", cause)
+    Error::new(ErrorKind::Missing, "find a session", cause).with_code(ErrorCode::NoSession)
 }
 
 /// Whether a thread of that name is that of a test in the module of `stage`.

@@ -13,7 +13,7 @@ use super::{
     workplace::Workplace,
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     cli::E2eArguments,
     environment::{
         self, Environment,
@@ -135,6 +135,7 @@ fn cells_of_shard(all: &[Cell], suites: &[&Suite], only: Option<&Filter>, shard:
         let cells = if all.len() == 1 { "is only 1 cell".to_owned() } else { format!("are only {} cells", all.len()) };
         let cause = format!("there {cells}, and none is left for it");
         return Err(Error::new(ErrorKind::Usage, format!("run the shard {shard}"), cause)
+            .with_code(ErrorCode::Shard)
             .hint("Divide the run into fewer shards, or choose more cells."));
     }
     Ok(cells)

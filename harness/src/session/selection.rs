@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::suite::{About, Suite, SuiteBinary};
-use crate::{Error, ErrorKind, Result, filter::Filter, matrix::Stage};
+use crate::{Error, ErrorCode, ErrorKind, Result, filter::Filter, matrix::Stage};
 
 /// The tests of one suite in one stage that a run starts, and the cells that it leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,7 @@ pub fn check_any(
     let cause =
         if only.is_some() { "`--only` matches none of their tests" } else { "this cluster has no stage of theirs" };
     Err(Error::new(ErrorKind::Usage, format!("find something to run in the suites {}", names.join(", ")), cause)
+        .with_code(ErrorCode::Cells)
         .hint("`--list` prints the cells that can be chosen."))
 }
 

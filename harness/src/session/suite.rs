@@ -8,7 +8,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Context as _, Error, ErrorCode, ErrorKind, Result,
     command::{Command, Output},
     matrix::{Cell, Matrix, Stage},
     plan::EnvironmentOptions,
@@ -369,6 +369,7 @@ pub fn choose<'a>(all: &'a [Suite], names: &[String]) -> Result<Vec<&'a Suite>> 
             all.iter().find(|suite| suite.name == *name).ok_or_else(|| {
                 let known: Vec<&str> = all.iter().map(|suite| suite.name.as_str()).collect();
                 Error::new(ErrorKind::Usage, format!("choose the suite {name}"), "there is no such suite")
+                    .with_code(ErrorCode::Suite)
                     .hint(format!("The suites are: {}.", known.join(", ")))
             })
         })
@@ -387,6 +388,7 @@ pub fn check(suites: &[&Suite], options: &EnvironmentOptions) -> Result<()> {
     let tried = format!("run the suite {} on the cluster of {}", suite.name, kubeconfig.display());
     let cause = "it breaks nodes on purpose, and is not supported on a cluster that Reachmap did not make";
     Err(Error::new(ErrorKind::Usage, tried, cause)
+        .with_code(ErrorCode::Suite)
         .hint("Leave out --kubeconfig: it runs on a cluster of its own, which may break."))
 }
 

@@ -69,7 +69,7 @@ fn refusing() -> (OwnedFd, SocketAddr) {
 fn a_kubeconfig_that_is_not_there() {
     insta::assert_snapshot!(Place::new().refused(&["e2e", "--kubeconfig", "nowhere"]), @r#"
     exit 2
-    error: failed to use the kubeconfig [PLACE]/nowhere: failed to read kubeconfig from '"[PLACE]/nowhere"': No such file or directory (os error 2)
+    error[RM-KUBECONFIG]: failed to use the kubeconfig [PLACE]/nowhere: failed to read kubeconfig from '"[PLACE]/nowhere"': No such file or directory (os error 2)
     Name a kubeconfig file that kubectl can use.
     "#);
 }
@@ -80,7 +80,7 @@ fn a_malformed_kubeconfig() {
     place.write("config", "clusters: {not: [a list");
     insta::assert_snapshot!(place.refused(&["e2e", "--kubeconfig", "config"]), @"
     exit 2
-    error: failed to use the kubeconfig [PLACE]/config: failed to parse kubeconfig YAML: error: line 1 column 11: expected sequence start
+    error[RM-KUBECONFIG]: failed to use the kubeconfig [PLACE]/config: failed to parse kubeconfig YAML: error: line 1 column 11: expected sequence start
      --> <input>:1:11
       |
     1 | clusters: {not: [a list
@@ -90,7 +90,7 @@ fn a_malformed_kubeconfig() {
     place.write("config", "contexts: []\n");
     insta::assert_snapshot!(place.refused(&["e2e", "--kubeconfig", "config"]), @"
     exit 2
-    error: failed to use the kubeconfig [PLACE]/config: it has no current context
+    error[RM-KUBECONFIG]: failed to use the kubeconfig [PLACE]/config: it has no current context
     Choose one with --context; it has these: none.
     ");
 }
@@ -101,7 +101,7 @@ fn an_unknown_context() {
     place.write("config", &kubeconfig(([127, 0, 0, 1], 1).into()));
     insta::assert_snapshot!(place.refused(&["e2e", "--kubeconfig", "config", "--context", "there"]), @"
     exit 2
-    error: failed to use the kubeconfig [PLACE]/config: it has no context `there`
+    error[RM-KUBECONFIG]: failed to use the kubeconfig [PLACE]/config: it has no context `there`
     It has these: here.
     ");
 }
@@ -114,7 +114,7 @@ fn an_unreachable_cluster() {
     let said = place.refused(&["e2e", "--kubeconfig", "config"]).replace(&address.port().to_string(), "[PORT]");
     insta::assert_snapshot!(said, @"
     exit 3
-    error: failed to reach the API server http://127.0.0.1:[PORT]/ of the context `here`: ServiceError: client error (Connect): tcp connect error: Connection refused (os error 111)
+    error[RM-UNREACHABLE]: failed to reach the API server http://127.0.0.1:[PORT]/ of the context `here`: ServiceError: client error (Connect): tcp connect error: Connection refused (os error 111)
     Try `kubectl --kubeconfig [PLACE]/config --context here version`.
     ");
 }
@@ -125,7 +125,7 @@ fn metallb_without_addresses_on_a_cluster_that_is_not_ours() {
     let arguments = ["e2e", "--kubeconfig", "config", "--install-metallb"];
     insta::assert_snapshot!(place.refused(&arguments), @"
     exit 2
-    error: failed to give MetalLB addresses: none are known for this cluster
+    error[RM-POOL]: failed to give MetalLB addresses: none are known for this cluster
     Name a range of the nodes' network with --pool first-last.
     ");
 }
@@ -142,7 +142,7 @@ fn no_cluster_is_kept() {
     let expected = place.refused(&["down"]);
     insta::assert_snapshot!(expected, @"
     exit 2
-    error: failed to choose a cluster: no cluster is kept
+    error[RM-CLUSTER]: failed to choose a cluster: no cluster is kept
     Make one with `cargo xtask up`.
     ");
     for command in [&["kubectl", "--", "get", "pods"][..], &["shell", "laptop"], &["logs"]] {
@@ -150,7 +150,7 @@ fn no_cluster_is_kept() {
     }
     insta::assert_snapshot!(place.refused(&["down", "--name", "other"]), @"
     exit 2
-    error: failed to choose a cluster: there is none called other
+    error[RM-CLUSTER]: failed to choose a cluster: there is none called other
     There are: none.
     ");
 }
@@ -190,7 +190,7 @@ fn a_cluster_that_a_run_holds_is_not_deleted() {
     let _held = place.home().try_lock("cluster-mine").unwrap().unwrap();
     insta::assert_snapshot!(place.start(place.command(User::Same, &["down"])).end(), @"
     exit 3
-    error: failed to delete the cluster mine: a run holds it
+    error[RM-BUSY]: failed to delete the cluster mine: a run holds it
     Wait until that run has ended, or end it.
     ");
 }
@@ -202,7 +202,7 @@ fn one_of_several_clusters_has_to_be_named() {
     recorded(&place, "yours");
     insta::assert_snapshot!(place.start(place.command(User::Same, &["down"])).end(), @"
     exit 2
-    error: failed to choose a cluster: there are several
+    error[RM-CLUSTER]: failed to choose a cluster: there are several
     Name one with --name: mine, yours.
     ");
 }
@@ -234,6 +234,6 @@ fn who_waits_for_a_busy_cluster_can_be_interrupted() {
     let error = said.split_once("waiting for it\n").map(|(_, rest)| rest);
     insta::assert_snapshot!(format!("{}\n{}", said.lines().next().unwrap(), error.unwrap()), @"
     exit 130
-    error: failed to finish the run: it was interrupted by SIGTERM
+    error[RM-INTERRUPTED]: failed to finish the run: it was interrupted by SIGTERM
     ");
 }

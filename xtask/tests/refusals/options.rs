@@ -15,7 +15,7 @@ fn refused_with_the_sandbox(test: &str, arguments: &[&str]) -> Option<String> {
 fn an_unknown_suite() {
     insta::assert_snapshot!(refused(&["e2e", "--suite", "acess"]), @"
     exit 2
-    error: failed to choose the suite acess: there is no such suite
+    error[RM-SUITE]: failed to choose the suite acess: there is no such suite
     The suites are: access, policies, dns, distribution, sabotage.
     ");
 }
@@ -24,7 +24,7 @@ fn an_unknown_suite() {
 fn a_suite_that_breaks_nodes_on_a_cluster_of_the_user_s() {
     insta::assert_snapshot!(refused(&["e2e", "--suite", "access,sabotage", "--kubeconfig", "config"]), @"
     exit 2
-    error: failed to run the suite sabotage on the cluster of config: it breaks nodes on purpose, and is not supported on a cluster that Reachmap did not make
+    error[RM-SUITE]: failed to run the suite sabotage on the cluster of config: it breaks nodes on purpose, and is not supported on a cluster that Reachmap did not make
     Leave out --kubeconfig: it runs on a cluster of its own, which may break.
     ");
 }
@@ -33,7 +33,7 @@ fn a_suite_that_breaks_nodes_on_a_cluster_of_the_user_s() {
 fn a_filter_that_matches_nothing() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "labtop/clusterip-fdqn"]), @"
     exit 2
-    error: failed to choose cells by `labtop/clusterip-fdqn`: `labtop/clusterip-fdqn` matches none of the 637 cells
+    error[RM-CELLS]: failed to choose cells by `labtop/clusterip-fdqn`: `labtop/clusterip-fdqn` matches none of the 637 cells
     Near are: laptop, clusterip-fqdn, clusterip-svc, clusterip-short, glibc. `--list` shows every cell.
     ");
 }
@@ -42,7 +42,7 @@ fn a_filter_that_matches_nothing() {
 fn a_filter_whose_parts_never_meet() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "pod-ip/laptop"]), @"
     exit 2
-    error: failed to choose cells by `pod-ip/laptop`: `pod-ip/laptop` matches none of the 637 cells
+    error[RM-CELLS]: failed to choose cells by `pod-ip/laptop`: `pod-ip/laptop` matches none of the 637 cells
     Each of its segments is known, but no cell has them together. `--list` shows every cell.
     ");
 }
@@ -51,7 +51,7 @@ fn a_filter_whose_parts_never_meet() {
 fn a_filter_that_is_none() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "laptop//pod-ip"]), @"
     exit 2
-    error: failed to read the filter `laptop//pod-ip`: there is an empty pattern, or an empty segment in one
+    error[RM-CELLS]: failed to read the filter `laptop//pod-ip`: there is an empty pattern, or an empty segment in one
     A pattern is `stage/vantage/method`, with `*`; one or two of these segments do as well. `,` is or, a leading `!` is not.
     ");
 }
@@ -98,7 +98,7 @@ fn shards_that_there_are_not() {
 fn a_shard_that_nothing_is_left_for() {
     insta::assert_snapshot!(refused(&["e2e", "--only", "load-balancer-ready/laptop/pod-ip", "--suite", "access", "--shard", "2/2"]), @"
     exit 2
-    error: failed to run the shard 2/2: there is only 1 cell, and none is left for it
+    error[RM-SHARD]: failed to run the shard 2/2: there is only 1 cell, and none is left for it
     Divide the run into fewer shards, or choose more cells.
     ");
 }
@@ -175,18 +175,18 @@ fn colours_are_forced_and_forbidden_by_the_environment() {
 fn watching_needs_a_cluster_and_cells() {
     insta::assert_snapshot!(refused(&["watch"]), @"
     exit 2
-    error: failed to choose a cluster: no cluster is kept
+    error[RM-CLUSTER]: failed to choose a cluster: no cluster is kept
     Make one with `cargo xtask up`.
     ");
     let said = refused(&["watch", "--only", "laptop//pod-ip"]);
-    assert!(said.starts_with("exit 2\nerror: failed to read the filter"), "{said}");
+    assert!(said.starts_with("exit 2\nerror[RM-CELLS]: failed to read the filter"), "{said}");
 }
 
 #[test]
 fn an_unknown_kubernetes_version() {
     insta::assert_snapshot!(refused(&["e2e", "--k8s", "v1.2.3"]), @"
     exit 2
-    error: failed to choose Kubernetes v1.2.3: it is not in the versions table
+    error[RM-VERSION]: failed to choose Kubernetes v1.2.3: it is not in the versions table
     The versions are: v1.37.2, v1.37.0, v1.36.1, v1.35.0.
     ");
 }
@@ -199,7 +199,7 @@ fn a_kubernetes_version_that_the_packages_do_not_have() {
     };
     insta::assert_snapshot!(said, @"
     exit 2
-    error: failed to build Kubernetes v1.37.0 from packages: the versions table names no Go module for it
+    error[RM-SOURCE]: failed to build Kubernetes v1.37.0 from packages: the versions table names no Go module for it
     Choose another version with --k8s, or --images registry.
     ");
 }
@@ -208,7 +208,7 @@ fn a_kubernetes_version_that_the_packages_do_not_have() {
 fn a_cluster_name_that_is_none() {
     insta::assert_snapshot!(refused(&["e2e", "--name", "../other"]), @"
     exit 2
-    error: failed to use the cluster name `../other`: it is no valid name
+    error[RM-CLUSTER]: failed to use the cluster name `../other`: it is no valid name
     Use lower-case letters, digits and `-`, at most 40, starting and ending with a letter or digit.
     ");
 }
@@ -219,7 +219,7 @@ fn registry_images_in_the_sandbox() {
     let Some(said) = refused_with_the_sandbox("registry_images_in_the_sandbox", &arguments) else { return };
     insta::assert_snapshot!(said, @"
     exit 2
-    error: failed to pull images into the sandbox: it has no way out of its network
+    error[RM-SOURCE]: failed to pull images into the sandbox: it has no way out of its network
     Choose --images packages, or --engine docker.
     ");
 }
@@ -230,7 +230,7 @@ fn kindnet_from_packages() {
     let Some(said) = refused_with_the_sandbox("kindnet_from_packages", &arguments) else { return };
     insta::assert_snapshot!(said, @"
     exit 2
-    error: failed to use kindnet: it is not to be had from packages
+    error[RM-SOURCE]: failed to use kindnet: it is not to be had from packages
     kindnet is in kind's own node images: choose --images registry, or --cni flannel.
     ");
 }
@@ -239,7 +239,7 @@ fn kindnet_from_packages() {
 fn a_pool_that_is_no_range() {
     insta::assert_snapshot!(refused(&["e2e", "--pool", "172.18.255.200"]), @"
     exit 2
-    error: failed to read the address pool `172.18.255.200`: there is no `-` in it
+    error[RM-POOL]: failed to read the address pool `172.18.255.200`: there is no `-` in it
     Pools look like 172.18.255.200-172.18.255.210.
     ");
 }
@@ -248,7 +248,7 @@ fn a_pool_that_is_no_range() {
 fn a_pool_of_what_are_no_addresses() {
     insta::assert_snapshot!(refused(&["e2e", "--pool", "172.18.255.200-300"]), @"
     exit 2
-    error: failed to read the address pool `172.18.255.200-300`: `300` is no IPv4 address
+    error[RM-POOL]: failed to read the address pool `172.18.255.200-300`: `300` is no IPv4 address
     Pools look like 172.18.255.200-172.18.255.210.
     ");
 }
@@ -257,7 +257,7 @@ fn a_pool_of_what_are_no_addresses() {
 fn a_pool_whose_first_address_comes_after_its_last() {
     insta::assert_snapshot!(refused(&["e2e", "--pool", "172.18.255.210-172.18.255.200"]), @"
     exit 2
-    error: failed to read the address pool `172.18.255.210-172.18.255.200`: its first address comes after its last
+    error[RM-POOL]: failed to read the address pool `172.18.255.210-172.18.255.200`: its first address comes after its last
     Pools look like 172.18.255.200-172.18.255.210.
     ");
 }
@@ -266,7 +266,7 @@ fn a_pool_whose_first_address_comes_after_its_last() {
 fn a_pool_outside_every_network_of_nodes() {
     insta::assert_snapshot!(refused(&["e2e", "--pool", "10.0.0.1-10.0.0.9"]), @"
     exit 2
-    error: failed to use the address pool 10.0.0.1-10.0.0.9: it is outside every network that nodes may stand on: 172.18.0.0/16 to 172.31.0.0/16, and the /20s of 192.168.0.0/16
+    error[RM-POOL]: failed to use the address pool 10.0.0.1-10.0.0.9: it is outside every network that nodes may stand on: 172.18.0.0/16 to 172.31.0.0/16, and the /20s of 192.168.0.0/16
     Choose one such as 172.18.255.200-172.18.255.210; `cargo xtask status` shows a kept cluster's.
     ");
 }
@@ -275,7 +275,7 @@ fn a_pool_outside_every_network_of_nodes() {
 fn a_pool_that_leaves_the_nodes_network() {
     insta::assert_snapshot!(refused(&["e2e", "--pool", "172.18.255.200-172.19.0.9"]), @"
     exit 2
-    error: failed to use the address pool 172.18.255.200-172.19.0.9: it is not inside the nodes' network 172.18.0.0/16
+    error[RM-POOL]: failed to use the address pool 172.18.255.200-172.19.0.9: it is not inside the nodes' network 172.18.0.0/16
     Choose one such as 172.18.255.200-172.18.255.210.
     ");
 }
@@ -284,7 +284,7 @@ fn a_pool_that_leaves_the_nodes_network() {
 fn a_pool_of_addresses_that_containers_get() {
     insta::assert_snapshot!(refused(&["e2e", "--pool", "172.18.0.10-172.18.0.20"]), @"
     exit 2
-    error: failed to use the address pool 172.18.0.10-172.18.0.20: the engine gives addresses of 172.18.0.0/17 to containers
+    error[RM-POOL]: failed to use the address pool 172.18.0.10-172.18.0.20: the engine gives addresses of 172.18.0.0/17 to containers
     Choose one such as 172.18.255.200-172.18.255.210.
     ");
 }

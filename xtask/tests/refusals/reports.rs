@@ -60,16 +60,16 @@ fn what_is_no_report() {
     let against = |other: &str| place.refused(&["report", "compare", "a.json", other]);
     insta::assert_snapshot!(against("missing.json"), @"
     exit 2
-    error: failed to read the report missing.json: No such file or directory (os error 2)
+    error[RM-USAGE]: failed to read the report missing.json: No such file or directory (os error 2)
     Name a report.json, or the directory of a run that has one.
     ");
     insta::assert_snapshot!(against("text.json"), @"
     exit 2
-    error: failed to read the report text.json: it is no JSON: trailing characters at line 1 column 4
+    error[RM-USAGE]: failed to read the report text.json: it is no JSON: trailing characters at line 1 column 4
     ");
     insta::assert_snapshot!(against("later.json"), @"
     exit 2
-    error: failed to read the report later.json: it is of version 2, and this is for version 1
+    error[RM-USAGE]: failed to read the report later.json: it is of version 2, and this is for version 1
     Read it with the Reachmap that wrote it.
     ");
 }
@@ -98,7 +98,7 @@ fn shards_of_different_environments_are_refused_and_nothing_is_written() {
     place.write("b.json", &json(&run));
     insta::assert_snapshot!(place.refused(&["report", "merge", "merged", "a.json", "b.json"]), @"
     exit 2
-    error: failed to merge run-a, run-b: they ran on different environments: kube-proxy was not known in run-a and nftables in run-b
+    error[RM-MERGE]: failed to merge run-a, run-b: they ran on different environments: kube-proxy was not known in run-a and nftables in run-b
     Only shards of one configuration make one run. `cargo xtask report compare` holds two configurations against each other.
     ");
     assert!(!place.path("merged").exists());
@@ -113,7 +113,7 @@ fn shards_that_are_not_all_there_are_refused() {
     }
     insta::assert_snapshot!(place.refused(&["report", "merge", "merged", "1.json", "3.json"]), @"
     exit 2
-    error: failed to merge run-a, run-a: the shards 2/3 are missing
+    error[RM-MERGE]: failed to merge run-a, run-a: the shards 2/3 are missing
     Run them, too: `--shard` says which part.
     ");
     let said = place.refused(&["report", "merge", "merged", "1.json", "2.json", "3.json", "other.json"]);
@@ -137,7 +137,7 @@ fn a_page_without_anything_to_open_it_with_is_named() {
 fn a_page_that_is_not_there() {
     insta::assert_snapshot!(Place::new().refused(&["report", "open"]), @"
     exit 2
-    error: failed to open target/reachmap/latest: there is no such page
+    error[RM-USAGE]: failed to open target/reachmap/latest: there is no such page
     `cargo xtask e2e` writes one; name the directory of another run if you mean that.
     ");
 }
@@ -148,7 +148,7 @@ fn pictures_without_a_chromium() {
     two(&place);
     insta::assert_snapshot!(place.refused(&["report", "screenshots", "--from", "a.json", "pictures"]), @"
     exit 3
-    error: failed to find Chromium: none of chromium, chromium-browser, google-chrome, google-chrome-stable, chrome is in PATH
+    error[RM-MISSING]: failed to find Chromium: none of chromium, chromium-browser, google-chrome, google-chrome-stable, chrome is in PATH
     Install Chromium (`apt-get install chromium`), or name its program in REACHMAP_CHROMIUM.
     ");
     assert!(!place.path("pictures").exists());

@@ -24,7 +24,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Context as _, Error, ErrorCode, ErrorKind, Result,
     environment::{
         journal::{Journal, Restored, Target},
         sha256,
@@ -259,7 +259,9 @@ async fn roll_back(client: &Client, journal: &Journal, before: &BTreeSet<String>
             format!("It could not be put back ({undo}); the next run or `gc` tries again.")
         }
     };
-    Error::new(error.kind(), "make the edited Corefile live in every replica of CoreDNS", cause).hint(hint)
+    Error::new(error.kind(), "make the edited Corefile live in every replica of CoreDNS", cause)
+        .with_code(ErrorCode::Corefile)
+        .hint(hint)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use kube::{Api, Client, api::DynamicObject};
 use tokio::time::Instant;
 
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Context as _, Error, ErrorCode, ErrorKind, Result,
     environment::sha256,
     kubernetes::{apply, conditions, wait},
 };
@@ -125,7 +125,9 @@ pub async fn apply_pool(client: &Client, pool: &str, run: &str, deadline: Durati
         }
         if started.elapsed() > deadline {
             let cause = format!("its webhook does not answer after {attempts} attempts; last: {error}");
-            return Err(Error::new(ErrorKind::Deadline, "give MetalLB its address pool", cause));
+            return Err(
+                Error::new(ErrorKind::Deadline, "give MetalLB its address pool", cause).with_code(ErrorCode::Webhook)
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::{Context as _, Error, ErrorKind, Result, environment::sha256};
+use crate::{Context as _, Error, ErrorCode, ErrorKind, Result, environment::sha256};
 
 mod record;
 
@@ -98,6 +98,13 @@ impl ExistingCluster {
 /// [`ErrorKind::Usage`] if the file or the context is not usable; [`ErrorKind::Environment`] or
 /// [`ErrorKind::Deadline`] if the server does not answer.
 pub async fn connect(path: &Path, context: Option<&str>, allowed: Allowed) -> Result<ExistingCluster> {
+    connected(path, context, allowed).await.map_err(|error| {
+        let code = if error.kind() == ErrorKind::Usage { ErrorCode::Kubeconfig } else { ErrorCode::Unreachable };
+        error.with_code(code)
+    })
+}
+
+async fn connected(path: &Path, context: Option<&str>, allowed: Allowed) -> Result<ExistingCluster> {
     let path = std::path::absolute(path).tried(ErrorKind::Usage, || format!("use {}", path.display()))?;
     let tried = || format!("use the kubeconfig {}", path.display());
     let kubeconfig = Kubeconfig::read_from(&path).map_err(|error| {

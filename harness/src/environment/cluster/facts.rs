@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use super::{EngineAccess, connect, existing::ExistingCluster, kind::Kind, record::Record};
 use crate::{
-    Result,
+    ErrorKind, Result,
     bundle::{FACTS, HalfMade, NodeAccess},
     command::read_text,
     environment::namespaces,
@@ -13,6 +13,11 @@ use crate::{
 
 /// How long kind may take to read the kubeconfig of a cluster that is half made.
 const READ: Duration = Duration::from_secs(10);
+
+/// Whether the API server may tell something about an error of this kind: of a full disk, or of a wrong option, it knows nothing.
+pub(crate) const fn may_tell_of(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Environment | ErrorKind::Deadline)
+}
 
 /// Keeps what the cluster called `name` says in a directory beside `log`. What cannot be kept is not there: the error for
 /// which that is done matters more.

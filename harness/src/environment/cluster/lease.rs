@@ -19,7 +19,7 @@ use super::{
     record::{Phase, Record, free_pool, refuse_shared},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     environment::addons::cni,
     home::{Home, Lock, write_atomically},
     kubernetes::conditions,
@@ -209,12 +209,14 @@ async fn create(
         write_atomically(&Record::kubeconfig(home, &name), kubeconfig.as_bytes())?;
         let client = connect::client(&kubeconfig, access.network_namespace.as_deref()).await?;
         until_ready(&client, &record.config, &request.pull_policy, &request.run).await?;
-        Ok((client, kubeconfig))
+        Ok::<_, Error>((client, kubeconfig))
     };
     let (client, kubeconfig) = match made.await {
         Ok(made) => made,
         Err(error) => {
-            facts::keep(home, access, &name, step.log()).await;
+            if facts::may_tell_of(error.kind()) {
+                Box::pin(facts::keep(home, access, &name, step.log())).await;
+            }
             let error = logs::keep(access, &name, step.log(), error).await;
             return Err(after_failure(home, access, record, error, progress).await);
         }
@@ -360,6 +362,7 @@ async fn refuse_stranger(home: &Home, access: &EngineAccess, name: &str) -> Resu
     }
     let cause = format!("a cluster of that name exists, but {} does not know it", home.clusters().display());
     Err(Error::new(ErrorKind::Usage, format!("make the cluster {name}"), cause)
+        .with_code(ErrorCode::Cluster)
         .hint(format!("Choose another name with --name, or delete it with `kind delete cluster --name {name}`.")))
 }
 
@@ -379,5 +382,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     let hint = "Use lower-case letters, digits and `-`, at most 40, starting and ending with a letter or digit.";
-    Err(Error::new(ErrorKind::Usage, format!("use the cluster name `{name}`"), "it is no valid name").hint(hint))
+    Err(Error::new(ErrorKind::Usage, format!("use the cluster name `{name}`"), "it is no valid name")
+        .with_code(ErrorCode::Cluster)
+        .hint(hint))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EngineAccess, networks};
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Context as _, Error, ErrorCode, ErrorKind, Result,
     command::Command,
     home::Home,
     kubernetes::{FIELD_MANAGER, MANAGED_BY},
@@ -79,6 +79,7 @@ impl Network {
         };
         let wrong = |cause: String| {
             Error::new(ErrorKind::Usage, format!("use the address pool {pool}"), cause)
+                .with_code(ErrorCode::Pool)
                 .hint(format!("Choose one such as {example}."))
         };
         if !self.subnet.contains(&pool.first) || !self.subnet.contains(&pool.last) {
@@ -120,6 +121,7 @@ impl FromStr for Pool {
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |cause: String| {
             Error::new(ErrorKind::Usage, format!("read the address pool `{text}`"), cause)
+                .with_code(ErrorCode::Pool)
                 .hint("Pools look like 172.18.255.200-172.18.255.210.")
         };
         let (first, last) = text.split_once('-').ok_or_else(|| wrong("there is no `-` in it".to_owned()))?;
@@ -187,6 +189,7 @@ pub async fn ensure(home: &Home, access: &EngineAccess, dual: bool) -> Result<Ne
     }
     let subnet = free_subnet(&used).ok_or_else(|| {
         Error::new(ErrorKind::Environment, "find a subnet for the nodes' network", "every candidate is in use")
+            .with_code(ErrorCode::NoSubnet)
             .hint("Remove networks that are no longer needed with `docker network prune`.")
     })?;
     let network = Network::on(subnet, dual);
@@ -268,6 +271,7 @@ pub fn check_possible(pool: Pool) -> Result<()> {
             format!("use the address pool {pool}"),
             "it is outside every network that nodes may stand on: 172.18.0.0/16 to 172.31.0.0/16, and the /20s of 192.168.0.0/16",
         )
+        .with_code(ErrorCode::Pool)
         .hint("Choose one such as 172.18.255.200-172.18.255.210; `cargo xtask status` shows a kept cluster's.")),
     }
 }

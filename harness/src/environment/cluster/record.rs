@@ -11,7 +11,7 @@ use super::{
     network::{Network, Pool},
 };
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Context as _, Error, ErrorCode, ErrorKind, Result,
     command::read_text,
     home::{Home, write_atomically},
 };
@@ -101,6 +101,7 @@ impl Record {
         }
         let record = serde_json::from_str(&read_text(&path)?).map_err(|error| {
             Error::from_source(ErrorKind::Storage, format!("read the cluster record {}", path.display()), error)
+                .with_code(ErrorCode::Record)
                 .hint("If another version of Reachmap wrote it, delete the cluster with that version.")
         })?;
         Ok(Some(record))
@@ -197,6 +198,7 @@ pub(crate) fn refuse_shared(
     };
     let cause = format!("the cluster {} on the same network has {}", other.name, other.pool);
     Err(Error::new(ErrorKind::Usage, format!("use the address pool {pool}"), cause)
+        .with_code(ErrorCode::Pool)
         .hint(format!("Choose other addresses, or delete that cluster with `cargo xtask down --name {}`.", other.name)))
 }
 
@@ -208,6 +210,7 @@ pub(super) fn free_pool(network: &Network, engine: EngineKind, others: &[Record]
         .find(|pool| !taken.iter().any(|other| other.overlaps(*pool)))
         .ok_or_else(|| {
             Error::new(ErrorKind::Busy, "choose addresses for the load balancer", "other clusters have them all")
+                .with_code(ErrorCode::Pool)
                 .hint("Remove clusters that are no longer needed with `cargo xtask gc`.")
         })
 }

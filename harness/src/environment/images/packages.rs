@@ -10,7 +10,7 @@ use super::{
     versions::{Kubernetes, Packages, Versions},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorCode, ErrorKind, Result,
     command::Command,
     environment::engine::Engine,
     home::{Home, write_atomically},
@@ -64,6 +64,7 @@ impl Parts {
                 format!("build Kubernetes {} from packages", kubernetes.version),
                 "the versions table names no Go module for it",
             )
+            .with_code(ErrorCode::Source)
             .hint("Choose another version with --k8s, or --images registry.")
         })?;
         // The longest first: the others fit beside it.
@@ -270,6 +271,7 @@ pub(super) fn require_space(home: &Home) -> Result<()> {
             format!("make room in {}", home.root().display()),
             format!("building everything takes about {} GiB, and {:.1} GiB are free", NEEDED >> 30, gibibytes(free)),
         )
+        .with_code(ErrorCode::NoRoom)
         .hint("Make room, remove what earlier versions built with `cargo xtask cache prune`, or name another place with --cache-dir.")),
         _ => Ok(()),
     }

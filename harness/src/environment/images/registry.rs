@@ -9,7 +9,9 @@ use super::{
     toolchain, tools,
     versions::{Kubernetes, Versions},
 };
-use crate::{Error, ErrorKind, Result, command::Command, environment::engine::Engine, home::Home, progress::Progress};
+use crate::{
+    Error, ErrorCode, ErrorKind, Result, command::Command, environment::engine::Engine, home::Home, progress::Progress,
+};
 
 /// The published name of the node image for `kubernetes`.
 ///
@@ -22,6 +24,7 @@ pub(super) fn node_image(kubernetes: &Kubernetes) -> Result<String> {
             format!("pull Kubernetes {}", kubernetes.version),
             "the versions table names no node image for it",
         )
+        .with_code(ErrorCode::Source)
         .hint("Choose another version with --k8s, name an image in --images-table, or choose --images packages.")
     })
 }
@@ -128,7 +131,9 @@ fn pull_once(engine: &Engine, progress: &Progress, origins: &Origins, origin: &O
                 engine.command(manifest(named, is_plain)).output().is_ok_and(|output| output.code == Some(0))
             };
             let advice = trouble.advice(origin, other_digest);
-            error.hint(format!("{advice} All that it printed is in {}.", step.log().display()))
+            error
+                .with_code(ErrorCode::Pull)
+                .hint(format!("{advice} All that it printed is in {}.", step.log().display()))
         })?;
         step.done();
     }

@@ -11,7 +11,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Context as _, Error, ErrorKind, Result,
+    Context as _, Error, ErrorCode, ErrorKind, Result,
     home::{Home, discard, hidden, remove_tree},
     progress::{Progress, Step},
 };
@@ -217,11 +217,13 @@ pub fn free_space(home: &Home) -> Option<u64> {
 /// A compiler that fails on a full disk says so in many ways: the disk itself says it in one.
 fn blame_full_disk(home: &Home, error: Error) -> Error {
     match free_space(home) {
-        Some(free) if free < FULL => Error::new(ErrorKind::Storage, error.tried(), &error).hint(format!(
-            "Only {} MiB are free in {}: make room, or name another place with --cache-dir.",
-            free >> 20,
-            home.root().display()
-        )),
+        Some(free) if free < FULL => {
+            Error::new(ErrorKind::Storage, error.tried(), &error).with_code(ErrorCode::NoRoom).hint(format!(
+                "Only {} MiB are free in {}: make room, or name another place with --cache-dir.",
+                free >> 20,
+                home.root().display()
+            ))
+        }
         _ => error,
     }
 }

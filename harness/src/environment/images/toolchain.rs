@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{go, store::Recipe, tools, versions::Versions};
-use crate::{Context as _, Error, ErrorKind, Result, command::Command, home::Home, progress::Progress};
+use crate::{Context as _, Error, ErrorCode, ErrorKind, Result, command::Command, home::Home, progress::Progress};
 
 /// The Debian release whose Go is unpacked where the host has none that is new enough.
 pub(crate) const RELEASE: &str = "trixie";
@@ -100,7 +100,7 @@ fn host_go(versions: &Versions) -> Result<PathBuf, String> {
 }
 
 fn no_go(versions: &Versions, why: String) -> Error {
-    Error::new(ErrorKind::Missing, format!("find Go {} or newer", versions.go.minimum), why).hint(
+    Error::new(ErrorKind::Missing, format!("find Go {} or newer", versions.go.minimum), why).with_code(ErrorCode::NoGo).hint(
         "Install Go from your distribution or from go.dev; as root on Debian or Ubuntu, Debian's is fetched into the \
          cache without that.",
     )

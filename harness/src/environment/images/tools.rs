@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use semver::Version;
 
-use crate::{Error, ErrorKind, Result, command::Command, progress::Progress};
+use crate::{Error, ErrorCode, ErrorKind, Result, command::Command, progress::Progress};
 
 /// Programs, each with the Debian package that brings it.
 pub(crate) const PROGRAMS: [(&str, &str); 6] = [MMDEBSTRAP, CC, MUSL, UNSHARE, ("tar", "tar"), ("ip", "iproute2")];
@@ -31,6 +31,7 @@ pub(super) fn missing_programs(needed: &[(&'static str, &'static str)]) -> Resul
     if !packages.is_empty() && (!root || which::which("apt-get").is_err()) {
         let why = if root { "there is no apt-get to install them with" } else { "this process is not root" };
         return Err(Error::new(ErrorKind::Missing, format!("find {programs}"), why)
+            .with_code(ErrorCode::NoPrograms)
             .hint(format!("Install them; on Debian and Ubuntu: apt-get install {}.", packages.join(" "))));
     }
     Ok(packages)

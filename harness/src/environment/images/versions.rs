@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{Context as _, Error, ErrorKind, Result, plan::ImagesChoice};
+use crate::{Context as _, Error, ErrorCode, ErrorKind, Result, plan::ImagesChoice};
 
 const TABLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/versions.toml"));
 
@@ -149,6 +149,7 @@ impl Versions {
                 format!("choose Kubernetes {}", wanted.unwrap_or("(the default)")),
                 "it is not in the versions table",
             )
+            .with_code(ErrorCode::Version)
             .hint(format!("The versions are: {}.", known.join(", ")))
         })
     }

@@ -154,3 +154,10 @@ proptest! {
         prop_assert_eq!(there.differences.len(), left);
     }
 }
+
+#[test]
+fn what_two_runs_do_not_say_the_same_of_is_told_in_every_form() {
+    let (a, b) = two();
+    let comparison = compare(&a, &b);
+    insta::assert_snapshot!("in_every_form", crate::cli::forms(&comparison, || comparison.show(Format::Markdown)));
+}

@@ -11,7 +11,7 @@ use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{html, tests::planted};
+use super::{html, page, tests::planted};
 use crate::{
     browser::{Browser, View},
     report::{Picture, Run, read, sample, screenshots},
@@ -342,10 +342,28 @@ async fn without_scripts_a_field_leads_to_its_folded_cell() {
     page.end().await;
 }
 
+/// What a browser makes of a page: its elements, their attributes and texts, but for white space.
+const MADE: &str = "document.documentElement.outerHTML.replace(/\\s+/g, ' ').replace(/ (<)|(>) /g, '$1$2')";
+
+#[tokio::test]
+#[ignore = "needs Chromium"]
+async fn the_page_is_short_and_a_browser_makes_the_same_of_it() {
+    let run = sample::run();
+    let mut open = Open::at(&run, "", DESK).await;
+    open.browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await.unwrap();
+    open.go("").await;
+    let short = open.ask(MADE).await;
+    fs::write(open.file(), page(&run)).unwrap();
+    open.go("").await;
+    assert_eq!(open.ask(MADE).await, short);
+    assert!(short.as_str().unwrap().len() > 50_000);
+    open.end().await;
+}
+
 #[tokio::test]
 #[ignore = "needs Chromium"]
 async fn five_hundred_cells_open_and_are_chosen_from_within_200_ms() {
-    let run = sample::of_cells(500);
+    let run = sample::of_all_suites(500);
     let size = html(&run).len();
     let mut page = Open::at(&run, "", DESK).await;
     // What the page itself needs is what its thread computes: the clock on the wall counts whatever else the machine does.

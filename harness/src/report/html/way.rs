@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use reachmap_wire::{Observation, Resolve, Respond, RouteOutcome};
 
-pub(super) use self::draw::draw;
+pub(super) use self::draw::{draw, style};
 use crate::{
     model::{Fact, Reason, SourceReason, VantageKind},
     report::words,

@@ -1,5 +1,7 @@
 //! The lookups as values for the page's template.
 
+use std::collections::BTreeMap;
+
 use minijinja::{Value, context};
 
 use super::{LookupGrid, LookupGroup, Sum, Timeline, cost_columns, costs};
@@ -22,6 +24,7 @@ pub(in crate::report) fn values(run: &Run) -> Value {
         open => open.into_iter().map(details).collect::<Vec<_>>(),
         folded => folded.into_iter().map(details).collect::<Vec<_>>(),
         costs => cost_table(run),
+        each_cost => each_cost(run),
     }
 }
 
@@ -83,11 +86,49 @@ fn details(group: &LookupGroup) -> Value {
         repeated => group.repeated,
         mismatches => mismatches.collect::<Vec<_>>(),
         not_covered => not_covered.map(|(name, why)| vec![words::visible(name), words::visible(why)]).collect::<Vec<_>>(),
-        costs => group.costs.iter().map(|cost| {
-            vec![words::visible(&cost.name), cost.questions.to_string()]
-        }).collect::<Vec<_>>(),
+        costs => (!group.costs.is_empty()).then(|| html::place(costs_anchor(group))),
         timelines => group.timelines.iter().map(timeline).collect::<Vec<_>>(),
         is_open => !group.mismatches.is_empty(),
+    }
+}
+
+/// The place in the page of what each name cost with the group's Corefile and configuration.
+fn costs_anchor(group: &LookupGroup) -> String {
+    html::path(["costs", &group.stage, &group.configuration])
+}
+
+/// What each name cost each resolver, a table for each Corefile and configuration: a list for each resolver would have the
+/// names over and over.
+fn each_cost(run: &Run) -> Vec<Value> {
+    let with_costs = run.lookups.iter().filter(|group| !group.costs.is_empty());
+    let mut tables: BTreeMap<(&str, &str), Vec<&LookupGroup>> = BTreeMap::new();
+    for group in with_costs {
+        tables.entry((&group.stage, &group.configuration)).or_default().push(group);
+    }
+    tables.values().map(|groups| costs_with(groups)).collect()
+}
+
+fn costs_with(groups: &[&LookupGroup]) -> Value {
+    let mut names: Vec<&str> = Vec::new();
+    for cost in groups.iter().flat_map(|group| &group.costs) {
+        if !names.contains(&cost.name.as_str()) {
+            names.push(&cost.name);
+        }
+    }
+    let number = |group: &LookupGroup, name: &str| {
+        let found = group.costs.iter().find(|cost| cost.name == name);
+        found.map_or_else(String::new, |cost| cost.questions.to_string())
+    };
+    let rows = names.iter().map(|name| {
+        let numbers = groups.iter().map(|group| number(group, name));
+        context! { name => words::visible(name), numbers => numbers.collect::<Vec<_>>() }
+    });
+    let first = groups[0];
+    context! {
+        anchor => html::place(costs_anchor(first)),
+        id => words::visible(&format!("{}/{}", first.stage, first.configuration)),
+        resolvers => groups.iter().map(|group| words::visible(&group.resolver)).collect::<Vec<_>>(),
+        rows => rows.collect::<Vec<_>>(),
     }
 }
 

@@ -76,11 +76,11 @@ pub fn course(course: &Course, id: &str) -> String {
     let most = |count: fn(&Interval) -> u64| real(intervals.iter().map(count).max().unwrap_or_default().max(1));
     let (most_answered, most_failed) = (most(|interval| interval.answered), most(|interval| interval.failed));
     let step = round_step(end / 6.0);
-    let mut tick = 0.0;
-    while tick <= end {
-        svg.line([x(tick), TOP, x(tick), axis + DOWN], "grid");
+    let ticks: Vec<f64> =
+        std::iter::successors(Some(0.0), |tick| Some(tick + step)).take_while(|tick| *tick <= end).collect();
+    svg.lines(ticks.iter().map(|tick| [x(*tick), TOP, x(*tick), axis + DOWN]), "grid");
+    for tick in ticks {
         svg.text([x(tick).min(RIGHT - 16.0), axis + DOWN + 16.0], "small middle", &short_time(tick));
-        tick += step;
     }
     for (number, interval) in intervals.iter().enumerate() {
         let start = real(interval_us.saturating_mul(number as u64));

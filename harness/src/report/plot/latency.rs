@@ -25,8 +25,9 @@ pub fn latency(latency: &Latency, id: &str) -> String {
     let (from, to) = (real(first.from_us.max(1)), real(last.to_us.max(first.from_us + 1)));
     let width = (to / from).ln();
     let x = |us: f64| LEFT + ((us.max(1.0) / from).ln() / width).clamp(0.0, 1.0) * (RIGHT - LEFT);
-    for tick in log_ticks(from, to) {
-        svg.line([x(tick), TOP, x(tick), BOTTOM], "grid");
+    let ticks = log_ticks(from, to);
+    svg.lines(ticks.iter().map(|tick| [x(*tick), TOP, x(*tick), BOTTOM]), "grid");
+    for tick in ticks {
         svg.text([x(tick).clamp(LEFT + 22.0, RIGHT - 22.0), BOTTOM + 16.0], "small middle", &short_time(tick));
     }
     let most = latency.buckets.iter().map(|bucket| bucket.count).max().unwrap_or(1);

@@ -29,11 +29,13 @@ pub fn pods(load: &LoadRecord, id: &str) -> String {
     let end = (most / step).ceil() * step;
     let x = |share: f64| LEFT + (share / end).clamp(0.0, 1.0) * (RIGHT - LEFT);
     let bottom = 8.0 + ROW * real(load.pods.len().max(1) as u64);
-    let mut tick = 0.0;
-    while tick <= end + step / 2.0 {
-        svg.line([x(tick), 4.0, x(tick), bottom], if tick == 0.0 { "base" } else { "grid" });
-        svg.text([x(tick), bottom + 16.0], if tick == 0.0 { "small" } else { "small middle" }, &percent(tick));
-        tick += step;
+    let ticks: Vec<f64> = std::iter::successors(Some(0.0), |tick| Some(tick + step))
+        .take_while(|tick| *tick <= end + step / 2.0)
+        .collect();
+    svg.line([x(0.0), 4.0, x(0.0), bottom], "base");
+    svg.lines(ticks.iter().skip(1).map(|tick| [x(*tick), 4.0, x(*tick), bottom]), "grid");
+    for (number, tick) in ticks.into_iter().enumerate() {
+        svg.text([x(tick), bottom + 16.0], if number == 0 { "small" } else { "small middle" }, &percent(tick));
     }
     for (row, pod) in load.pods.iter().enumerate() {
         let top = 8.0 + ROW * real(row as u64);

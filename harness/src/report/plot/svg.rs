@@ -31,23 +31,33 @@ impl Svg {
         ));
     }
 
-    pub(super) fn line(&mut self, [x1, y1, x2, y2]: [f64; 4], class: &str) {
-        let (x1, y1, x2, y2) = (number(x1), number(y1), number(x2), number(y2));
-        self.push(format_args!("<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" class=\"{class}\"/>"));
+    pub(super) fn line(&mut self, line: [f64; 4], class: &str) {
+        self.lines([line], class);
+    }
+
+    /// Lines that have one class, each level or upright.
+    pub(super) fn lines(&mut self, lines: impl IntoIterator<Item = [f64; 4]>, class: &str) {
+        let path = lines.into_iter().fold(String::new(), |mut path, [x1, y1, x2, y2]| {
+            let end = if number(x1) == number(x2) { format!("V{}", number(y2)) } else { format!("H{}", number(x2)) };
+            let _ = write!(path, "M{} {}{end}", number(x1), number(y1));
+            path
+        });
+        if !path.is_empty() {
+            self.push(format_args!("<path class=\"{class}\" d=\"{path}\"/>"));
+        }
     }
 
     pub(super) fn text(&mut self, [x, y]: [f64; 2], class: &str, text: &str) {
         let (x, y, text) = (number(x), number(y), escape(text));
-        self.push(format_args!("<text x=\"{x}\" y=\"{y}\" class=\"{class}\">{text}</text>"));
+        let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
+        self.push(format_args!("<text x=\"{x}\" y=\"{y}\"{class}>{text}</text>"));
     }
 
     /// A line with an end at both sides, from left to right.
     pub(super) fn band(&mut self, from: f64, to: f64, y: f64) {
         for class in ["halo", "band"] {
-            self.line([from, y, to, y], class);
-            for x in [from, to] {
-                self.line([x, y - 5.0, x, y + 5.0], class);
-            }
+            let ends = [from, to].map(|x| [x, y - 5.0, x, y + 5.0]);
+            self.lines(std::iter::once([from, y, to, y]).chain(ends), class);
         }
     }
 

@@ -14,12 +14,34 @@ fn values(svg: &str, name: &str) -> Vec<f64> {
     svg.split(&start).skip(1).map(|part| part.split('"').next().unwrap().parse().unwrap()).collect()
 }
 
+/// Where lines begin and end, across and down: paths have nothing but absolute steps.
+fn ends(svg: &str) -> [Vec<f64>; 2] {
+    let [mut across, mut down] = [Vec::new(), Vec::new()];
+    for path in svg.split(" d=\"").skip(1).map(|part| part.split('"').next().unwrap()) {
+        for (start, step) in path.match_indices(['M', 'H', 'V']) {
+            let numbers = path[start + 1..].split(['M', 'H', 'V']).next().unwrap();
+            let numbers: Vec<f64> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
+            match (step, &numbers[..]) {
+                ("M", [x, y]) => {
+                    across.push(*x);
+                    down.push(*y);
+                }
+                ("H", [x]) => across.push(*x),
+                ("V", [y]) => down.push(*y),
+                _ => panic!("{path}"),
+            }
+        }
+    }
+    [across, down]
+}
+
 /// Whether everything that is drawn lies in the frame: a plot that is cut off tells lies.
 fn is_framed(svg: &str) -> Result<(), TestCaseError> {
     let frame = svg.split("viewBox=\"0 0 ").nth(1).unwrap().split('"').next().unwrap();
     let height: f64 = frame.split(' ').nth(1).unwrap().parse().unwrap();
-    for (names, end) in [(["x", "x1", "x2"], WIDTH), (["y", "y1", "y2"], height)] {
-        for value in names.into_iter().flat_map(|name| values(svg, name)) {
+    let [across, down] = ends(svg);
+    for (name, ends, end) in [("x", across, WIDTH), ("y", down, height)] {
+        for value in values(svg, name).into_iter().chain(ends) {
             prop_assert!((0.0..=end).contains(&value), "{value} of {end}: {svg}");
         }
     }

@@ -15,16 +15,30 @@ const BETWEEN: usize = 14;
 /// How many letters fit into a line.
 const LETTERS: usize = 50;
 
+/// What all drawings have in common, and is therefore in the page once: SVG 2 has the geometry of a shape among the style's
+/// properties (7.1, *Geometry Properties*).
+pub(in super::super) fn style() -> String {
+    format!(
+        ".way rect {{ x: {MARGIN}px; width: {}px; rx: 6px; }}\n.way .place {{ x: 1px; width: {}px; }}\n",
+        WIDTH - 2 * MARGIN,
+        WIDTH - 2
+    )
+}
+
 /// The drawing. Its texts are read in the order of the way; it needs no id, so that a page may hold thousands.
 pub(in super::super) fn draw(way: &Way) -> String {
-    let mut body = String::new();
+    let (mut body, mut arrows) = (String::new(), String::new());
     let mut y = 1;
     for stops in way.stops.chunk_by(|one, next| one.place == next.place) {
         if y > 1 {
-            arrow(&mut body, y, BETWEEN + 4);
+            arrow(&mut arrows, y, BETWEEN + 4);
             y += BETWEEN + 4;
         }
-        y = place(&mut body, y, way, stops);
+        y = place(&mut body, &mut arrows, y, way, stops);
+    }
+    if !arrows.is_empty() {
+        // All of them in one, after the places on which they stand.
+        let _ = write!(body, "<path d=\"{arrows}\"/>");
     }
     format!(
         "<svg class=\"way\" viewBox=\"0 0 {WIDTH} {}\" role=\"group\" aria-label=\"The way of the request\">{body}</svg>",
@@ -33,22 +47,22 @@ pub(in super::super) fn draw(way: &Way) -> String {
 }
 
 /// A place with its stops, from `top` on; says where it ends.
-fn place(body: &mut String, top: usize, way: &Way, stops: &[Stop]) -> usize {
+fn place(body: &mut String, arrows: &mut String, top: usize, way: &Way, stops: &[Stop]) -> usize {
     let is_told = stops.first().is_some_and(|stop| stop.place != Place::NotTold || stop.told == Told::Seen);
     let heights: usize = stops.iter().map(height).sum();
     let height_of_all = heights + BETWEEN * (stops.len() - 1) + if is_told { TITLE + MARGIN } else { 0 };
     let mut y = top;
     if is_told {
-        rect(body, "place", [1, top, WIDTH - 2, height_of_all]);
+        rect(body, "place", top, height_of_all);
         text(body, "s", MARGIN, top + 17, &title(way, &stops[0].place));
         y += TITLE;
     }
     for (number, stop) in stops.iter().enumerate() {
         if number > 0 {
-            arrow(body, y, BETWEEN);
+            arrow(arrows, y, BETWEEN);
             y += BETWEEN;
         }
-        rect(body, class(stop.told), [MARGIN, y, WIDTH - 2 * MARGIN, height(stop)]);
+        rect(body, class(stop.told), y, height(stop));
         for (number, line) in stop.lines.iter().enumerate() {
             let line = if number == 0 { format!("{}{line}", sign(stop.told)) } else { line.clone() };
             text(body, if number == 0 { "" } else { "s" }, MARGIN + 12, y + 19 + number * LINE, &line);
@@ -90,15 +104,15 @@ const fn sign(told: Told) -> &'static str {
     }
 }
 
-fn rect(body: &mut String, class: &str, [x, y, width, height]: [usize; 4]) {
+/// A box; how wide it is, the style sheet says by its class ([`style`]).
+fn rect(body: &mut String, class: &str, y: usize, height: usize) {
     // Writing to a string cannot fail.
-    let _ =
-        write!(body, "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>");
+    let _ = write!(body, "<rect class=\"{class}\" y=\"{y}\" height=\"{height}\"/>");
 }
 
-fn arrow(body: &mut String, y: usize, length: usize) {
+fn arrow(arrows: &mut String, y: usize, length: usize) {
     let (middle, length) = (WIDTH / 2, length - 2);
-    let _ = write!(body, "<path d=\"M{middle} {y}v{length}m-4-4 4 4 4-4\"/>");
+    let _ = write!(arrows, "M{middle} {y}v{length}m-4-4 4 4 4-4");
 }
 
 fn text(body: &mut String, class: &str, x: usize, y: usize, text: &str) {
