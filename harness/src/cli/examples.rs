@@ -240,9 +240,18 @@ mod tests {
         }
     }
 
-    /// The commands whose result is no data: what other programs print, files that are written, a page that is opened.
-    const WITHOUT_FORMS: [&str; 8] =
-        ["kubectl", "shell", "logs", "report open", "report screenshots", "completion", "docs build", "docs matrix"];
+    /// The commands whose result is no data: what a shell or other programs print, files that are written, a page that is opened.
+    const WITHOUT_FORMS: [&str; 9] = [
+        "session",
+        "kubectl",
+        "shell",
+        "logs",
+        "report open",
+        "report screenshots",
+        "completion",
+        "docs build",
+        "docs matrix",
+    ];
 
     #[test]
     fn every_command_that_has_a_result_prints_it_in_every_form() {
