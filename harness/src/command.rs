@@ -343,7 +343,8 @@ impl Log {
     }
 }
 
-fn quote(word: &str) -> String {
+/// `word` as a shell has to be given it.
+pub(crate) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -127,13 +127,7 @@ pub(super) async fn down(arguments: &DownArguments) -> Result<u8> {
     let (home, record) = chosen(&arguments.cluster)?;
     let progress = Progress::new(show(), default_reports().join("logs"));
     let removed = lease::remove(&home, running(&home, record.config.engine)?.as_ref(), &record.name, &progress).await?;
-    let collected = match release(&home, false, &progress).await {
-        Ok(Collected { done, failed }) => Collected { done: [vec![removed], done].concat(), failed },
-        Err(error) => {
-            progress.line(&removed);
-            return Err(error);
-        }
-    };
+    let collected = released_after(vec![removed], &home, false, &progress).await?;
     // The trouble of other clusters is told, and is not this command's.
     arguments.output.print(&collected, || lines(collected.lines_but_own()))?;
     collected.of_own()?;
@@ -145,22 +139,26 @@ pub(super) async fn gc(arguments: &GcArguments) -> Result<u8> {
     let progress = Progress::new(show(), home.root().join("logs"));
     crate::process::record_in(&home);
     let orphans = crate::process::end_orphans(&home)?;
-    let ended: Vec<String> =
-        orphans.iter().map(|command| format!("ended what a killed run left running: {command}")).collect();
-    let collected = match release(&home, arguments.all, &progress).await {
-        Ok(Collected { done, failed }) => Collected { done: [ended, done].concat(), failed },
-        Err(error) => {
-            for line in &ended {
-                progress.line(line);
-            }
-            return Err(error);
-        }
-    };
+    let ended = orphans.iter().map(|command| format!("ended what a killed run left running: {command}")).collect();
+    let collected = released_after(ended, &home, arguments.all, &progress).await?;
     arguments.output.print(&collected, || match collected.lines().next() {
         Some(_) => lines(collected.lines()),
         None => "nothing to remove".to_owned(),
     })?;
     Ok(if collected.failed.is_empty() { 0 } else { ErrorKind::Environment.exit_code() })
+}
+
+/// Releases what no run owns, after what was `done` already: that is told also if nothing can be released.
+async fn released_after(done: Vec<String>, home: &Home, all: bool, progress: &Progress) -> Result<Collected> {
+    match release(home, all, progress).await {
+        Ok(collected) => Ok(Collected { done: [done, collected.done].concat(), ..collected }),
+        Err(error) => {
+            for line in &done {
+                progress.line(line);
+            }
+            Err(error)
+        }
+    }
 }
 
 fn lines<'a>(lines: impl Iterator<Item = &'a str>) -> String {
@@ -198,7 +196,8 @@ fn list(names: &[String]) -> String {
 
 pub(super) fn access(home: &Home, record: &Record) -> Result<EngineAccess> {
     running(home, record.config.engine)?.ok_or_else(|| {
-        Error::new(ErrorKind::Environment, format!("reach the cluster {}", record.name), "its engine does not run").with_code(ErrorCode::EngineEnded).hint(
+        let tried = format!("reach the cluster {}", record.name);
+        Error::new(ErrorKind::Environment, tried, "its engine does not run").with_code(ErrorCode::EngineEnded).hint(
             "`cargo xtask up` starts it again, and makes the cluster anew; `cargo xtask down` removes what is left of it.",
         )
     })

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::say;
 use crate::{
     Cluster, Context as _, ErrorKind, Result,
-    command::Command,
+    command::{Command, quote},
     matrix::Stage,
     plan::EnvironmentOptions,
     session::{handover::SESSION_VARIABLE, run::blocking},
@@ -84,9 +84,9 @@ async fn with(file: &Path, command: &[String]) -> Result<u8> {
 /// Lines that a shell can read, the first of which it has to.
 fn told(file: &Path, stage: Stage) -> String {
     format!(
-        "export {SESSION_VARIABLE}='{}'\n# The cluster is held in the stage {stage} until Ctrl-C. In another shell: the line above, then \
+        "export {SESSION_VARIABLE}={}\n# The cluster is held in the stage {stage} until Ctrl-C. In another shell: the line above, then \
          `cargo nextest run`.",
-        file.display()
+        quote(&file.to_string_lossy())
     )
 }
 
@@ -96,10 +96,10 @@ mod tests {
 
     #[test]
     fn a_shell_finds_the_session_by_what_is_said() {
-        let path = Path::new("/a run/session.json");
+        let path = Path::new("/a run's/session.json");
         let script = format!("{}\nprintf %s \"${SESSION_VARIABLE}\"", told(path, Stage::LoadBalancerReady));
         let said = Command::new("sh").args(["-c", &script]).run().unwrap();
-        assert_eq!(said.text(), "/a run/session.json");
+        assert_eq!(said.text(), "/a run's/session.json");
     }
 
     #[tokio::test]
