@@ -41,6 +41,12 @@ impl Open {
         self.directory.path().join("report.html")
     }
 
+    /// Goes to it again, and runs no script from now on.
+    async fn without_scripts(&mut self) {
+        self.browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await.unwrap();
+        self.go("").await;
+    }
+
     async fn go(&mut self, place: &str) {
         let file = self.file();
         self.browser.open(&file, place).await.unwrap();
@@ -331,8 +337,7 @@ async fn text_from_the_network_makes_no_element_and_runs_nothing() {
 async fn without_scripts_a_field_leads_to_its_folded_cell() {
     let run = sample::run();
     let mut page = Open::at(&run, "", PHONE).await;
-    page.browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await.unwrap();
-    page.go("").await;
+    page.without_scripts().await;
     assert_eq!(page.ask("document.getElementById('filters').checkVisibility()").await, false);
     let cell = "access/load-balancer-pending/testpod/clusterip-short";
     let visible = format!("document.getElementById('{cell}').checkVisibility({{ contentVisibilityAuto: true }})");
@@ -350,8 +355,7 @@ const MADE: &str = "document.documentElement.outerHTML.replace(/\\s+/g, ' ').rep
 async fn the_page_is_short_and_a_browser_makes_the_same_of_it() {
     let run = sample::run();
     let mut open = Open::at(&run, "", DESK).await;
-    open.browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await.unwrap();
-    open.go("").await;
+    open.without_scripts().await;
     let short = open.ask(MADE).await;
     fs::write(open.file(), page(&run)).unwrap();
     open.go("").await;
